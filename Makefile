@@ -1,0 +1,58 @@
+# Needs Python 3.11 or newer, make and git; everything else it installs into .venv, from hash-locked files.
+PYTHON ?= python3
+BIN := .venv/bin
+READY := .venv/.ready
+PYTHON_SOURCES := enrow_source pipelines tests
+
+# uv asks the index that pip is configured with and trusts what the system trusts, so a company's mirror works.
+PIP_INDEX = $(BIN)/pip config list | sed -n "s/^[^ ]*\.index-url='\(.*\)'$$/\1/p" | head -n 1
+UV = UV_SYSTEM_CERTS=true UV_DEFAULT_INDEX="$${UV_DEFAULT_INDEX:-$$($(PIP_INDEX))}" $(BIN)/uv pip
+LOCK = $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+	--no-strip-extras --no-emit-index-url
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint format lock cassettes notebook clean
+
+help: ## List the targets
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: $(READY) ## Create .venv with the locked environment (the other targets do it when needed)
+
+$(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "$(PYTHON) is missing or older than Python 3.11: name another one with make PYTHON=..." >&2; exit 1; }
+	@echo "Setting up .venv from requirements/ ..."
+	@$(PYTHON) -m venv --clear .venv
+	@$(BIN)/pip install --quiet --disable-pip-version-check --require-hashes -r requirements/uv.txt
+	@$(UV) install --quiet --python $(BIN)/python --require-hashes -r requirements/dev.txt
+	@$(UV) install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY) ## Load a simulated bulk search into DuckDB: no key, no account
+	$(BIN)/python -m pipelines.demo
+
+test: $(READY) ## Run the tests
+	$(BIN)/pytest -q
+
+lint: $(READY) ## Check style, security rules, types and the direction of imports
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(PYTHON_SOURCES)
+	$(BIN)/lint-imports
+
+format: $(READY) ## Format the code and fix what can be fixed
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproject.toml allows
+	echo uv | $(LOCK) --upgrade --no-annotate - --output-file requirements/uv.txt
+	$(LOCK) --upgrade pyproject.toml --extra notebook --group dev --output-file requirements/dev.txt
+
+cassettes: $(READY) ## Record the HTTP cassettes of the tests anew
+	$(BIN)/python -m tests.record_cassettes
+
+notebook: $(READY) ## Open the page on a loaded warehouse in the browser
+	$(BIN)/marimo run notebooks/phone_bulk.py
+
+clean: ## Remove .venv, caches and builds (no data)
+	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
