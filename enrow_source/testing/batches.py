@@ -1,0 +1,117 @@
+"""The batches that the simulated API knows, and what each look at one of them answers."""
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from threading import Lock
+from typing import Any, Literal, TypeAlias, Unpack
+
+from . import bodies
+from .bodies import FOUND_SHARE, MAX_RESULTS, Variants
+from .responses import Response, encoded
+
+Answer: TypeAlias = Response | dict[str, Any] | list[Any] | bytes
+"""A response; or JSON or bytes, which stand for a 200 with that body."""
+Script: TypeAlias = Answer | Callable[[int], Answer]
+"""An answer, or a function that makes one from the number of the look, from 0."""
+
+
+@dataclass
+class _Batch:
+    script: tuple[Script, ...]
+    taken: int = 0
+
+
+class Batches:
+    """Batches by id. Adding an id again replaces it and starts its answers over.
+
+    Every `add_...` returns the batch id. All methods may be called from any thread, before and
+    while the server runs.
+    """
+
+    def __init__(self, *, seed: int = 0, unknown_id_status: Literal[400, 404] = 400) -> None:
+        """Start without batches; `seed` decides all that is invented."""
+        self.seed = seed
+        self._unknown = Response.not_found() if unknown_id_status == 404 else Response.unreadable()  # noqa: PLR2004 - an HTTP status
+        self._batches: dict[str, _Batch] = {}
+        self._looks: Counter[str] = Counter()
+        self._lock = Lock()
+
+    def respond(self, batch_id: str, *responses: Script) -> str:
+        """Answer each look with the next of these responses, and with the last one thereafter."""
+        if not responses:
+            raise ValueError("at least one response is needed")
+        with self._lock:
+            self._batches[batch_id] = _Batch(responses)
+        return batch_id
+
+    def add_completed(
+        self,
+        batch_id: str,
+        results: int = MAX_RESULTS,
+        found_share: float = FOUND_SHARE,
+        **options: Unpack[Variants],
+    ) -> str:
+        """Add a finished batch; the options are those of `bodies.Variants`."""
+        body = bodies.completed(batch_id, results, found_share, self.seed, **options)
+        return self.respond(batch_id, encoded(body))
+
+    def add_documented(self) -> str:
+        """Add the finished batch that the documentation shows."""
+        return self.respond(bodies.DOCUMENTED_ID, bodies.documented())
+
+    def add_ongoing(
+        self,
+        batch_id: str,
+        looks: int | None = 2,
+        results: int = MAX_RESULTS,
+        found_share: float = FOUND_SHARE,
+        *,
+        status: Literal[200, 202] = 200,
+        **options: Unpack[Variants],
+    ) -> str:
+        """Add a batch in progress for the first `looks` looks, or for ever if None, then finished.
+
+        status: of the responses in progress; older pages say 202.
+        """
+        if looks is None:
+            return self.respond(batch_id, Response(status, bodies.ongoing(batch_id, results, 0)))
+        body = bodies.completed(batch_id, results, found_share, self.seed, **options)
+        return self.respond(batch_id, *in_progress(batch_id, looks, results, status), encoded(body))
+
+    def add_failed(
+        self,
+        batch_id: str,
+        stats: Mapping[str, object] | None = None,
+        results: Literal["absent", "null", "empty"] = "absent",
+    ) -> str:
+        """Add a failed batch, with the parts that `bodies.failed` offers."""
+        return self.respond(batch_id, bodies.failed(batch_id, stats, results))
+
+    def looks(self, batch_id: str) -> int:
+        """Return how many GETs with a good key asked for this batch, known or not."""
+        with self._lock:
+            return self._looks[batch_id]
+
+    def look(self, batch_id: str) -> Response:
+        """Count one look at the batch and return its answer."""
+        with self._lock:
+            self._looks[batch_id] += 1
+            batch = self._batches.get(batch_id)
+            if batch is None:
+                return self._unknown
+            number = batch.taken
+            batch.taken += 1
+        # Outside the lock: a function may well ask or change the batches itself.
+        answer = batch.script[min(number, len(batch.script) - 1)]
+        if callable(answer):
+            answer = answer(number)
+        return answer if isinstance(answer, Response) else Response(body=answer)
+
+
+def in_progress(batch_id: str, looks: int, requested: int, status: Literal[200, 202] = 200) -> list[Script]:
+    """Return the responses of a batch that goes from nothing finished to nearly all in `looks`."""
+    return [
+        Response(status, bodies.ongoing(batch_id, requested, requested * look // looks))
+        for look in range(looks)
+    ]
