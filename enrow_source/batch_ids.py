@@ -1,0 +1,57 @@
+"""Batch ids, from wherever they are: an iterable of strings, or a dlt resource."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from dlt.extract import DltResource
+
+from .errors import InvalidBatchIdError
+
+BatchIds = Iterable[str] | DltResource
+"""An iterable of ids, or a dlt resource that yields ids, or dicts with an `id` or a `batch_id`."""
+
+
+def read_batch_ids(batch_ids: BatchIds) -> Iterable[str]:
+    """Return the ids trimmed, each once, in the order given.
+
+    An iterable is read at once, so that a bad id is found before anything runs; a resource when the ids are wanted.
+
+    Raises:
+        InvalidBatchIdError: An id is empty or not a string; shows which.
+    """
+    if isinstance(batch_ids, DltResource):
+        return _FromResource(batch_ids)
+    if isinstance(batch_ids, (str, bytes, Mapping)) or not isinstance(batch_ids, Iterable):
+        kind = type(batch_ids).__name__
+        raise InvalidBatchIdError(f"batch_ids is a {kind} ({batch_ids!r:.80}): pass a list of ids, such as ['...']")
+    return tuple(_unique(batch_ids))
+
+
+class _FromResource:
+    """The ids that a resource yields, each time it is iterated."""
+
+    def __init__(self, resource: DltResource) -> None:
+        self._resource = resource
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_unique(self._resource))
+
+
+def _unique(items: Iterable[Any]) -> dict[str, None]:
+    return dict.fromkeys(_batch_id(item, position) for position, item in enumerate(items))
+
+
+def _batch_id(item: object, position: int) -> str:
+    batch_id = item
+    if isinstance(item, Mapping):
+        if "batch_id" not in item and "id" not in item:
+            keys = ", ".join(map(repr, item)) or "no keys"
+            raise InvalidBatchIdError(f"batch_ids[{position}] has neither 'id' nor 'batch_id', but {keys}")
+        batch_id = item["batch_id"] if "batch_id" in item else item["id"]
+    if not isinstance(batch_id, str):
+        raise InvalidBatchIdError(f"batch_ids[{position}] is {batch_id!r:.80}, not a string")
+    if not batch_id.strip():
+        raise InvalidBatchIdError(f"batch_ids[{position}] is {batch_id!r:.80}: a batch id cannot be empty")
+    return batch_id.strip()

@@ -1,0 +1,277 @@
+"""HTTP: one GET for one batch, with the key, the retries and the meaning of each status code."""
+
+from __future__ import annotations
+
+import os
+import random
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from ipaddress import ip_address
+from threading import Event, Lock, local
+from typing import Final, NoReturn, Self
+from urllib.parse import urlsplit
+
+import msgspec
+import requests
+import tenacity
+import urllib3
+from dlt.common.configuration import resolve_configuration
+from dlt.common.configuration.specs import RuntimeConfiguration
+from dlt.sources.helpers.requests.session import Session
+
+from .errors import (
+    BatchError,
+    ConfigurationError,
+    ErrorKind,
+    InvalidApiKeyError,
+    OutOfCreditsError,
+    RequestFailedError,
+)
+from .settings import API_KEY_HEADER, BATCH_PATH, READ_BYTES, RESPONSE_TIMEOUT_FACTOR
+
+_RETRIED: Final = frozenset({ErrorKind.CONNECTION, ErrorKind.RATE_LIMITED, ErrorKind.SERVER_ERROR})
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A 200 or 202 of the API."""
+
+    http_status: int
+    body: bytes
+    fetched_at: datetime
+    """When the last byte arrived, UTC."""
+
+
+class EnrowClient:
+    """Fetches batches; one instance serves many threads, with a connection for each.
+
+    Timeout and retries are dlt's own settings, `[runtime] request_timeout`, `request_max_attempts`,
+    `request_backoff_factor` and `request_max_retry_delay`:
+    https://dlthub.com/docs/general-usage/http/requests
+
+    Args:
+        api_key: Sent as `x-api-key`, to `base_url` only.
+        base_url: Scheme and host of the API; https, or http on a loopback address.
+
+    Raises:
+        ConfigurationError: The key or the URL cannot be used.
+    """
+
+    def __init__(self, api_key: str, base_url: str) -> None:
+        self._url = _checked_base_url(base_url) + BATCH_PATH
+        self._api_key = _checked_api_key(api_key)
+        self._runtime = resolve_configuration(RuntimeConfiguration())
+        self._threads = local()
+        self._closed = Event()
+        self._pause = _Pause(self._closed)
+
+    def __repr__(self) -> str:
+        """Show the URL, never the key."""
+        return f"EnrowClient({self._url})"
+
+    def __enter__(self) -> Self:
+        """Use the client until the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the waits of all threads; a request that is under way ends by its timeout."""
+        self._closed.set()
+
+    def fetch_batch(self, batch_id: str) -> Answer:
+        """Fetch one batch: `GET /phone/bulk?id=...`, again after 429, 5xx and broken connections.
+
+        Raises:
+            RequestFailedError: No usable answer for this batch.
+            InvalidApiKeyError: The API refused the key.
+            OutOfCreditsError: The account has no credits left.
+        """
+        for attempt in self._attempts():
+            with attempt:
+                self._pause.wait()
+                return self._get(batch_id)
+        raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def _attempts(self) -> tenacity.Retrying:
+        return tenacity.Retrying(
+            retry=tenacity.retry_if_exception(lambda e: isinstance(e, BatchError) and e.kind in _RETRIED),
+            stop=tenacity.stop_any(
+                tenacity.stop_after_attempt(self._runtime.request_max_attempts),
+                tenacity.stop_when_event_set(self._closed),
+            ),
+            wait=self._wait_s,
+            sleep=tenacity.sleep_using_event(self._closed),
+            reraise=True,
+        )
+
+    def _wait_s(self, state: tenacity.RetryCallState) -> float:
+        """Seconds to wait: what the API asked for, else exponential with jitter so that threads do not align."""
+        error = state.outcome.exception() if state.outcome else None
+        longest = float(self._runtime.request_max_retry_delay)
+        wait = self._runtime.request_backoff_factor * 2.0 ** (state.attempt_number - 1)
+        if isinstance(error, _RetryLaterError) and error.retry_after_s is not None:
+            wait = error.retry_after_s
+        wait = min(max(wait, 0.0), longest)
+        if isinstance(error, BatchError) and error.kind is ErrorKind.RATE_LIMITED:
+            self._pause.extend(wait)
+        return min(wait * random.uniform(1.0, 1.1), longest)  # noqa: S311 - jitter, no secret
+
+    def _get(self, batch_id: str) -> Answer:
+        with _as_request_failed():
+            response = self._session().get(
+                self._url,
+                params={"id": batch_id},
+                headers={API_KEY_HEADER: self._api_key},
+                allow_redirects=False,  # requests would send the key along, to any host
+                timeout=self._runtime.request_timeout,
+                stream=True,
+            )
+            with response:
+                body = _read_body(response, self._runtime.request_timeout * RESPONSE_TIMEOUT_FACTOR)
+        if response.status_code not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            _raise_for_status(response, body)
+        return Answer(response.status_code, body, datetime.now(UTC))
+
+    def _session(self) -> Session:
+        session: Session | None = getattr(self._threads, "session", None)
+        if session is None:
+            session = self._threads.session = Session(raise_for_status=False)
+            # What requests would look up in the environment for every request, once; without .netrc,
+            # and with TLS verification always on.
+            session.trust_env = False
+            session.proxies = dict(requests.utils.get_environ_proxies(self._url))
+            session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+        return session
+
+
+class _RetryLaterError(RequestFailedError):
+    """429 or 5xx; `retry_after_s` is what the API asked for, None where it did not."""
+
+    def __init__(self, message: str, kind: ErrorKind, http_status: int, retry_after_s: float | None) -> None:
+        super().__init__(message, kind, http_status)
+        self.retry_after_s = retry_after_s
+
+
+class _Pause:
+    """Holds all threads back while the API asks for a pause, so that the run slows down and not one thread."""
+
+    def __init__(self, closed: Event) -> None:
+        self._closed = closed
+        self._lock = Lock()
+        self._until = 0.0
+
+    def extend(self, wait_s: float) -> None:
+        with self._lock:
+            self._until = max(self._until, time.monotonic() + wait_s)
+
+    def wait(self) -> None:
+        while (left := self._until - time.monotonic()) > 0 and not self._closed.is_set():
+            self._closed.wait(left)
+
+
+def _read_body(response: requests.Response, timeout_s: float) -> bytes:
+    """Read the body; a server that sends it drop by drop is not waited for longer than `timeout_s`."""
+    deadline = time.monotonic() + timeout_s
+    parts: list[bytes] = []
+    while part := response.raw.read1(READ_BYTES, decode_content=True):
+        parts.append(part)
+        if time.monotonic() > deadline:
+            raise requests.Timeout(f"the answer was not complete after {timeout_s:g} s")
+    return b"".join(parts)
+
+
+@contextmanager
+def _as_request_failed() -> Iterator[None]:
+    """Turn what requests and urllib3 raise into a RequestFailedError, without their frames: those hold the key."""
+    try:
+        yield
+    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+        cause: BaseException = error
+        while cause.__context__ is not None:
+            cause = cause.__context__
+        failed = RequestFailedError(f"no complete answer: {type(error).__name__}: {cause}", ErrorKind.CONNECTION)
+    else:
+        return
+    raise failed
+
+
+def _raise_for_status(response: requests.Response, body: bytes) -> NoReturn:
+    status, message = response.status_code, _error_body(body).message
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise InvalidApiKeyError(
+            f"the API refused the key ({message or status}): check enrow_api_key under [sources.enrow] in"
+            " .dlt/secrets.toml, or ENROW_API_KEY in the environment"
+        )
+    if status == HTTPStatus.PAYMENT_REQUIRED:
+        raise OutOfCreditsError(f"the Enrow account is out of credits ({message or status})")
+    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        limited = status == HTTPStatus.TOO_MANY_REQUESTS
+        kind = ErrorKind.RATE_LIMITED if limited else ErrorKind.SERVER_ERROR
+        raise _RetryLaterError(message or response.reason, kind, status, _retry_after_s(response, body))
+    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
+        raise RequestFailedError(message or response.reason, ErrorKind.NOT_READABLE, status)
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        raise RequestFailedError("the API answered with a redirect; not followed", ErrorKind.REDIRECT, status)
+    raise RequestFailedError(message or response.reason, ErrorKind.UNEXPECTED_STATUS, status)
+
+
+class _ErrorBody(msgspec.Struct):
+    message: str | None = None
+    retry_after: float | None = None
+
+
+def _error_body(body: bytes) -> _ErrorBody:
+    try:
+        return msgspec.json.decode(body, type=_ErrorBody)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _ErrorBody()
+
+
+def _retry_after_s(response: requests.Response, body: bytes) -> float | None:
+    """Seconds that the API asks to wait: header Retry-After (seconds or a date), or `retry_after` in the body."""
+    header = response.headers.get("Retry-After", "").strip()
+    if header.isdecimal():
+        return float(header)
+    try:
+        return (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError):
+        return _error_body(body).retry_after
+
+
+def _checked_base_url(base_url: str) -> str:
+    parts = urlsplit(base_url.strip())
+    fix = "set enrow_base_url to scheme and host alone, such as https://api.enrow.io"
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigurationError(f"enrow_base_url {_without_userinfo(base_url)!r} is no http(s) URL: {fix}")
+    if parts.username is not None or parts.password is not None:
+        raise ConfigurationError(f"enrow_base_url for {parts.hostname} holds a user or a password: {fix}")
+    if parts.path not in ("", "/") or parts.query or parts.fragment:
+        raise ConfigurationError(f"enrow_base_url {base_url!r} holds a path or a query: {fix}")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname):
+        raise ConfigurationError(f"enrow_base_url {base_url!r} would send the API key unencrypted: use https")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _without_userinfo(url: str) -> str:
+    return url.rsplit("@", 1)[-1]
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def _checked_api_key(api_key: str) -> str:
+    api_key = api_key.strip()
+    if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
+        raise ConfigurationError(
+            "the Enrow API key is empty or holds characters that no key has: set enrow_api_key under"
+            " [sources.enrow] in .dlt/secrets.toml, or ENROW_API_KEY in the environment"
+        )
+    return api_key

@@ -1,0 +1,96 @@
+"""The errors, and what each does to a run.
+
+```
+EnrowError
+├── ConfigurationError        ends the run before the first request: something to fix in the call or the settings
+│   ├── UnknownOptionError    an option that does not exist (also a TypeError)
+│   └── InvalidBatchIdError   a batch id that is empty or not a string
+├── RunError                  ends the run: no batch can be read
+│   ├── InvalidApiKeyError    401
+│   └── OutOfCreditsError     402
+└── BatchError                becomes a row of `batch_errors`; the other batches load, this one is looked at again
+    ├── RequestFailedError    no usable answer: refused, timed out, 4xx, 429 or 5xx after the retries, a redirect
+    └── InvalidResponseError  an answer that is not what the API documents; the message names the field
+```
+
+A batch that is `ongoing`, or whose status nobody has documented, is no error: it stays pending and is looked at
+again by the next run.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class ErrorKind(StrEnum):
+    """What went wrong with one look at a batch; the `kind` column of `batch_errors`."""
+
+    NOT_READABLE = "not_readable"
+    """400 or 404: the API does not know the id, or cannot read the batch."""
+    RATE_LIMITED = "rate_limited"
+    """Still 429 after the retries."""
+    SERVER_ERROR = "server_error"
+    """Still 5xx after the retries."""
+    CONNECTION = "connection"
+    """No complete answer: refused, reset, timed out, TLS."""
+    REDIRECT = "redirect"
+    """3xx: not followed, since the key would go with it."""
+    UNEXPECTED_STATUS = "unexpected_status"
+    """Any other HTTP status."""
+    INVALID_RESPONSE = "invalid_response"
+    """The body is not what the API documents."""
+
+
+class EnrowError(Exception):
+    """Base of all errors of this package."""
+
+
+class ConfigurationError(EnrowError, ValueError):
+    """Something to fix in the call or in the settings; raised before the first request."""
+
+
+class UnknownOptionError(ConfigurationError, TypeError):
+    """An option that does not exist."""
+
+
+class InvalidBatchIdError(ConfigurationError):
+    """A batch id that is empty or not a string."""
+
+
+class RunError(EnrowError):
+    """No batch can be read; the run ends and nothing already loaded changes."""
+
+
+class InvalidApiKeyError(RunError):
+    """The API refused the key (401)."""
+
+
+class OutOfCreditsError(RunError):
+    """The account has no credits left (402)."""
+
+
+class BatchError(EnrowError):
+    """One look at one batch failed; becomes a row of `batch_errors`.
+
+    Args:
+        message: What was wrong and where; holds no value of a response, since those are personal data.
+        kind: What kind of failure it was.
+        http_status: Status of the answer, None where there was none.
+    """
+
+    def __init__(self, message: str, kind: ErrorKind, http_status: int | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.kind = kind
+        self.http_status = http_status
+
+
+class RequestFailedError(BatchError):
+    """No usable answer from the API."""
+
+
+class InvalidResponseError(BatchError):
+    """An answer that is not what the API documents; the message names the field."""
+
+    def __init__(self, message: str, http_status: int | None = None) -> None:
+        super().__init__(message, ErrorKind.INVALID_RESPONSE, http_status)

@@ -1,0 +1,170 @@
+"""Which batches the destination already holds, and so which ones a run looks at.
+
+The destination is the ledger: a batch counts as loaded only where each selected table holds it in a final state,
+under a load that `_dlt_loads` says was completed. A load that was killed half-way leaves rows without that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TYPE_CHECKING, Any
+
+import dlt
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+
+from .models import BatchStatus
+from .settings import LEDGER_FETCH_ROWS, LEDGER_NARROW_IDS
+
+if TYPE_CHECKING:
+    from dlt.common.schema import Schema
+    from dlt.destinations.sql_client import SqlClientBase
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What the ledger knows of one batch."""
+
+    batch_id: str
+    last_look: datetime | None
+    """When the batch was last looked at; None once it is loaded for good."""
+    is_pending: bool
+    """Whether some row of it is not final: it is looked at again, also when its id is not given any more."""
+
+
+def due_batches(candidates: Iterable[str], entries: Iterable[Entry]) -> list[str]:
+    """Return the ids to look at: never seen ones first, in the order given, then those seen longest ago first."""
+    due: dict[str, datetime | None] = dict.fromkeys(candidates)
+    for entry in entries:
+        if entry.last_look is None:
+            due.pop(entry.batch_id, None)
+        elif entry.is_pending or entry.batch_id in due:
+            due[entry.batch_id] = entry.last_look
+    never = [batch_id for batch_id, last_look in due.items() if last_look is None]
+    again = [(last_look, batch_id) for batch_id, last_look in due.items() if last_look is not None]
+    return never + [batch_id for _, batch_id in sorted(again)]
+
+
+def read_ledger(
+    evidence: dict[str, str], log: str | None, candidates: Sequence[str], *, retry_failed: bool
+) -> Iterator[Entry]:
+    """Read what the destination of the running pipeline knows; nothing outside a pipeline or before its first load.
+
+    Args:
+        evidence: The selected resources, and for each the table that has a row for each batch it loaded.
+        log: A table of looks that failed, to learn when a batch was last looked at; None to leave it out.
+        candidates: The ids given; where they are few, only they and the pending ones are read.
+        retry_failed: Whether a failed batch counts as pending.
+    """
+    try:
+        package = dlt.current.load_package_state()["state"]
+    except CurrentLoadPackageStateNotAvailable:
+        return
+    # Both drop or empty tables when the load starts, after this was read.
+    if package.get("refresh"):
+        return
+    resources = dlt.current.source().resources
+    kept = [table for name, table in evidence.items() if resources[name].write_disposition != "replace"]
+    if not kept or dlt.current.pipeline().destination is None:
+        return
+
+    final = [s.value for s in BatchStatus if s.is_terminal and not (retry_failed and s is BatchStatus.FAILED)]
+    pipeline, schema = dlt.current.pipeline(), dlt.current.source_schema()
+    # A pipeline does not know the schema of a source before its first run.
+    names = {"schema_name": schema.name} if schema.name in pipeline.schemas else {}
+    with pipeline.sql_client(**names) as client:
+        statement = _Statement(client, schema, final, len(evidence), candidates)
+        yield from statement.entries(kept, log)
+
+
+class _Statement:
+    """The one statement that reads the ledger."""
+
+    def __init__(
+        self,
+        client: SqlClientBase[Any],
+        schema: Schema,
+        final: Sequence[str],
+        tables_wanted: int,
+        candidates: Sequence[str],
+    ) -> None:
+        self._client = client
+        self._schema = schema
+        self._final = ", ".join(f"'{word}'" for word in final)
+        self._tables_wanted = tables_wanted
+        self._candidates = candidates if len(candidates) <= LEDGER_NARROW_IDS else None
+
+    def entries(self, evidence: Sequence[str], log: str | None) -> Iterator[Entry]:
+        try:
+            yield from self._read(evidence, log)
+        except DatabaseUndefinedRelation:
+            # Not all of the tables exist: none before the first load, some where only some were selected.
+            existing = [table for table in evidence if self._exists(table)]
+            if existing and self._exists(self._schema.loads_table_name):
+                yield from self._read(existing, log if log and self._exists(log) else None)
+
+    def _exists(self, table: str) -> bool:
+        try:
+            with self._client.execute_query(f"SELECT 1 FROM {self._table(table)} WHERE 1 = 0"):  # noqa: S608 - a constant
+                return True
+        except DatabaseUndefinedRelation:
+            return False
+
+    def _read(self, evidence: Sequence[str], log: str | None) -> Iterator[Entry]:
+        parts: list[str] = []
+        parameters: list[str] = []
+        for number, table in enumerate(evidence):
+            parts.append(self._looks(table, number, len(evidence)))
+            parameters += self._candidates or []
+        if log:
+            parts.append(self._failed_looks(log, len(evidence)))
+            parameters += self._candidates or []
+        loaded = " + ".join(f"MAX(loaded_{number})" for number in range(len(evidence)))
+        sql = (
+            f"SELECT batch_id, CASE WHEN {loaded} = {self._tables_wanted} THEN NULL ELSE MAX(looked_at) END,"  # noqa: S608
+            f" MAX(pending) FROM ({' UNION ALL '.join(parts)}) looks GROUP BY batch_id"
+        )
+        with self._client.execute_query(sql, *parameters) as cursor:
+            while rows := cursor.fetchmany(LEDGER_FETCH_ROWS):
+                for batch_id, last_look, pending in rows:
+                    yield Entry(batch_id, last_look, pending == 1)
+
+    def _looks(self, table: str, number: int, tables: int) -> str:
+        """Select the rows of one table: loaded where the state is final and the load was completed."""
+        batch_id, loaded = self._column("t", "batch_id"), "l.done = 1"
+        final = f"{self._column('t', 'status')} IN ({self._final}) AND {loaded}" if self._final else "1 = 0"
+        is_loaded = f"CASE WHEN {final} THEN 1 ELSE 0 END"
+        flags = [f"{is_loaded if n == number else 0} AS loaded_{n}" for n in range(tables)]
+        load_id = self._column("", self._schema.naming.normalize_identifier("load_id"))
+        status = self._column("", self._schema.naming.normalize_identifier("status"))
+        return (
+            f"SELECT {batch_id} AS batch_id, {self._column('t', 'fetched_at')} AS looked_at, {', '.join(flags)},"  # noqa: S608
+            f" 1 - {is_loaded} AS pending"
+            f" FROM {self._table(table)} t LEFT JOIN (SELECT {load_id} AS load_id, 1 AS done"
+            f" FROM {self._table(self._schema.loads_table_name)} WHERE {status} = 0) l"
+            f" ON l.load_id = {self._column('t', '_dlt_load_id')}" + self._narrow(f"{is_loaded} = 0")
+        )
+
+    def _failed_looks(self, log: str, tables: int) -> str:
+        flags = ", ".join(f"0 AS loaded_{n}" for n in range(tables))
+        return (
+            f"SELECT {self._column('t', 'batch_id')}, MAX({self._column('t', 'fetched_at')}), {flags}, 0"  # noqa: S608
+            f" FROM {self._table(log)} t{self._narrow('1 = 0')} GROUP BY {self._column('t', 'batch_id')}"
+        )
+
+    def _narrow(self, always: str) -> str:
+        """Narrow to the candidates, where they are few, and to the rows that are wanted in any case."""
+        if self._candidates is None:
+            return ""
+        if not self._candidates:
+            return f" WHERE {always}"
+        names = ", ".join(["%s"] * len(self._candidates))
+        return f" WHERE ({self._column('t', 'batch_id')} IN ({names}) OR {always})"
+
+    def _table(self, name: str) -> str:
+        return self._client.make_qualified_table_name(name)
+
+    def _column(self, alias: str, name: str) -> str:
+        return (f"{alias}." if alias else "") + self._client.escape_column_name(name)

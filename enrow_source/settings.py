@@ -1,0 +1,42 @@
+"""Names, limits and defaults, each with its unit in its name."""
+
+from __future__ import annotations
+
+from typing import Final
+
+SOURCE_NAME: Final = "enrow"
+"""Name and configuration section of the source: options live under ``[sources.enrow]``."""
+
+BASE_URL: Final = "https://api.enrow.io"
+BATCH_PATH: Final = "/phone/bulk"
+API_KEY_HEADER: Final = "x-api-key"
+
+CONNECTIONS: Final = 32
+"""Batches fetched at the same time. The API documents no rate limit for GET requests."""
+
+CONNECTIONS_LIMIT: Final = 256
+
+CHUNK_ROWS: Final = 60_000
+"""Rows handed to dlt at a time: 20 full batches, the fastest size that was measured."""
+
+CHUNK_BATCHES: Final = 1_000
+"""Batches handed to dlt at a time, where they are small."""
+
+LEDGER_NARROW_IDS: Final = 500
+"""Up to this many candidate ids are named in the ledger statement; past it, all known ids are read."""
+
+LEDGER_FETCH_ROWS: Final = 50_000
+"""Ledger rows held in memory at a time."""
+
+CREDITS_PRECISION: Final = 38
+CREDITS_SCALE: Final = 9
+"""Credits are exact decimals of this size, which every destination can hold."""
+
+READ_BYTES: Final = 1 << 18
+"""Bytes of a body read from the socket at a time."""
+
+RESPONSE_TIMEOUT_FACTOR: Final = 3
+"""An answer may take this many times `[runtime] request_timeout` as a whole; the timeout itself is for each read."""
+
+UNDECLARED_COLUMNS: Final = 300
+"""Columns that a table may have for undocumented fields; past it they go to the JSON column `overflow`."""

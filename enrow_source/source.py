@@ -1,0 +1,204 @@
+"""The source: batch ids -> looks at the API -> `batches`, `batch_stats`, `phone_results`, `batch_errors`.
+
+API: `GET https://api.enrow.io/phone/bulk?id={batch_id}`, https://enrow.readme.io
+"""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import dlt
+import pyarrow as pa
+from dlt.common import logger
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+from dlt.common.typing import TSecretStrValue
+from dlt.extract import DltResource
+from dlt.extract.items import DataItemWithMeta
+
+from . import tables
+from .batch_ids import BatchIds, read_batch_ids
+from .client import EnrowClient
+from .errors import ConfigurationError, UnknownOptionError
+from .ledger import due_batches, read_ledger
+from .looks import Chunk, look_at_batches
+from .models import BatchStatus
+from .settings import BASE_URL, CONNECTIONS, CONNECTIONS_LIMIT, SOURCE_NAME, UNDECLARED_COLUMNS
+from .tables import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES, Table
+
+_EVIDENCE: Final = {
+    BATCHES.name: BATCHES.name,
+    BATCH_STATS.name: BATCH_STATS.name,
+    PHONE_RESULTS.name: PHONE_RESULTS_LEDGER.name,
+}
+"""Each resource, and the table that has a row for every batch it has loaded."""
+
+
+@dlt.source(name=SOURCE_NAME, section=SOURCE_NAME)
+def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its options
+    batch_ids: BatchIds,
+    enrow_api_key: TSecretStrValue | None = None,
+    enrow_base_url: str = BASE_URL,
+    max_batches: int | None = None,
+    retry_failed: bool = False,  # noqa: FBT001, FBT002 - dlt reads it from the configuration by its name
+    connections: int = CONNECTIONS,
+    **unknown_options: Any,  # noqa: ANN401 - named in an error, whatever it is
+) -> Sequence[DltResource]:
+    """Load bulk phone searches by their batch ids, incrementally: what the destination holds is not fetched again.
+
+    Every option can also stand in `.dlt/config.toml` under `[sources.enrow]`, or in the environment as
+    `SOURCES__ENROW__<OPTION>`.
+
+    Args:
+        batch_ids: Ids as `POST /phone/bulk` returned them: an iterable of strings, or a dlt resource that yields
+            strings, or dicts with an `id` or a `batch_id`. They are trimmed, each is used once, the order is kept.
+        enrow_api_key: The key of the account; by default from `.dlt/secrets.toml` or `ENROW_API_KEY`.
+        enrow_base_url: Scheme and host of the API; https, or http on a loopback address.
+        max_batches: Most batches to look at in one run; batches never seen go first. None for no limit.
+        retry_failed: Whether batches that the API reports as `failed` are looked at again.
+        connections: Batches fetched at the same time, 1 to 256.
+        unknown_options: Anything else is an error that names the option that was meant.
+
+    Returns:
+        The resources `batches`, `batch_stats`, `phone_results` and `batch_errors`; `with_resources` selects some.
+        One batch is one GET, whatever is selected.
+
+    Raises:
+        ConfigurationError: Something to fix in the arguments or the settings; before the first request.
+    """
+    _check_options(unknown_options, max_batches, connections)
+    if enrow_api_key is None:
+        raise ConfigurationError(
+            "no Enrow API key: set enrow_api_key under [sources.enrow] in .dlt/secrets.toml,"
+            " or ENROW_API_KEY in the environment"
+        )
+    EnrowClient(enrow_api_key, enrow_base_url)  # checks both before anything runs
+    candidates = read_batch_ids(batch_ids)
+
+    @dlt.resource(name="looks", selected=False)
+    def looks() -> Iterator[Chunk]:
+        ids = tuple(candidates)
+        selected = dlt.current.source().resources.selected
+        evidence = {name: table for name, table in _EVIDENCE.items() if name in selected}
+        log = BATCH_ERRORS.name if max_batches is not None else None
+        due = due_batches(ids, read_ledger(evidence, log, ids, retry_failed=retry_failed))
+
+        stamp = _stamp()
+        created = dlt.current.source_schema().tables
+        if any(table.name not in created for table in TABLES if table.name in {*selected, *evidence.values()}):
+            yield Chunk(stamp, creates_tables=True)
+        with EnrowClient(enrow_api_key, enrow_base_url) as client:
+            yield from look_at_batches(
+                due[:max_batches],
+                client,
+                stamp,
+                connections=connections,
+                with_results=PHONE_RESULTS.name in selected,
+            )
+        _warn_of_overflow(stamp)
+
+    @dlt.transformer(data_from=looks)
+    def batches(chunk: Chunk) -> Iterator[pa.Table]:
+        """One row for a batch that the API knows."""
+        _count(chunk)
+        yield from _rows(chunk, tables.batches_table(chunk.seen, chunk.stamp))
+
+    @dlt.transformer(data_from=looks)
+    def batch_stats(chunk: Chunk) -> Iterator[pa.Table]:
+        """One row for a batch: what the API claims, and what arrived."""
+        _count(chunk)
+        yield from _rows(chunk, tables.batch_stats_table(chunk.seen, chunk.stamp))
+
+    @dlt.transformer(data_from=looks)
+    def phone_results(chunk: Chunk) -> Iterator[pa.Table | DataItemWithMeta]:
+        """One row for a search in a batch that has ended, and in its ledger one for each batch."""
+        _count(chunk)
+        yield from _rows(chunk, tables.joined(chunk.results))
+        disposition = dlt.current.source().resources[PHONE_RESULTS.name].write_disposition
+        hints = _hints(PHONE_RESULTS_LEDGER) | {"write_disposition": disposition}
+        for rows in _rows(chunk, tables.phone_results_ledger_table(chunk.seen, chunk.stamp)):
+            yield dlt.mark.with_hints(
+                rows,
+                dlt.mark.make_hints(PHONE_RESULTS_LEDGER.name, **hints),
+                create_table_variant=True,
+            )
+
+    @dlt.transformer(data_from=looks)
+    def batch_errors(chunk: Chunk) -> Iterator[pa.Table]:
+        """One row for a look at a batch that failed."""
+        _count(chunk)
+        yield from _rows(chunk, tables.batch_errors_table(chunk.errors, chunk.stamp))
+
+    return (
+        batches.apply_hints(**_hints(BATCHES)),
+        batch_stats.apply_hints(**_hints(BATCH_STATS)),
+        phone_results.apply_hints(**_hints(PHONE_RESULTS)),
+        batch_errors.apply_hints(**_hints(BATCH_ERRORS)),
+    )
+
+
+def _hints(table: Table) -> dict[str, Any]:
+    """Declare the table to dlt; `phone_results` is replaced a whole batch at a time, so that one can shrink."""
+    return {
+        "write_disposition": "merge",
+        "merge_key" if table is PHONE_RESULTS else "primary_key": table.key,
+        "columns": {column.name: column.hints for column in table.columns},
+        "additional_table_hints": {"description": table.description},
+    }
+
+
+def _stamp() -> tables.Stamp:
+    schema = dlt.current.source_schema()
+    existing = {name: table["columns"] for name, table in schema.tables.items()}
+    try:
+        load_id = dlt.current.load_package_state()["load_id"]
+    except CurrentLoadPackageStateNotAvailable:
+        load_id = ""  # iterated outside a pipeline: nothing is loaded
+    return tables.Stamp(load_id, tables.ColumnNames(schema.naming.normalize_path, existing, UNDECLARED_COLUMNS))
+
+
+def _rows(chunk: Chunk, rows: pa.Table) -> Iterator[pa.Table]:
+    """Yield the rows where there are any, or where the table is to be created."""
+    if rows.num_rows or chunk.creates_tables:
+        yield rows
+
+
+def _count(chunk: Chunk) -> None:
+    """Count the looks in the metrics of each resource: dlt keeps only those of selected ones."""
+    metrics = dlt.current.resource_metrics()
+    outcomes = [BatchStatus.of(batch.status).value for batch, _ in chunk.seen] + ["errors"] * len(chunk.errors)
+    for outcome in outcomes:
+        metrics[outcome] = metrics.get(outcome, 0) + 1
+
+
+def _warn_of_overflow(stamp: tables.Stamp) -> None:
+    for table in sorted({table for table, _ in stamp.names.overflowed}):
+        keys = sorted(key[:40] for name, key in stamp.names.overflowed if name == table)
+        logger.warning(
+            f"{len(keys)} undocumented fields for {table} got no column of their own, and are in its JSON column"
+            f" overflow or params__overflow: {', '.join(map(repr, keys[:5]))}..."
+        )
+
+
+def _check_options(unknown: dict[str, Any], max_batches: int | None, connections: int) -> None:
+    known = [name for name in inspect.signature(enrow_source).parameters if name != "unknown_options"]
+    sections: list[Any] = [provider.get(f"sources.{SOURCE_NAME}", Any) for provider in (dlt.config, dlt.secrets)]
+    configured = {name: value for section in sections if section for name, value in dict(section).items()}
+    # A nested section may configure a resource, or what dlt itself reads there.
+    typed = [name for name, value in configured.items() if not isinstance(value, dict)]
+    for name in [*unknown, *typed]:
+        if name not in (*known, *_DLT_OPTIONS):
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(known)}"
+            where = "" if name in unknown else f" under [sources.{SOURCE_NAME}]"
+            raise UnknownOptionError(f"enrow_source has no option {name!r}{where}: {hint}")
+    if max_batches is not None and max_batches < 1:
+        raise ConfigurationError(f"max_batches is {max_batches}: set it to 1 or more, or leave it out for no limit")
+    if not 1 <= connections <= CONNECTIONS_LIMIT:
+        raise ConfigurationError(f"connections is {connections}: set it to 1 to {CONNECTIONS_LIMIT}")
+
+
+_DLT_OPTIONS: Final = ("max_table_nesting", "root_key", "schema_contract")
+"""Settings of any dlt source, which dlt reads from the same section."""
