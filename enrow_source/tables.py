@@ -340,6 +340,8 @@ def _unknown(table: Table, levels: Mapping[str, Mapping[str, str | None]], names
             if value is None:
                 continue
             column = names.column(table, level, key)
+            if column in row:
+                column = names.column(table, level, f"{level}__{key}")
             if column is None or column in row:
                 overflow[key] = value
             else:

@@ -111,7 +111,4 @@ class Batches:
 
 def in_progress(batch_id: str, looks: int, requested: int, status: Literal[200, 202] = 200) -> list[Script]:
     """Return the responses of a batch that goes from nothing finished to nearly all in `looks`."""
-    return [
-        Response(status, bodies.ongoing(batch_id, requested, requested * look // looks))
-        for look in range(looks)
-    ]
+    return [Response(status, bodies.ongoing(batch_id, requested, requested * look // looks)) for look in range(looks)]

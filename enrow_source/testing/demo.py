@@ -43,9 +43,7 @@ def _refusals(api: SimulatedEnrow) -> dict[str, str]:
         "demo-unknown": "400: no such batch",
         api.respond("demo-unknown-404", Response.not_found()): "404: no such batch, older pages",
         api.respond("demo-no-credits", Response.out_of_credits()): "402: out of credits",
-        then_finished("demo-rate-limited", Response.rate_limited(1)): (
-            "429 with Retry-After: 1 once, then finished"
-        ),
+        then_finished("demo-rate-limited", Response.rate_limited(1)): ("429 with Retry-After: 1 once, then finished"),
         then_finished("demo-rate-limited-body", Response.rate_limited(1, in_body=True)): (
             "429 with retry_after in the body too once, then finished"
         ),
@@ -72,9 +70,7 @@ def _contradictions(api: SimulatedEnrow) -> dict[str, str]:
         finished("demo-credits-object", credits_as_object=True): "stats.credits_cost, an object",
         finished("demo-credits-50", credits_per_phone=50): "50 credits a phone, older plans",
         finished("demo-extra", extra=_NEW_EVERYWHERE): "an undocumented field, new, at every level",
-        api.add_ongoing("demo-202", 2, _RESULTS, status=202): (
-            "202 while in progress for 2 looks, then finished"
-        ),
+        api.add_ongoing("demo-202", 2, _RESULTS, status=202): ("202 while in progress for 2 looks, then finished"),
         api.add_failed("demo-failed-empty", {"requested": _RESULTS}, "empty"): (
             "failed, with a part of stats and no results"
         ),

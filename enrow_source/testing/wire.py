@@ -113,7 +113,11 @@ class _Connection(BaseHTTPRequestHandler):
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def _send_head(self, response: Response, length: int) -> None:
-        headers = {"content-type": "application/json; charset=utf-8"}
+        headers = {
+            "server": self.server_version,
+            "date": self.date_time_string(),
+            "content-type": "application/json; charset=utf-8",
+        }
         if response.gzip:
             headers["content-encoding"] = "gzip"
         if response.chunked:
@@ -121,7 +125,7 @@ class _Connection(BaseHTTPRequestHandler):
         else:
             headers["content-length"] = str(length)
         headers |= {name.lower(): value for name, value in response.headers.items()}
-        self.send_response(response.status)
+        self.send_response_only(response.status)
         for name, value in headers.items():
             self.send_header(name.title(), value)
         self.end_headers()

@@ -1,0 +1,247 @@
+"""Load bulk phone searches into a warehouse: `python pipelines/phone_bulk.py BATCH_ID ...`.
+
+Schedule it as often as you like: a run looks at the ids it is given and at the batches that were still ongoing,
+fetches none twice, and never waits for one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+from typing import Any
+
+import dlt
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.destination import TDestinationReferenceArg
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.pipeline import LoadInfo
+from dlt.common.runtime.collector import LogCollector
+from dlt.extract import DltSource
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from enrow_source import ConfigurationError, EnrowError, enrow_source
+
+PIPELINE_NAME = "enrow"
+DATASET_NAME = "enrow_data"
+WAREHOUSE = "warehouse"
+"""Name of the default destination, and so of its file: `warehouse.duckdb`."""
+
+TABLES = ("batches", "batch_stats", "phone_results", "batch_errors")
+
+
+class ExitCode(IntEnum):
+    """How the command ends."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+    SOME_UNREADABLE = 3
+    """It loaded, but some batches could not be read: they are in `batch_errors`."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunReport:
+    """What one run did."""
+
+    completed: int
+    ongoing: int
+    failed: int
+    other: int
+    """Batches with a status that is not documented; looked at again, as ongoing ones are."""
+    unreadable: int
+    rows: dict[str, int]
+    """Rows loaded, by table."""
+    drained: int
+    """Load packages that an earlier run had left behind, loaded first."""
+    destination: str
+    dataset: str
+
+    @property
+    def looked_at(self) -> int:
+        """Batches that were asked for: one GET each, and more where it was retried."""
+        return self.completed + self.ongoing + self.failed + self.other + self.unreadable
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command returns for this run."""
+        return ExitCode.SOME_UNREADABLE if self.unreadable else ExitCode.OK
+
+    def __str__(self) -> str:
+        """Tell it in a few lines."""
+        counts = {
+            "looked at": self.looked_at,
+            "completed": self.completed,
+            "still ongoing": self.ongoing,
+            "failed": self.failed,
+            "status unknown": self.other,
+            "could not be read": self.unreadable,
+        }
+        # What seldom happens is told only when it does.
+        told = {what: count for what, count in counts.items() if count or what in ("looked at", "completed")}
+        lines = [f"{what:<18}{count:>8,}" for what, count in told.items()]
+        lines += [f"{'rows loaded':<18}{count:>8,}  {table}" for table, count in self.rows.items()]
+        if self.drained:
+            lines.insert(0, f"{'finished first':<18}{self.drained:>8,}  load(s) of an earlier run")
+        return "\n".join([*lines, f"in {self.destination}, dataset {self.dataset}"])
+
+
+def build_pipeline(
+    destination: TDestinationReferenceArg = "duckdb",
+    dataset_name: str = DATASET_NAME,
+    *,
+    pipeline_name: str = PIPELINE_NAME,
+    **options: Any,  # noqa: ANN401 - passed on as they are
+) -> dlt.Pipeline:
+    """Build the dlt pipeline; `options` go to `dlt.pipeline`.
+
+    `"duckdb"` alone is the file `warehouse.duckdb` in the working directory: a file named like the pipeline would
+    make `enrow.phone_results` ambiguous in a dataset of that name.
+    """
+    if destination == "duckdb" and dlt.secrets.get("destination.duckdb.credentials") is None:
+        destination = dlt.destinations.duckdb(destination_name=WAREHOUSE)
+    pipeline: dlt.Pipeline = dlt.pipeline(pipeline_name, destination=destination, dataset_name=dataset_name, **options)
+    return pipeline
+
+
+def run(
+    batch_ids: Iterable[str],
+    *,
+    pipeline: dlt.Pipeline | None = None,
+    tables: Sequence[str] = (),
+    **options: Any,  # noqa: ANN401 - passed on as they are
+) -> RunReport:
+    """Load the batches and those still ongoing; `options` go to `enrow_source`, `tables` selects some of its tables.
+
+    Raises:
+        ConfigurationError: Something to fix in the arguments or the settings; nothing was requested.
+        PipelineStepFailed: The run ended; what was loaded before is as it was.
+    """
+    pipeline = pipeline or build_pipeline()
+    source = enrow_source(batch_ids, **options)
+    drained = drain(pipeline)
+    info = pipeline.run(source.with_resources(*tables) if tables else source)
+    return _report(pipeline, source, info, drained)
+
+
+def drain(pipeline: dlt.Pipeline) -> int:
+    """Finish what a killed run left behind, since dlt would load it instead of the source; return the packages."""
+    if not pipeline.has_pending_data:
+        return 0
+    return len(pipeline.run().loads_ids)
+
+
+def _report(pipeline: dlt.Pipeline, source: DltSource, info: LoadInfo, drained: int) -> RunReport:
+    trace = pipeline.last_trace
+    counts: dict[str, int] = {}
+    extracted = trace.last_extract_info if trace else None
+    normalized = trace.last_normalize_info if trace else None
+    for metrics in extracted.metrics.values() if extracted else ():
+        for name, resource in ((n, r) for m in metrics for n, r in m["resource_metrics"].items()):
+            if name in source.resources:  # each counts every look
+                counts |= resource.custom_metrics
+    rows = normalized.row_counts if normalized else {}
+    return RunReport(
+        completed=counts.get("completed", 0),
+        ongoing=counts.get("ongoing", 0),
+        failed=counts.get("failed", 0),
+        other=counts.get("unknown", 0),
+        unreadable=counts.get("errors", 0),
+        rows={table: count for table, count in sorted(rows.items()) if not table.startswith("_dlt") and count},
+        drained=drained,
+        destination=f"{pipeline.destination.destination_name} ({info.destination_displayable_credentials})",
+        dataset=pipeline.dataset_name,
+    )
+
+
+def read_ids_file(path: str) -> Iterator[str]:
+    """Yield the ids of a text file, one on each line; `-` is standard input. Empty lines are left out."""
+    text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
+    yield from (line for line in map(str.strip, text.splitlines()) if line)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    try:
+        batch_ids = [*options.batch_ids, *(i for path in options.batch_ids_file for i in read_ids_file(path))]
+    except (OSError, UnicodeDecodeError) as error:
+        parser.error(f"--batch-ids-file: {error}")
+    if not batch_ids and not options.pending:
+        parser.error("no batch ids: name some, or --batch-ids-file; --pending looks at the ongoing batches alone")
+    source_options = {
+        "enrow_base_url": options.base_url,
+        "max_batches": options.max_batches,
+        "retry_failed": options.retry_failed,
+        "connections": options.connections,
+    }
+    try:
+        report = run(
+            batch_ids,
+            pipeline=build_pipeline(options.destination, options.dataset, progress=_progress()),
+            tables=options.tables,
+            # What is not given is left to .dlt/config.toml.
+            **{name: value for name, value in source_options.items() if value is not None},
+        )
+    except UnknownDestinationModule:
+        parser.error(
+            f"--destination: dlt has no destination {options.destination!r}, and none of that name is configured"
+        )
+    except (ConfigurationError, ConfigurationException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ExitCode.USAGE
+    except PipelineStepFailed as error:
+        logging.getLogger("dlt").debug("the run failed", exc_info=True)
+        print(f"error: {_cause(error)}", file=sys.stderr)
+        return ExitCode.USAGE if isinstance(_cause(error), ConfigurationError) else ExitCode.FAILED
+    print(report)
+    return report.exit_code
+
+
+def _cause(error: BaseException) -> BaseException:
+    """Find what a person can act on: our own error, else the first cause."""
+    while error.__cause__ is not None and not isinstance(error, EnrowError):
+        error = error.__cause__
+    return error
+
+
+def _progress() -> LogCollector | None:
+    """Show progress to a person; a scheduler's log stays short."""
+    return LogCollector(2.0, sys.stderr, dump_system_stats=False) if sys.stderr.isatty() else None
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="phone_bulk",
+        description="Load Enrow bulk phone searches into a warehouse.",
+        epilog="exit codes: 0 done; 1 the run failed; 2 something to fix in the call or the settings;"
+        " 3 done, but some batches could not be read (see the table batch_errors)",
+    )
+    parser.add_argument("batch_ids", nargs="*", metavar="BATCH_ID", help="ids that POST /phone/bulk returned")
+    parser.add_argument(
+        "--batch-ids-file",
+        metavar="FILE",
+        action="append",
+        default=[],
+        help="a text file with an id on each line; - is standard input; may be repeated",
+    )
+    parser.add_argument(
+        "--pending", action="store_true", help="without ids: look again at the batches that were ongoing"
+    )
+    parser.add_argument("--destination", default="duckdb", help="a dlt destination (default: %(default)s)")
+    parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
+    parser.add_argument("--tables", nargs="+", default=(), choices=TABLES, help="only these tables")
+    parser.add_argument("--base-url", help="another API, such as the simulated one")
+    parser.add_argument("--max-batches", type=int, help="most batches to look at in this run")
+    parser.add_argument("--retry-failed", action="store_true", default=None, help="look at failed batches again")
+    parser.add_argument("--connections", type=int, help="batches fetched at the same time")
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,285 @@
+"""The pipeline as a team runs it: the command, its exit codes, what it prints, and the demo."""
+
+import io
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import dlt
+import duckdb
+import pytest
+
+from enrow_source import enrow_source
+from enrow_source.testing import Response, SimulatedEnrow
+from pipelines.phone_bulk import ExitCode, build_pipeline, drain, main, run
+
+REPO = Path(__file__).parent.parent
+
+
+class Ended(NamedTuple):
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Ended]
+
+
+@pytest.fixture
+def simulated() -> Iterator[SimulatedEnrow]:
+    with SimulatedEnrow() as api:
+        yield api
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory, with nothing of the developer's configuration."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def command(
+    folder: Path, simulated: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Command:
+    """Run the command in this process, as its entry does; argparse ends by SystemExit."""
+    monkeypatch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
+    monkeypatch.setenv("RUNTIME__REQUEST_BACKOFF_FACTOR", "0.01")
+    monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", simulated.url)
+
+    def run_command(*arguments: str, stdin: str = "", key: str = simulated.api_key) -> Ended:
+        monkeypatch.setenv("ENROW_API_KEY", key)
+        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        try:
+            code = main(arguments)
+        except SystemExit as error:
+            code = int(error.code or 0)
+        printed = capsys.readouterr()
+        return Ended(code, printed.out, printed.err)
+
+    return run_command
+
+
+def query(file: Path, sql: str) -> list[tuple[object, ...]]:
+    with duckdb.connect(str(file), read_only=True) as connection:
+        return connection.execute(sql).fetchall()
+
+
+def test_the_command_loads_what_it_is_given_and_tells_it(
+    folder: Path, simulated: SimulatedEnrow, command: Command
+) -> None:
+    ids = [simulated.add_completed("done", 20), simulated.add_ongoing("running", 1, 5), simulated.add_failed("bad")]
+    ended = command(*ids)
+    assert (ended.returncode, ended.stderr) == (ExitCode.OK, "")
+    assert ended.stdout.splitlines() == [
+        "looked at                3",
+        "completed                1",
+        "still ongoing            1",
+        "failed                   1",
+        "rows loaded              3  batch_stats",
+        "rows loaded              3  batches",
+        "rows loaded             20  phone_results",
+        "rows loaded              3  phone_results_ledger",
+        f"in warehouse (duckdb:///{folder}/warehouse.duckdb), dataset enrow_data",
+    ]
+    counts = query(folder / "warehouse.duckdb", "SELECT count(*) FROM enrow_data.phone_results")
+    assert counts == [(20,)]
+
+
+def test_ids_come_from_files_and_from_standard_input(folder: Path, simulated: SimulatedEnrow, command: Command) -> None:
+    for name in ("a", "b", "c", "d"):
+        simulated.add_completed(name, 1)
+    (folder / "one.txt").write_text("b\n\n  c  \nb\n", encoding="utf-8-sig")
+    ended = command("a", "--batch-ids-file", "one.txt", "--batch-ids-file", "-", stdin="d\r\n")
+    assert ended.returncode == ExitCode.OK, ended.stderr
+    assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches ORDER BY 1") == [
+        ("a",),
+        ("b",),
+        ("c",),
+        ("d",),
+    ]
+
+
+def test_a_batch_that_cannot_be_read_gives_exit_code_3(simulated: SimulatedEnrow, command: Command) -> None:
+    ended = command(simulated.add_completed("done", 1), "nobody-knows")
+    assert ended.returncode == ExitCode.SOME_UNREADABLE
+    assert "could not be read        1" in ended.stdout.splitlines()
+
+
+def test_pending_alone_looks_at_what_was_ongoing(simulated: SimulatedEnrow, command: Command) -> None:
+    command(simulated.add_ongoing("running", 1, 5), simulated.add_completed("done", 1))
+    ended = command("--pending")
+    assert (ended.returncode, simulated.looks("running"), simulated.looks("done")) == (ExitCode.OK, 2, 1)
+
+
+def test_only_the_tables_that_are_named(folder: Path, simulated: SimulatedEnrow, command: Command) -> None:
+    ended = command(simulated.add_completed("done", 1), "--tables", "batches")
+    assert ended.returncode == ExitCode.OK
+    tables = query(
+        folder / "warehouse.duckdb",
+        "SELECT table_name FROM information_schema.tables"
+        " WHERE table_schema = 'enrow_data' AND NOT starts_with(table_name, '_dlt')",
+    )
+    assert tables == [("batches",)]
+
+
+@pytest.mark.parametrize(
+    "arguments,key,code,told",
+    [
+        ((), "key", ExitCode.USAGE, "no batch ids: name some, or --batch-ids-file"),
+        (("--batch-ids-file", "missing.txt"), "key", ExitCode.USAGE, "missing.txt"),
+        (("id", "--max-batches", "0"), "key", ExitCode.USAGE, "max_batches is 0: set it to 1 or more"),
+        (("id", "--base-url", "http://api.enrow.example"), "key", ExitCode.USAGE, "use https"),
+        (("id",), "", ExitCode.USAGE, "set enrow_api_key under [sources.enrow]"),
+        (("id",), "wrong", ExitCode.FAILED, "the API refused the key (This apikey is not valid)"),
+        (("id", "--tables", "nonsense"), "key", ExitCode.USAGE, "nonsense"),
+        (("id", "--destination", "nonsense"), "key", ExitCode.USAGE, "nonsense"),
+    ],
+)
+def test_an_error_is_one_line_that_tells_what_to_do(
+    command: Command, arguments: tuple[str, ...], key: str, code: ExitCode, told: str
+) -> None:
+    ended = command(*arguments, key=key)
+    assert ended.returncode == code, ended.stderr
+    assert told in ended.stderr
+    assert "Traceback" not in ended.stderr
+    assert not ended.stdout
+
+
+def test_what_a_killed_run_left_is_loaded_first(folder: Path, simulated: SimulatedEnrow) -> None:
+    pipeline = build_pipeline(pipelines_dir=str(folder / "pipelines"))
+    options = {"enrow_api_key": simulated.api_key, "enrow_base_url": simulated.url}
+    run([simulated.add_completed("zero", 1)], pipeline=pipeline, **options)
+    killed = enrow_source(
+        [simulated.add_completed("first", 3)], enrow_api_key=simulated.api_key, enrow_base_url=simulated.url
+    )
+    pipeline.extract(killed)
+
+    report = run([simulated.add_completed("second", 4)], pipeline=pipeline, **options)
+
+    assert (report.drained, report.completed, drain(pipeline)) == (1, 1, 0)
+    assert str(report).splitlines()[0] == "finished first           1  load(s) of an earlier run"
+    loaded = query(folder / "warehouse.duckdb", "SELECT batch_id, count(*) FROM enrow_data.phone_results GROUP BY 1")
+    assert sorted(loaded) == [("first", 3), ("second", 4), ("zero", 1)]
+
+
+def test_dlt_finds_the_default_warehouse_by_the_name_of_the_pipeline(folder: Path, simulated: SimulatedEnrow) -> None:
+    pipelines_dir = str(folder / "pipelines")
+    run(
+        [simulated.add_completed("done", 2)],
+        pipeline=build_pipeline(pipelines_dir=pipelines_dir),
+        enrow_api_key=simulated.api_key,
+        enrow_base_url=simulated.url,
+    )
+    attached = dlt.attach("enrow", pipelines_dir=pipelines_dir)
+    assert attached.dataset().row_counts().fetchall()
+    assert (folder / "warehouse.duckdb").exists()
+
+
+def test_a_run_reports_what_it_did(folder: Path, simulated: SimulatedEnrow) -> None:
+    simulated.respond("odd", {"general": {"id": "odd", "status": "paused"}})
+    simulated.respond("wrong", {"general": {"id": "wrong", "status": "completed"}, "results": {}})
+    report = run(
+        ["odd", "wrong", simulated.add_failed("bad"), simulated.add_completed("done", 2)],
+        pipeline=build_pipeline(pipelines_dir=str(folder / "pipelines")),
+        enrow_api_key=simulated.api_key,
+        enrow_base_url=simulated.url,
+    )
+    assert (report.looked_at, report.completed, report.ongoing, report.failed, report.other, report.unreadable) == (
+        4,
+        1,
+        0,
+        1,
+        1,
+        1,
+    )
+    assert report.rows == {
+        "batch_errors": 1,
+        "batch_stats": 3,
+        "batches": 3,
+        "phone_results": 2,
+        "phone_results_ledger": 3,
+    }
+    assert report.exit_code is ExitCode.SOME_UNREADABLE
+
+
+def test_a_run_with_nothing_to_do_loads_nothing(folder: Path, simulated: SimulatedEnrow) -> None:
+    pipeline = build_pipeline(pipelines_dir=str(folder / "pipelines"))
+    options = {"enrow_api_key": simulated.api_key, "enrow_base_url": simulated.url}
+    run([simulated.add_completed("done", 2)], pipeline=pipeline, **options)
+    report = run(["done"], pipeline=pipeline, **options)
+    assert (report.looked_at, report.rows, report.exit_code) == (0, {}, ExitCode.OK)
+
+
+def test_a_locked_warehouse_is_named(folder: Path, simulated: SimulatedEnrow, command: Command) -> None:
+    holder = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            "import duckdb, sys; c = duckdb.connect('warehouse.duckdb'); print('held', flush=True); sys.stdin.read()",
+        ],
+        cwd=folder,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert holder.stdin is not None
+    assert holder.stdout is not None
+    with holder:
+        assert holder.stdout.readline() == "held\n"
+        ended = command(simulated.add_completed("done", 1))
+        holder.stdin.close()
+    assert ended.returncode == ExitCode.FAILED
+    assert "warehouse.duckdb" in ended.stderr
+    assert "lock" in ended.stderr.lower()
+
+
+def test_the_key_is_in_nothing_that_is_printed(simulated: SimulatedEnrow, command: Command) -> None:
+    simulated.respond("broken", Response(status=500))
+    ended = command("broken", "nobody-knows")
+    assert simulated.api_key not in ended.stdout + ended.stderr
+
+
+def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
+    ended = subprocess.run(
+        [sys.executable, REPO / "pipelines" / "phone_bulk.py", simulated.add_completed("done", 1)],
+        cwd=folder,
+        env={
+            "PATH": os.environ["PATH"],
+            "HOME": str(folder),
+            "ENROW_API_KEY": simulated.api_key,
+            "SOURCES__ENROW__ENROW_BASE_URL": simulated.url,
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (ExitCode.OK, "")
+    assert ended.stdout.startswith("looked at                1\n")
+
+
+def test_the_demo_shows_the_main_job(folder: Path) -> None:
+    ended = subprocess.run(
+        [sys.executable, "-m", "pipelines.demo"],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(REPO), "RUNTIME__DLTHUB_TELEMETRY": "false", "ENROW_API_KEY": "not-used"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=True,
+    )
+    first, second = ended.stdout.split("== Second run")
+    assert re.search(r"^completed +3$", first, re.MULTILINE)
+    assert re.search(r"^still ongoing +1$", first, re.MULTILINE)
+    assert re.search(r"^completed +1$", second, re.MULTILINE)
+    fetched_again = re.search(r"^GET: (.+)$", second, re.MULTILINE)
+    assert fetched_again is not None
+    assert sorted(fetched_again[1].split(", ")) == ["batch-in-progress", "batch-nobody-knows"]
+    for table in ("batches", "batch_stats", "phone_results", "batch_errors"):
+        assert f"\n{table}: SELECT" in first
