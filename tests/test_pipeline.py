@@ -250,7 +250,7 @@ def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
         cwd=folder,
         env={
             "PATH": os.environ["PATH"],
-            "HOME": str(folder),
+            "DLT_DATA_DIR": str(folder / "dlt"),
             "ENROW_API_KEY": simulated.api_key,
             "SOURCES__ENROW__ENROW_BASE_URL": simulated.url,
             "RUNTIME__DLTHUB_TELEMETRY": "false",
