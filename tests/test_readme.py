@@ -1,0 +1,122 @@
+"""The README is true: its tables are the declared ones, and its commands and queries run."""
+
+import inspect
+import re
+import shlex
+from pathlib import Path
+
+import dlt
+import pytest
+
+from enrow_source import enrow_source
+from enrow_source.errors import ErrorKind
+from enrow_source.settings import BASE_URL, CONNECTIONS
+from enrow_source.tables import TABLES, Table
+from enrow_source.testing import SimulatedEnrow
+from pipelines.phone_bulk import ExitCode, main
+
+REPO = Path(__file__).parent.parent
+README = (REPO / "README.md").read_text(encoding="utf-8")
+RUN_ELSEWHERE = {
+    "make demo": "test_ci_runs_what_the_readme_names",
+    "make test": "test_ci_runs_what_the_readme_names",
+    "export ENROW_API_KEY=...": "every run of the command below sets it",
+    "pip install .": "tests/test_wheel.py",
+    ".venv/bin/python -m enrow_source.testing": "tests/test_testing.py",
+}
+
+
+def blocks(language: str) -> list[str]:
+    return re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+
+
+def rendered(table: Table) -> str:
+    key = ", ".join(f"`{name}`" for name in table.key)
+    lines = [f"### `{table.name}`", "", f"{table.description} Key: {key}.", "", "| column | type | | meaning |"]
+    lines.append("|---|---|---|---|")
+    for column in table.columns:
+        nullable = "" if column.nullable else "not null"
+        lines.append(f"| `{column.name}` | {column.data_type} | {nullable} | {column.description} |")
+    return "\n".join(lines)
+
+
+def test_the_tables_are_the_declared_ones() -> None:
+    expected = "\n\n".join(rendered(table) for table in TABLES)
+    found = re.search(r"<!-- tables: .*? -->\n(.*?)<!-- /tables -->", README, re.DOTALL)
+    assert found is not None
+    assert found[1].strip() == expected, f"put this between the marks in README.md:\n\n{expected}\n"
+
+
+def test_every_option_is_told_with_its_default() -> None:
+    told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| .*? \|$", README.split("### Options")[1], re.MULTILINE))
+    options = [
+        name for name in inspect.signature(enrow_source).parameters if name not in ("batch_ids", "unknown_options")
+    ]
+    assert {name: told[name] for name in options} == {
+        "enrow_api_key": "required",
+        "enrow_base_url": f"`{BASE_URL}`",
+        "max_batches": "no limit",
+        "retry_failed": "`false`",
+        "connections": str(CONNECTIONS),
+    }
+
+
+def test_every_kind_of_error_and_every_exit_code_is_told() -> None:
+    told = re.findall(r"^\| `?(\w+)`? \|", README, re.MULTILINE)
+    assert {kind.value for kind in ErrorKind} | {str(code.value) for code in ExitCode} <= set(told)
+
+
+def test_ci_runs_what_the_readme_names() -> None:
+    run = (REPO / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    for line in ("make demo", "make test"):
+        assert line in run
+
+
+def test_every_command_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    commands = [line for block in blocks("sh") for line in block.splitlines()]
+    with SimulatedEnrow() as api:
+        monkeypatch.setenv("ENROW_API_KEY", api.api_key)
+        monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
+        api.add_completed("BATCH_ID", 3)
+        (tmp_path / "ids.txt").write_text(api.add_ongoing("other", 1, 3) + "\n", encoding="utf-8")
+        for command in commands:
+            if command in RUN_ELSEWHERE:
+                continue
+            program, script, *arguments = shlex.split(command, comments=True)
+            assert (program, script) == (".venv/bin/python", "pipelines/phone_bulk.py"), command
+            assert main(arguments) == ExitCode.OK, capsys.readouterr().err
+    assert (tmp_path / "warehouse.duckdb").exists()
+
+
+def test_the_snippet_and_the_queries_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    (snippet,) = blocks("python")
+    with SimulatedEnrow() as api:
+        monkeypatch.setenv("ENROW_API_KEY", api.api_key)
+        monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
+        api.add_documented()
+        names: dict[str, object] = {}
+        exec(compile(snippet, "README.md", "exec"), names)  # noqa: S102 - our own README
+        pipeline = names["pipeline"]
+        assert isinstance(pipeline, dlt.Pipeline)
+        # A batch that could be read once and then not, one that never could, and one whose counts disagree.
+        api.add_completed("was-fine", 2)
+        wrong = {
+            "general": {"id": "wrong", "status": "completed"},
+            "stats": {"requested": 3, "found": 1},
+            "results": [],
+        }
+        api.respond("wrong", wrong)
+        for _ in range(2):
+            pipeline.run(enrow_source(["was-fine", "nobody-knows", "wrong"]))
+    unreadable, disagreeing = blocks("sql")
+    with pipeline.sql_client() as client:
+        ((batch_id, since, last_tried, tries),) = client.execute_sql(unreadable) or []
+        assert (batch_id, tries) == ("nobody-knows", 2)
+        assert since < last_tried
+        assert client.execute_sql(disagreeing) == [("wrong", 3, 0, 1, 0, None)]
