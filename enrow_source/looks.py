@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from itertools import islice
+from queue import SimpleQueue
+from threading import Event, Lock, Semaphore, Thread
 from typing import TypeVar
 
 import pyarrow as pa
@@ -68,7 +68,7 @@ class Chunk:
 
 
 def look_at_batches(
-    batch_ids: Iterable[str], client: EnrowClient, stamp: Stamp, *, connections: int, with_results: bool
+    batch_ids: Sequence[str], client: EnrowClient, stamp: Stamp, *, connections: int, with_results: bool
 ) -> Iterator[Chunk]:
     """Look at each batch once, `connections` at a time, and yield the looks in chunks as they come in.
 
@@ -100,18 +100,50 @@ def look_at_batches(
         yield chunk
 
 
-def _in_parallel(work: Callable[[Item], Outcome], items: Iterable[Item], workers: int) -> Iterator[Outcome]:
-    """Yield the outcomes as they come; at most twice as many items are under way as there are workers."""
-    waiting = iter(items)
-    running: set[Future[Outcome]] = set()
-    pool = ThreadPoolExecutor(workers, thread_name_prefix="enrow")
-    try:
+def _in_parallel(
+    work: Callable[[Item], Outcome], items: Sequence[Item], workers: int
+) -> Generator[Outcome, None, None]:
+    """Yield the outcomes as they come; at most twice as many items are under way as there are workers.
+
+    The threads are daemons, unlike those of an executor: a run that is told to end does not wait for an answer.
+    """
+    waiting, taking = iter(items), Lock()
+    outcomes: SimpleQueue[Outcome | _Failure] = SimpleQueue()
+    room, closed = Semaphore(2 * workers), Event()
+
+    def serve() -> None:
         while True:
-            running |= {pool.submit(work, item) for item in islice(waiting, 2 * workers - len(running))}
-            if not running:
+            room.acquire()
+            with taking:
+                item = next(waiting, _NOTHING)
+            if closed.is_set() or isinstance(item, _Nothing):
                 return
-            done, running = wait(running, return_when=FIRST_COMPLETED)
-            while done:
-                yield done.pop().result()
+            try:
+                outcomes.put(work(item))
+            except Exception as error:  # noqa: BLE001 - raised again where the outcomes are taken
+                outcomes.put(_Failure(error))
+
+    for number in range(min(workers, len(items))):
+        Thread(target=serve, name=f"enrow-{number}", daemon=True).start()
+    try:
+        for _ in items:
+            outcome = outcomes.get()
+            if isinstance(outcome, _Failure):
+                raise outcome.error
+            yield outcome
+            room.release()
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        closed.set()
+        room.release(workers)
+
+
+@dataclass(frozen=True, slots=True)
+class _Failure:
+    error: Exception
+
+
+class _Nothing:
+    """Stands for the end of the items."""
+
+
+_NOTHING = _Nothing()

@@ -2,8 +2,9 @@
 
 https://enrow.readme.io
 
-A body is decoded twice at most: strictly, into the documented shape, which is fast; and where it holds anything
-else, field by field, which keeps what nobody has documented and names what cannot be. Both give equal batches.
+A body is decoded strictly, into the documented shape, which is fast; where it is of another shape, with any keys in
+the submitted searches; and where it holds anything else, field by field, which keeps what nobody has documented and
+names what cannot be. All three give equal batches.
 """
 
 from __future__ import annotations
@@ -108,13 +109,14 @@ def parse_batch(batch_id: str, body: bytes) -> Batch:
         InvalidResponseError: The body is not JSON, is about another batch, or a field cannot be what it should be.
     """
     body = _storable(body)
-    try:
-        batch = _from_documented(batch_id, _DOCUMENTED.decode(body))
-    except (msgspec.ValidationError, RecursionError):
-        batch = _from_anything(batch_id, body)
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise InvalidResponseError(f"the body is not JSON: {error}") from error
-    return batch
+    for decoder in (_DOCUMENTED, _OPEN):
+        try:
+            return _from_documented(batch_id, decoder.decode(body))
+        except (msgspec.ValidationError, RecursionError):
+            continue
+        except msgspec.DecodeError as error:
+            raise InvalidResponseError(f"the body is not JSON: {error}") from error
+    return _from_anything(batch_id, body)
 
 
 # Escapes of NUL, which some destinations refuse, and of half a surrogate pair, which is no character.
@@ -131,7 +133,7 @@ def _storable(body: bytes) -> bytes:
     except UnicodeDecodeError as error:
         message = f"the body is not UTF-8: {error.reason} at byte {error.start}"
         raise InvalidResponseError(message) from error
-    if b"\\u0000" in body or b"\\ud" in body or b"\\uD" in body:
+    if b"\\" in body and (b"\\u0000" in body or b"\\ud" in body or b"\\uD" in body):
         return _UNSTORABLE.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
     return body
 
@@ -159,6 +161,17 @@ class _Result(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     custom: Raw = _NULL
 
 
+class _OpenResult(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+    """A result whose search has keys of the submitter's own; all of them are text."""
+
+    index: _Int64 | None = None
+    qualification: Text = None
+    number: Text = None
+    country: Text = None
+    params: dict[str, Text] | None = None
+    custom: Raw = _NULL
+
+
 class _General(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     status: str
     id: Text = None
@@ -178,8 +191,30 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
     stats: _Stats | None = None
     results: list[_Result] | None = None
 
+    def params(self) -> dict[str, list[Text]]:
+        params = [result.params or _NO_PARAMS for result in self.results or ()]
+        return {
+            "linkedin_url": [search.linkedin_url for search in params],
+            "firstname": [search.firstname for search in params],
+            "lastname": [search.lastname for search in params],
+            "company_domain": [search.company_domain for search in params],
+            "company_name": [search.company_name for search in params],
+        }
+
+
+class _OpenBody(msgspec.Struct, forbid_unknown_fields=True):
+    general: _General
+    stats: _Stats | None = None
+    results: list[_OpenResult] | None = None
+
+    def params(self) -> dict[str, list[Text]]:
+        params: list[dict[str, Text]] = [result.params or {} for result in self.results or ()]
+        names = dict.fromkeys([*PARAMS, *(key for search in params for key in search)])
+        return {name: [search.get(name) for search in params] for name in names}
+
 
 _DOCUMENTED: Final = msgspec.json.Decoder(_Body)
+_OPEN: Final = msgspec.json.Decoder(_OpenBody)
 
 RESULT_FIELDS: Final = ("qualification", "number", "country", "custom")
 PARAMS: Final = _Params.__struct_fields__
@@ -187,10 +222,9 @@ _NO_STATS: Final = _Stats()
 _NO_PARAMS: Final = _Params()
 
 
-def _from_documented(batch_id: str, body: _Body) -> Batch:
+def _from_documented(batch_id: str, body: _Body | _OpenBody) -> Batch:
     general, stats, results = body.general, body.stats or _NO_STATS, body.results or []
     _check_id(batch_id, general.id)
-    params = [result.params or _NO_PARAMS for result in results]
     qualification = [result.qualification for result in results]
     return Batch(
         batch_id=batch_id,
@@ -213,13 +247,7 @@ def _from_documented(batch_id: str, body: _Body) -> Batch:
                 "country": [result.country for result in results],
                 "custom": [None if r.custom is _NULL else _json_text(r.custom) for r in results],
             },
-            params={
-                "linkedin_url": [param.linkedin_url for param in params],
-                "firstname": [param.firstname for param in params],
-                "lastname": [param.lastname for param in params],
-                "company_domain": [param.company_domain for param in params],
-                "company_name": [param.company_name for param in params],
-            },
+            params=body.params(),
         ),
     )
 
@@ -258,7 +286,8 @@ def _stats(stats: dict[str, Raw]) -> Stats:
         # The shape of the email endpoint, {initial, refunded, final}: final is what the batch consumed.
         parts = _object(cost, "stats.credits_cost")
         stats["credits_cost"] = parts.pop("final", _NULL)
-        stats.setdefault("credits_to_refund", parts.pop("refunded", _NULL))
+        if "credits_to_refund" not in stats:
+            stats["credits_to_refund"] = parts.pop("refunded", _NULL)
         stats |= {f"credits_cost__{key}": value for key, value in parts.items()}
     if "found" not in stats and "valid" in stats:
         stats["found"] = stats.pop("valid")  # older pages
@@ -314,6 +343,8 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: Raw, where: str, expected: st
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
         raise InvalidResponseError(f"{where} is {_json_type(raw)}, expected {expected}") from error
+    except msgspec.DecodeError as error:
+        raise InvalidResponseError(f"{where} is not JSON: {error}") from error
     except RecursionError as error:
         raise InvalidResponseError(f"{where} is nested too deeply") from error
 
@@ -355,10 +386,13 @@ def _credits(amount: Decimal | None, where: str) -> Decimal | None:
     if amount is None:
         return None
     try:
-        return amount.quantize(_SMALLEST, context=_EXACTLY)
-    except DecimalException as error:
+        exact = amount.quantize(_SMALLEST, context=_EXACTLY)
+    except DecimalException:
+        exact = Decimal("NaN")
+    if exact.is_nan():
         size = f"{CREDITS_PRECISION} digits, {CREDITS_SCALE} of them decimals"
-        raise InvalidResponseError(f"{where} is no number of at most {size}") from error
+        raise InvalidResponseError(f"{where} is no number of at most {size}")
+    return exact
 
 
 def _json_text(raw: Raw) -> Text:
@@ -377,4 +411,4 @@ def _texts(fields: dict[str, Raw]) -> dict[str, Text]:
 
 def _json_type(raw: Raw) -> str:
     names = {b"{": "an object", b"[": "an array", b'"': "a string", b"t": "true", b"f": "false", b"n": "null"}
-    return names.get(bytes(raw)[:1], "a number")
+    return names.get(bytes(raw).lstrip()[:1], "a number")

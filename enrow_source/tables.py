@@ -343,7 +343,7 @@ def _unknown(table: Table, levels: Mapping[str, Mapping[str, str | None]], names
             if column in row:
                 column = names.column(table, level, f"{level}__{key}")
             if column is None or column in row:
-                overflow[key] = value
+                overflow[f"{level}__{key}" if key in overflow else key] = value
             else:
                 row[column] = value
     if overflow:
