@@ -48,8 +48,8 @@ lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproj
 	echo uv | $(LOCK) --upgrade --no-annotate - --output-file requirements/uv.txt
 	$(LOCK) --upgrade pyproject.toml --extra notebook --group dev --output-file requirements/dev.txt
 
-cassettes: $(READY) ## Record the HTTP cassettes of the tests anew
-	$(BIN)/python -m tests.record_cassettes
+cassettes: $(READY) ## Make the tests' cassettes anew; with ENROW_API_KEY and BATCH_IDS="...", record live ones
+	$(BIN)/python -m tests.record_cassettes $(BATCH_IDS)
 
 notebook: $(READY) ## Open the page on a loaded warehouse in the browser
 	$(BIN)/marimo run notebooks/phone_bulk.py

@@ -54,4 +54,14 @@ def _batch_id(item: object, position: int) -> str:
         raise InvalidBatchIdError(f"batch_ids[{position}] is {batch_id!r:.80}, not a string")
     if not batch_id.strip():
         raise InvalidBatchIdError(f"batch_ids[{position}] is {batch_id!r:.80}: a batch id cannot be empty")
+    if not _is_utf8(batch_id):
+        raise InvalidBatchIdError(f"batch_ids[{position}] is {batch_id!r:.80}: half a surrogate pair is no character")
     return batch_id.strip()
+
+
+def _is_utf8(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -32,7 +32,16 @@ from .errors import (
     OutOfCreditsError,
     RequestFailedError,
 )
-from .settings import API_KEY_HEADER, BATCH_PATH, READ_BYTES, RESPONSE_TIMEOUT_FACTOR
+from .settings import (
+    API_KEY_HEADER,
+    BASE_URL,
+    BATCH_PATH,
+    CONNECTIONS,
+    MAX_RESPONSE_MB,
+    MESSAGE_CHARS,
+    READ_BYTES,
+    RESPONSE_TIMEOUT_FACTOR,
+)
 
 _RETRIED: Final = frozenset({ErrorKind.CONNECTION, ErrorKind.RATE_LIMITED, ErrorKind.SERVER_ERROR})
 
@@ -57,15 +66,26 @@ class EnrowClient:
     Args:
         api_key: Sent as `x-api-key`, to `base_url` only.
         base_url: Scheme and host of the API; https, or http on a loopback address.
+        connections: Threads that use the client at the same time.
+        max_response_mb: The most a body may have, unpacked; 10^6 bytes each.
 
     Raises:
         ConfigurationError: The key or the URL cannot be used.
     """
 
-    def __init__(self, api_key: str, base_url: str) -> None:
+    def __init__(
+        self,
+        api_key: str,
+        base_url: str = BASE_URL,
+        *,
+        connections: int = CONNECTIONS,
+        max_response_mb: float = MAX_RESPONSE_MB,
+    ) -> None:
         self._url = _checked_base_url(base_url) + BATCH_PATH
         self._api_key = _checked_api_key(api_key)
         self._runtime = resolve_configuration(RuntimeConfiguration())
+        self._max_bytes = int(max_response_mb * 1_000_000)
+        self.connections = connections
         self._threads = local()
         self._closed = Event()
         self._pause = _Pause(self._closed)
@@ -76,6 +96,7 @@ class EnrowClient:
 
     def __enter__(self) -> Self:
         """Use the client until the end of the block."""
+        self._closed.clear()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,10 +152,31 @@ class EnrowClient:
                 stream=True,
             )
             with response:
-                body = _read_body(response, self._runtime.request_timeout * RESPONSE_TIMEOUT_FACTOR)
+                body = self._read(response)
         if response.status_code not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
-            _raise_for_status(response, body)
+            self._raise_for_status(response, body)
         return Answer(response.status_code, body, datetime.now(UTC))
+
+    def _read(self, response: requests.Response) -> bytes:
+        """Read the body, but not for ever, when it comes drop by drop, nor without end."""
+        timeout_s = self._runtime.request_timeout * RESPONSE_TIMEOUT_FACTOR
+        deadline, size = time.monotonic() + timeout_s, 0
+        parts: list[bytes] = []
+        response.raw.decode_content = True
+        while part := response.raw.read1(READ_BYTES):
+            parts.append(part)
+            size += len(part)
+            if size > self._max_bytes:
+                message = f"the body is larger than max_response_mb, {self._max_bytes / 1_000_000:g}"
+                raise RequestFailedError(message, ErrorKind.TOO_LARGE, response.status_code)
+            if time.monotonic() > deadline:
+                raise requests.Timeout(f"the answer was not complete after {timeout_s:g} s")
+        return b"".join(parts)
+
+    def _raise_for_status(self, response: requests.Response, body: bytes) -> NoReturn:
+        # An API may repeat the key in its message.
+        message = (_error_body(body).message or "").replace(self._api_key, "***")[:MESSAGE_CHARS]
+        _raise_for_status(response.status_code, message or response.reason, _retry_after_s(response, body))
 
     def _session(self) -> Session:
         session: Session | None = getattr(self._threads, "session", None)
@@ -143,7 +185,9 @@ class EnrowClient:
             # What requests would look up in the environment for every request, once; without .netrc,
             # and with TLS verification always on.
             session.trust_env = False
-            session.proxies = dict(requests.utils.get_environ_proxies(self._url))
+            # Unencrypted, the key goes to a loopback address and nowhere else.
+            is_encrypted = self._url.startswith("https:")
+            session.proxies = dict(requests.utils.get_environ_proxies(self._url)) if is_encrypted else {}
             session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         return session
 
@@ -173,23 +217,12 @@ class _Pause:
             self._closed.wait(left)
 
 
-def _read_body(response: requests.Response, timeout_s: float) -> bytes:
-    """Read the body; a server that sends it drop by drop is not waited for longer than `timeout_s`."""
-    deadline = time.monotonic() + timeout_s
-    parts: list[bytes] = []
-    while part := response.raw.read1(READ_BYTES, decode_content=True):
-        parts.append(part)
-        if time.monotonic() > deadline:
-            raise requests.Timeout(f"the answer was not complete after {timeout_s:g} s")
-    return b"".join(parts)
-
-
 @contextmanager
 def _as_request_failed() -> Iterator[None]:
     """Turn what requests and urllib3 raise into a RequestFailedError, without their frames: those hold the key."""
     try:
         yield
-    except (requests.RequestException, urllib3.exceptions.HTTPError) as error:
+    except (OSError, urllib3.exceptions.HTTPError) as error:  # what requests raises is an OSError
         cause: BaseException = error
         while cause.__context__ is not None:
             cause = cause.__context__
@@ -199,24 +232,23 @@ def _as_request_failed() -> Iterator[None]:
     raise failed
 
 
-def _raise_for_status(response: requests.Response, body: bytes) -> NoReturn:
-    status, message = response.status_code, _error_body(body).message
+def _raise_for_status(status: int, message: str, retry_after_s: float | None) -> NoReturn:
     if status == HTTPStatus.UNAUTHORIZED:
         raise InvalidApiKeyError(
-            f"the API refused the key ({message or status}): check enrow_api_key under [sources.enrow] in"
+            f"the API refused the key ({message}): check enrow_api_key under [sources.enrow] in"
             " .dlt/secrets.toml, or ENROW_API_KEY in the environment"
         )
     if status == HTTPStatus.PAYMENT_REQUIRED:
-        raise OutOfCreditsError(f"the Enrow account is out of credits ({message or status})")
-    if status == HTTPStatus.TOO_MANY_REQUESTS or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        limited = status == HTTPStatus.TOO_MANY_REQUESTS
-        kind = ErrorKind.RATE_LIMITED if limited else ErrorKind.SERVER_ERROR
-        raise _RetryLaterError(message or response.reason, kind, status, _retry_after_s(response, body))
+        raise OutOfCreditsError(f"the Enrow account is out of credits ({message})")
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise _RetryLaterError(message, ErrorKind.RATE_LIMITED, status, retry_after_s)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise _RetryLaterError(message, ErrorKind.SERVER_ERROR, status, retry_after_s)
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
-        raise RequestFailedError(message or response.reason, ErrorKind.NOT_READABLE, status)
+        raise RequestFailedError(message, ErrorKind.NOT_READABLE, status)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         raise RequestFailedError("the API answered with a redirect; not followed", ErrorKind.REDIRECT, status)
-    raise RequestFailedError(message or response.reason, ErrorKind.UNEXPECTED_STATUS, status)
+    raise RequestFailedError(message, ErrorKind.UNEXPECTED_STATUS, status)
 
 
 class _ErrorBody(msgspec.Struct):
@@ -243,21 +275,24 @@ def _retry_after_s(response: requests.Response, body: bytes) -> float | None:
 
 
 def _checked_base_url(base_url: str) -> str:
-    parts = urlsplit(base_url.strip())
     fix = "set enrow_base_url to scheme and host alone, such as https://api.enrow.io"
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise ConfigurationError(f"enrow_base_url {_without_userinfo(base_url)!r} is no http(s) URL: {fix}")
-    if parts.username is not None or parts.password is not None:
-        raise ConfigurationError(f"enrow_base_url for {parts.hostname} holds a user or a password: {fix}")
+    shown = base_url.rsplit("@", 1)[-1]  # what stands before may be a password
+    try:
+        parts = urlsplit(base_url.strip())
+        has_host = (
+            bool(parts.hostname) and parts.port != 0 and base_url.strip().isprintable() and " " not in parts.netloc
+        )
+    except ValueError:
+        has_host = False
+    if not has_host or parts.scheme not in ("http", "https"):
+        raise ConfigurationError(f"enrow_base_url {shown!r} is no http(s) URL: {fix}")
+    if "@" in base_url:
+        raise ConfigurationError(f"enrow_base_url for {shown!r} holds a user or a password: {fix}")
     if parts.path not in ("", "/") or parts.query or parts.fragment:
-        raise ConfigurationError(f"enrow_base_url {base_url!r} holds a path or a query: {fix}")
-    if parts.scheme == "http" and not _is_loopback(parts.hostname):
-        raise ConfigurationError(f"enrow_base_url {base_url!r} would send the API key unencrypted: use https")
+        raise ConfigurationError(f"enrow_base_url {shown!r} holds a path or a query: {fix}")
+    if parts.scheme == "http" and not _is_loopback(parts.hostname or ""):
+        raise ConfigurationError(f"enrow_base_url {shown!r} would send the API key unencrypted: use https")
     return f"{parts.scheme}://{parts.netloc}"
-
-
-def _without_userinfo(url: str) -> str:
-    return url.rsplit("@", 1)[-1]
 
 
 def _is_loopback(host: str) -> bool:

@@ -33,6 +33,8 @@ class ErrorKind(StrEnum):
     """Still 5xx after the retries."""
     CONNECTION = "connection"
     """No complete answer: refused, reset, timed out, TLS."""
+    TOO_LARGE = "too_large"
+    """A body past `max_response_mb`."""
     REDIRECT = "redirect"
     """3xx: not followed, since the key would go with it."""
     UNEXPECTED_STATUS = "unexpected_status"

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Generator, Iterator, Sequence
+import math
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from queue import SimpleQueue
+from enum import StrEnum
+from queue import Empty, SimpleQueue
 from threading import Event, Lock, Semaphore, Thread
-from typing import TypeVar
+from typing import Final, Generic, TypeVar
 
 import pyarrow as pa
 
 from .client import EnrowClient
-from .errors import BatchError, InvalidResponseError
+from .errors import BatchError, ErrorKind, InvalidResponseError
 from .models import Batch, parse_batch
-from .settings import CHUNK_BATCHES, CHUNK_ROWS
+from .settings import CHUNK_BATCHES, CHUNK_ROWS, ENDING_GRACE_S, ENDING_POLL_S
 from .tables import Seen, Stamp, phone_results_table
 
 Item = TypeVar("Item")
@@ -35,6 +38,49 @@ class Look:
     error: BatchError | None = None
 
 
+class EndReason(StrEnum):
+    """Why a run ends before every batch was looked at; what it has is loaded."""
+
+    STOPPED = "stopped"
+    """The caller said so."""
+    DEADLINE = "deadline"
+    """`deadline_s` has passed."""
+    NO_ANSWERS = "no_answers"
+    """The API did not answer for many batches in a row."""
+
+
+class Ending:
+    """Watches whether a run is to end early.
+
+    Args:
+        stop: Set by the caller to end the run.
+        deadline_s: Seconds from now after which the run ends; None for no limit.
+        give_up_after: Batches in a row without an answer, after which the run ends.
+    """
+
+    def __init__(self, stop: Event | None, deadline_s: float | None, give_up_after: int) -> None:
+        self._stop = stop or Event()
+        self._deadline = time.monotonic() + (math.inf if deadline_s is None else deadline_s)
+        self._left = self._give_up_after = give_up_after
+
+    def note(self, look: Look) -> None:
+        """Count the batches in a row that the API did not answer for."""
+        unanswered = look.error is not None and look.error.kind in _UNANSWERED
+        self._left = self._left - 1 if unanswered else self._give_up_after
+
+    @property
+    def reason(self) -> EndReason | None:
+        """Why the run is to end; None while it is not."""
+        if self._stop.is_set():
+            return EndReason.STOPPED
+        if time.monotonic() > self._deadline:
+            return EndReason.DEADLINE
+        return EndReason.NO_ANSWERS if self._left <= 0 else None
+
+
+_UNANSWERED: Final = frozenset({ErrorKind.SERVER_ERROR, ErrorKind.RATE_LIMITED, ErrorKind.CONNECTION})
+
+
 @dataclass(slots=True)
 class Chunk:
     """Looks that are handed to dlt together."""
@@ -46,6 +92,8 @@ class Chunk:
     results: list[pa.Table] = field(default_factory=list)
     errors: list[tuple[str, BatchError, datetime]] = field(default_factory=list)
     result_rows: int = 0
+    ended: EndReason | None = None
+    """Why these are the last ones, where not every batch was looked at."""
 
     def add(self, look: Look) -> None:
         """Add one look."""
@@ -68,9 +116,16 @@ class Chunk:
 
 
 def look_at_batches(
-    batch_ids: Sequence[str], client: EnrowClient, stamp: Stamp, *, connections: int, with_results: bool
+    batch_ids: Sequence[str],
+    client: EnrowClient,
+    stamp: Stamp,
+    *,
+    with_results: bool,
+    ending: Ending,
 ) -> Iterator[Chunk]:
-    """Look at each batch once, `connections` at a time, and yield the looks in chunks as they come in.
+    """Look at each batch once, many at a time, and yield the looks in chunks as they come in.
+
+    A run that is to end early takes no new batches; those that are not answered soon are left to the next run.
 
     Raises:
         RunError: No batch can be read.
@@ -90,60 +145,84 @@ def look_at_batches(
         counted = dataclasses.replace(batch, results=batch.results.without_rows())
         return Look(batch_id, answer.fetched_at, counted, results)
 
-    chunk = Chunk(stamp)
-    for done in _in_parallel(look, batch_ids, connections):
+    chunk, looks = Chunk(stamp), 0
+    for done in _Workers(look, batch_ids, client.connections, lambda: ending.reason is not None).outcomes():
+        looks += 1
+        ending.note(done)
         chunk.add(done)
         if chunk.is_full:
             yield chunk
             chunk = Chunk(stamp)
-    if chunk:
+    if looks < len(batch_ids):
+        chunk.ended = ending.reason
+    if chunk or chunk.ended:
         yield chunk
 
 
-def _in_parallel(
-    work: Callable[[Item], Outcome], items: Sequence[Item], workers: int
-) -> Generator[Outcome, None, None]:
-    """Yield the outcomes as they come; at most twice as many items are under way as there are workers.
+class _Workers(Generic[Item, Outcome]):
+    """Does `work` for many items at a time, at most twice as many as there are workers ahead of who takes the outcomes.
 
-    The threads are daemons, unlike those of an executor: a run that is told to end does not wait for an answer.
+    Its threads are daemons, unlike those of an executor: a run that is told to end does not wait for an answer.
     """
-    waiting, taking = iter(items), Lock()
-    outcomes: SimpleQueue[Outcome | _Failure] = SimpleQueue()
-    room, closed = Semaphore(2 * workers), Event()
 
-    def serve() -> None:
+    def __init__(
+        self,
+        work: Callable[[Item], Outcome],
+        items: Sequence[Item],
+        count: int,
+        is_ending: Callable[[], bool],
+    ) -> None:
+        self._work, self._items, self._is_ending = work, items, is_ending
+        self._count = min(count, len(items))
+        self._taken, self._taking = 0, Lock()
+        self._room, self._closed = Semaphore(2 * count), Event()
+        self._outcomes: SimpleQueue[Outcome | _Failure] = SimpleQueue()
+
+    def outcomes(self) -> Iterator[Outcome]:
+        """Yield the outcomes as they come; once it is ending, of those under way that come within a short while.
+
+        Raises:
+            Exception: What `work` raised.
+        """
+        for number in range(self._count):
+            Thread(target=self._serve, name=f"enrow-{number}", daemon=True).start()
+        received, until = 0, math.inf
+        try:
+            while received < len(self._items) and time.monotonic() < until:
+                for outcome in self._next():
+                    received += 1
+                    yield outcome
+                    self._room.release()
+                if self._is_ending():
+                    until = min(until, time.monotonic() + ENDING_GRACE_S) if self._taken > received else 0.0
+        finally:
+            self._closed.set()
+            for _ in range(self._count):
+                self._room.release()
+
+    def _next(self) -> list[Outcome]:
+        try:
+            outcome = self._outcomes.get(timeout=ENDING_POLL_S)
+        except Empty:
+            return []
+        if isinstance(outcome, _Failure):
+            raise outcome.error
+        return [outcome]
+
+    def _serve(self) -> None:
         while True:
-            room.acquire()
-            with taking:
-                item = next(waiting, _NOTHING)
-            if closed.is_set() or isinstance(item, _Nothing):
-                return
+            self._room.acquire()
+            with self._taking:
+                if self._closed.is_set() or self._is_ending() or self._taken == len(self._items):
+                    return
+                item = self._items[self._taken]
+                self._taken += 1
             try:
-                outcomes.put(work(item))
+                self._outcomes.put(self._work(item))
             except Exception as error:  # noqa: BLE001 - raised again where the outcomes are taken
-                outcomes.put(_Failure(error))
-
-    for number in range(min(workers, len(items))):
-        Thread(target=serve, name=f"enrow-{number}", daemon=True).start()
-    try:
-        for _ in items:
-            outcome = outcomes.get()
-            if isinstance(outcome, _Failure):
-                raise outcome.error
-            yield outcome
-            room.release()
-    finally:
-        closed.set()
-        room.release(workers)
+                self._outcomes.put(_Failure(error))
 
 
 @dataclass(frozen=True, slots=True)
 class _Failure:
     error: Exception
-
-
-class _Nothing:
-    """Stands for the end of the items."""
-
-
-_NOTHING = _Nothing()

@@ -288,7 +288,7 @@ def _stats(stats: dict[str, Raw]) -> Stats:
         stats["credits_cost"] = parts.pop("final", _NULL)
         if "credits_to_refund" not in stats:
             stats["credits_to_refund"] = parts.pop("refunded", _NULL)
-        stats |= {f"credits_cost__{key}": value for key, value in parts.items()}
+        stats = {f"credits_cost__{key}": value for key, value in parts.items()} | stats
     if "found" not in stats and "valid" in stats:
         stats["found"] = stats.pop("valid")  # older pages
     return Stats(

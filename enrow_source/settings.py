@@ -16,6 +16,18 @@ CONNECTIONS: Final = 32
 
 CONNECTIONS_LIMIT: Final = 256
 
+GIVE_UP_AFTER: Final = 50
+"""Batches in a row that the API did not answer for, after which a run ends early."""
+
+ENDING_GRACE_S: Final = 2.0
+"""A run that is told to end waits this long for the answers that are under way."""
+
+ENDING_POLL_S: Final = 0.2
+"""How often a run looks whether it is told to end, while no answer comes in."""
+
+MAX_RESPONSE_MB: Final = 64
+"""A full batch has about 0.5 MB."""
+
 CHUNK_ROWS: Final = 60_000
 """Rows handed to dlt at a time: 20 full batches, the fastest size that was measured."""
 
@@ -40,3 +52,6 @@ RESPONSE_TIMEOUT_FACTOR: Final = 3
 
 UNDECLARED_COLUMNS: Final = 300
 """Columns that a table may have for undocumented fields; past it they go to the JSON column `overflow`."""
+
+MESSAGE_CHARS: Final = 500
+"""Characters of a message of the API that are kept."""

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from threading import Event
 from typing import Any, Final
 
 import dlt
@@ -23,9 +24,17 @@ from .batch_ids import BatchIds, read_batch_ids
 from .client import EnrowClient
 from .errors import ConfigurationError, UnknownOptionError
 from .ledger import due_batches, read_ledger
-from .looks import Chunk, look_at_batches
+from .looks import Chunk, Ending, look_at_batches
 from .models import BatchStatus
-from .settings import BASE_URL, CONNECTIONS, CONNECTIONS_LIMIT, SOURCE_NAME, UNDECLARED_COLUMNS
+from .settings import (
+    BASE_URL,
+    CONNECTIONS,
+    CONNECTIONS_LIMIT,
+    GIVE_UP_AFTER,
+    MAX_RESPONSE_MB,
+    SOURCE_NAME,
+    UNDECLARED_COLUMNS,
+)
 from .tables import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES, Table
 
 _EVIDENCE: Final = {
@@ -44,6 +53,10 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     max_batches: int | None = None,
     retry_failed: bool = False,  # noqa: FBT001, FBT002 - dlt reads it from the configuration by its name
     connections: int = CONNECTIONS,
+    deadline_s: float | None = None,
+    give_up_after: int = GIVE_UP_AFTER,
+    max_response_mb: float = MAX_RESPONSE_MB,
+    stop: Event | None = None,
     **unknown_options: Any,  # noqa: ANN401 - named in an error, whatever it is
 ) -> Sequence[DltResource]:
     """Load bulk phone searches by their batch ids, incrementally: what the destination holds is not fetched again.
@@ -59,6 +72,10 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         max_batches: Most batches to look at in one run; batches never seen go first. None for no limit.
         retry_failed: Whether batches that the API reports as `failed` are looked at again.
         connections: Batches fetched at the same time, 1 to 256.
+        deadline_s: Seconds after which no new batches are looked at; what is there is loaded. None for no limit.
+        give_up_after: Batches in a row that the API does not answer for, after which the run ends as by a deadline.
+        max_response_mb: The most that one answer may have; a larger one is a row of `batch_errors`.
+        stop: Ends the run as a deadline does, when it is set: for a signal handler.
         unknown_options: Anything else is an error that names the option that was meant.
 
     Returns:
@@ -68,13 +85,14 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     Raises:
         ConfigurationError: Something to fix in the arguments or the settings; before the first request.
     """
-    _check_options(unknown_options, max_batches, connections)
+    limits = {"max_batches": max_batches, "connections": connections, "deadline_s": deadline_s}
+    _check_options(unknown_options, limits | {"give_up_after": give_up_after, "max_response_mb": max_response_mb})
     if enrow_api_key is None:
         raise ConfigurationError(
             "no Enrow API key: set enrow_api_key under [sources.enrow] in .dlt/secrets.toml,"
             " or ENROW_API_KEY in the environment"
         )
-    EnrowClient(enrow_api_key, enrow_base_url)  # checks both before anything runs
+    client = EnrowClient(enrow_api_key, enrow_base_url, connections=connections, max_response_mb=max_response_mb)
     candidates = read_batch_ids(batch_ids)
 
     @dlt.resource(name="looks", selected=False)
@@ -85,17 +103,17 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         log = BATCH_ERRORS.name if max_batches is not None else None
         due = due_batches(ids, read_ledger(evidence, log, ids, retry_failed=retry_failed))
 
-        stamp = _stamp()
+        due, stamp = due[:max_batches], _stamp()
         created = dlt.current.source_schema().tables
         if any(table.name not in created for table in TABLES if table.name in {*selected, *evidence.values()}):
             yield Chunk(stamp, creates_tables=True)
-        with EnrowClient(enrow_api_key, enrow_base_url) as client:
+        with client:
             yield from look_at_batches(
-                due[:max_batches],
+                due,
                 client,
                 stamp,
-                connections=connections,
                 with_results=PHONE_RESULTS.name in selected,
+                ending=Ending(stop, deadline_s, give_up_after),
             )
         _warn_of_overflow(stamp)
 
@@ -171,6 +189,8 @@ def _count(chunk: Chunk) -> None:
     outcomes = [BatchStatus.of(batch.status).value for batch, _ in chunk.seen] + ["errors"] * len(chunk.errors)
     for outcome in outcomes:
         metrics[outcome] = metrics.get(outcome, 0) + 1
+    if chunk.ended is not None:
+        metrics["ended"] = chunk.ended.value
 
 
 def _warn_of_overflow(stamp: tables.Stamp) -> None:
@@ -182,7 +202,7 @@ def _warn_of_overflow(stamp: tables.Stamp) -> None:
         )
 
 
-def _check_options(unknown: dict[str, Any], max_batches: int | None, connections: int) -> None:
+def _check_options(unknown: dict[str, Any], limits: Mapping[str, float | None]) -> None:
     known = [name for name in inspect.signature(enrow_source).parameters if name != "unknown_options"]
     sections: list[Any] = [provider.get(f"sources.{SOURCE_NAME}", Any) for provider in (dlt.config, dlt.secrets)]
     configured = {name: value for section in sections if section for name, value in dict(section).items()}
@@ -194,10 +214,11 @@ def _check_options(unknown: dict[str, Any], max_batches: int | None, connections
             hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(known)}"
             where = "" if name in unknown else f" under [sources.{SOURCE_NAME}]"
             raise UnknownOptionError(f"enrow_source has no option {name!r}{where}: {hint}")
-    if max_batches is not None and max_batches < 1:
-        raise ConfigurationError(f"max_batches is {max_batches}: set it to 1 or more, or leave it out for no limit")
-    if not 1 <= connections <= CONNECTIONS_LIMIT:
-        raise ConfigurationError(f"connections is {connections}: set it to 1 to {CONNECTIONS_LIMIT}")
+    for name, limit in limits.items():
+        if limit is not None and limit <= 0:
+            raise ConfigurationError(f"{name} is {limit}: set it to more than 0, or leave it out")
+    if (limits["connections"] or 0) > CONNECTIONS_LIMIT:
+        raise ConfigurationError(f"connections is {limits['connections']}: set it to 1 to {CONNECTIONS_LIMIT}")
 
 
 _DLT_OPTIONS: Final = ("max_table_nesting", "root_key", "schema_contract")

@@ -207,7 +207,7 @@ class ColumnNames:
         if name in taken or name.startswith("_dlt"):
             name = self._normalize(f"{level}__{key}")
         # A name that the convention would change again could meet another one later, inside dlt.
-        return None if name in taken or self._normalize(name) != name else name
+        return None if not name or name in taken or self._normalize(name) != name else name
 
 
 @dataclass(frozen=True, slots=True)
@@ -360,7 +360,7 @@ def _add_unknown(
 ) -> None:
     """Add a column for each undocumented field of the results; what gets none is kept in an overflow column."""
     overflow: dict[int, dict[str, str]] = {}
-    for key in sorted(fields.keys() - documented):
+    for key in sorted(key for key in fields.keys() - documented if any(value is not None for value in fields[key])):
         column = names.column(PHONE_RESULTS, level, key)
         target = columns.setdefault(column, [None] * len(fields[key])) if column else None
         for position, value in enumerate(fields[key]):

@@ -8,17 +8,22 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination import TDestinationReferenceArg
 from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
 from dlt.common.runtime.collector import LogCollector
 from dlt.extract import DltSource
@@ -42,6 +47,10 @@ class ExitCode(IntEnum):
     USAGE = 2
     SOME_UNREADABLE = 3
     """It loaded, but some batches could not be read: they are in `batch_errors`."""
+    ENDED_EARLY = 4
+    """SIGTERM or the deadline: what was there is loaded, the next run goes on."""
+    GAVE_UP = 5
+    """The API did not answer for many batches in a row; what was there is loaded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +69,8 @@ class RunReport:
     """Load packages that an earlier run had left behind, loaded first."""
     destination: str
     dataset: str
+    ended: str | None = None
+    """Why it ended early: `stopped`, `deadline`, `no_answers`; None where every batch was looked at."""
 
     @property
     def looked_at(self) -> int:
@@ -69,6 +80,8 @@ class RunReport:
     @property
     def exit_code(self) -> ExitCode:
         """What the command returns for this run."""
+        if self.ended is not None:
+            return ExitCode.GAVE_UP if self.ended == "no_answers" else ExitCode.ENDED_EARLY
         return ExitCode.SOME_UNREADABLE if self.unreadable else ExitCode.OK
 
     def __str__(self) -> str:
@@ -87,6 +100,8 @@ class RunReport:
         lines += [f"{'rows loaded':<18}{count:>8,}  {table}" for table, count in self.rows.items()]
         if self.drained:
             lines.insert(0, f"{'finished first':<18}{self.drained:>8,}  load(s) of an earlier run")
+        if self.ended:
+            lines.append(f"{'ended early':<18}{self.ended:>8}  the next run goes on")
         return "\n".join([*lines, f"in {self.destination}, dataset {self.dataset}"])
 
 
@@ -122,10 +137,32 @@ def run(
         PipelineStepFailed: The run ended; what was loaded before is as it was.
     """
     pipeline = pipeline or build_pipeline()
-    source = enrow_source(batch_ids, **options)
-    drained = drain(pipeline)
-    info = pipeline.run(source.with_resources(*tables) if tables else source)
+    with _stopped_by_sigterm() as stop:
+        source = enrow_source(batch_ids, **{"stop": stop} | options)
+        drained = drain(pipeline)
+        try:
+            info = pipeline.run(source.with_resources(*tables) if tables else source)
+        except PipelineStepFailed as error:
+            if not isinstance(_cause(error), SignalReceivedException):
+                raise
+            # dlt leaves off between two files; what it has is loaded all the same.
+            stop.set()
+            info = pipeline.run()
     return _report(pipeline, source, info, drained)
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[Event]:
+    """Turn SIGTERM, which Airflow and Kubernetes send, into an event that ends the run with what it has."""
+    stop = Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def drain(pipeline: dlt.Pipeline) -> int:
@@ -137,7 +174,7 @@ def drain(pipeline: dlt.Pipeline) -> int:
 
 def _report(pipeline: dlt.Pipeline, source: DltSource, info: LoadInfo, drained: int) -> RunReport:
     trace = pipeline.last_trace
-    counts: dict[str, int] = {}
+    counts: dict[str, Any] = {}
     extracted = trace.last_extract_info if trace else None
     normalized = trace.last_normalize_info if trace else None
     for metrics in extracted.metrics.values() if extracted else ():
@@ -145,6 +182,7 @@ def _report(pipeline: dlt.Pipeline, source: DltSource, info: LoadInfo, drained: 
             if name in source.resources:  # each counts every look
                 counts |= resource.custom_metrics
     rows = normalized.row_counts if normalized else {}
+    ended = counts.pop("ended", None)
     return RunReport(
         completed=counts.get("completed", 0),
         ongoing=counts.get("ongoing", 0),
@@ -155,6 +193,7 @@ def _report(pipeline: dlt.Pipeline, source: DltSource, info: LoadInfo, drained: 
         drained=drained,
         destination=f"{pipeline.destination.destination_name} ({info.destination_displayable_credentials})",
         dataset=pipeline.dataset_name,
+        ended=ended,
     )
 
 
@@ -179,6 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "max_batches": options.max_batches,
         "retry_failed": options.retry_failed,
         "connections": options.connections,
+        "deadline_s": options.deadline_s,
     }
     try:
         report = run(
@@ -220,7 +260,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="phone_bulk",
         description="Load Enrow bulk phone searches into a warehouse.",
         epilog="exit codes: 0 done; 1 the run failed; 2 something to fix in the call or the settings;"
-        " 3 done, but some batches could not be read (see the table batch_errors)",
+        " 3 done, but some batches could not be read (see the table batch_errors); 4 ended early, by SIGTERM or"
+        " --deadline-s; 5 gave up, since the API did not answer. What was loaded stays, the next run goes on.",
     )
     parser.add_argument("batch_ids", nargs="*", metavar="BATCH_ID", help="ids that POST /phone/bulk returned")
     parser.add_argument(
@@ -239,6 +280,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--base-url", help="another API, such as the simulated one")
     parser.add_argument("--max-batches", type=int, help="most batches to look at in this run")
     parser.add_argument("--retry-failed", action="store_true", default=None, help="look at failed batches again")
+    parser.add_argument("--deadline-s", type=float, help="end after so many seconds, with what is there")
     parser.add_argument("--connections", type=int, help="batches fetched at the same time")
     return parser
 

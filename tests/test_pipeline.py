@@ -5,6 +5,7 @@ import os
 import re
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -132,7 +133,7 @@ def test_only_the_tables_that_are_named(folder: Path, simulated: SimulatedEnrow,
     [
         ((), "key", ExitCode.USAGE, "no batch ids: name some, or --batch-ids-file"),
         (("--batch-ids-file", "missing.txt"), "key", ExitCode.USAGE, "missing.txt"),
-        (("id", "--max-batches", "0"), "key", ExitCode.USAGE, "max_batches is 0: set it to 1 or more"),
+        (("id", "--max-batches", "0"), "key", ExitCode.USAGE, "max_batches is 0: set it to more than 0"),
         (("id", "--base-url", "http://api.enrow.example"), "key", ExitCode.USAGE, "use https"),
         (("id",), "", ExitCode.USAGE, "set enrow_api_key under [sources.enrow]"),
         (("id",), "wrong", ExitCode.FAILED, "the API refused the key (This apikey is not valid)"),
@@ -213,6 +214,57 @@ def test_a_run_with_nothing_to_do_loads_nothing(folder: Path, simulated: Simulat
     run([simulated.add_completed("done", 2)], pipeline=pipeline, **options)
     report = run(["done"], pipeline=pipeline, **options)
     assert (report.looked_at, report.rows, report.exit_code) == (0, {}, ExitCode.OK)
+
+
+def test_a_run_ends_at_its_deadline_with_what_it_has(folder: Path, command: Command, simulated: SimulatedEnrow) -> None:
+    ids = [simulated.respond("slow", Response(delay_s=30.0)), simulated.add_completed("done", 2)]
+    began = time.monotonic()
+    ended = command(*ids, "--deadline-s", "0.5")
+    assert ended.returncode == ExitCode.ENDED_EARLY
+    assert time.monotonic() - began < 8
+    assert "ended early       deadline  the next run goes on" in ended.stdout.splitlines()
+    assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches") == [("done",)]
+
+
+def test_a_run_gives_up_on_an_api_that_does_not_answer(command: Command, simulated: SimulatedEnrow) -> None:
+    ids = [simulated.respond(f"down-{number}", Response.server_error(503)) for number in range(300)]
+    ended = command(*ids, "--connections", "4")
+    assert ended.returncode == ExitCode.GAVE_UP
+    assert "ended early       no_answers  the next run goes on" in ended.stdout.splitlines()
+    looked_at = sum(simulated.looks(batch_id) > 0 for batch_id in ids)
+    assert 50 <= looked_at < 70
+
+
+def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedEnrow) -> None:
+    ids = [
+        simulated.add_completed("done", 2),
+        simulated.respond("waits-for-a-retry", Response.rate_limited(100)),
+        simulated.respond("no-answer", Response(body=b" " * 100, stall_after=10)),
+    ]
+    running = subprocess.Popen(
+        [sys.executable, REPO / "pipelines" / "phone_bulk.py", *ids],
+        cwd=folder,
+        env={
+            "PATH": os.environ["PATH"],
+            "DLT_DATA_DIR": str(folder / "dlt"),
+            "ENROW_API_KEY": simulated.api_key,
+            "SOURCES__ENROW__ENROW_BASE_URL": simulated.url,
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+        },
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    with running:
+        while not all(simulated.looks(batch_id) for batch_id in ids):
+            assert running.poll() is None
+            time.sleep(0.02)
+        time.sleep(0.2)  # the first answer is on its way into the run
+        running.terminate()
+        began = time.monotonic()
+        assert running.wait(timeout=20) == ExitCode.ENDED_EARLY
+        assert time.monotonic() - began < 10
+    assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches") == [("done",)]
+    assert query(folder / "warehouse.duckdb", "SELECT batch_id, message FROM enrow_data.batch_errors") == []
 
 
 def test_a_locked_warehouse_is_named(folder: Path, simulated: SimulatedEnrow, command: Command) -> None:

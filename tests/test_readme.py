@@ -10,7 +10,7 @@ import pytest
 
 from enrow_source import enrow_source
 from enrow_source.errors import ErrorKind
-from enrow_source.settings import BASE_URL, CONNECTIONS
+from enrow_source.settings import BASE_URL, CONNECTIONS, GIVE_UP_AFTER, MAX_RESPONSE_MB
 from enrow_source.tables import TABLES, Table
 from enrow_source.testing import SimulatedEnrow
 from pipelines.phone_bulk import ExitCode, main
@@ -48,16 +48,18 @@ def test_the_tables_are_the_declared_ones() -> None:
 
 
 def test_every_option_is_told_with_its_default() -> None:
-    told = dict(re.findall(r"^\| `(\w+)` \| (.*?) \| .*? \|$", README.split("### Options")[1], re.MULTILINE))
-    options = [
-        name for name in inspect.signature(enrow_source).parameters if name not in ("batch_ids", "unknown_options")
-    ]
-    assert {name: told[name] for name in options} == {
+    told = dict(re.findall(r"^\| `(\w+)` \|(.*?)\| .*? \|$", README.split("### Options")[1], re.MULTILINE))
+    options = inspect.signature(enrow_source).parameters.keys() - {"batch_ids", "unknown_options"}
+    assert {name: told[name].strip() for name in options} == {
         "enrow_api_key": "required",
         "enrow_base_url": f"`{BASE_URL}`",
         "max_batches": "no limit",
         "retry_failed": "`false`",
         "connections": str(CONNECTIONS),
+        "deadline_s": "no limit",
+        "give_up_after": str(GIVE_UP_AFTER),
+        "max_response_mb": str(MAX_RESPONSE_MB),
+        "stop": "",
     }
 
 
