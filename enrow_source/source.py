@@ -9,7 +9,7 @@ import difflib
 import inspect
 from collections.abc import Iterator, Mapping, Sequence
 from threading import Event
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import dlt
 import pyarrow as pa
@@ -171,10 +171,21 @@ def _stamp() -> tables.Stamp:
     schema = dlt.current.source_schema()
     existing = {name: table["columns"] for name, table in schema.tables.items()}
     try:
-        load_id = dlt.current.load_package_state()["load_id"]
+        package = dlt.current.load_package_state()
     except CurrentLoadPackageStateNotAvailable:
         load_id = ""  # iterated outside a pipeline: nothing is loaded
+    else:
+        load_id, state = package["load_id"], cast("dict[str, Any]", package["state"])
+        if state.get(_IN_PACKAGE):
+            raise ConfigurationError(
+                "two Enrow sources in one run would load a batch twice: give all ids to one enrow_source"
+            )
+        state[_IN_PACKAGE] = True
     return tables.Stamp(load_id, tables.ColumnNames(schema.naming.normalize_path, existing, UNDECLARED_COLUMNS))
+
+
+_IN_PACKAGE: Final = "enrow_source"
+"""Marks a load package that has the rows of a source: a second one cannot know what the first has fetched."""
 
 
 def _rows(chunk: Chunk, rows: pa.Table) -> Iterator[pa.Table]:
