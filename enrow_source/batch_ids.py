@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
+import re
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Self
 
 from dlt.extract import DltResource
 
-from .errors import InvalidBatchIdError
+from .errors import ConfigurationError, InvalidBatchIdError
 
 BatchIds = Iterable[str] | DltResource
 """An iterable of ids, or a dlt resource that yields ids, or dicts with an `id` or a `batch_id`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of several parts of all ids; the same id is always in the same part."""
+
+    number: int = 1
+    """From 1."""
+    of: int = 1
+
+    @classmethod
+    def parse(cls, shard: str | None) -> Self:
+        """Read `3/8`; None is the whole.
+
+        Raises:
+            ConfigurationError: It does not read like that.
+        """
+        if shard is None:
+            return cls()
+        found = re.fullmatch(r"([1-9]\d*)/([1-9]\d*)", shard.strip())
+        if found is None or int(found[1]) > int(found[2]):
+            raise ConfigurationError(f"shard is {shard!r}: write 3/8 for the third of eight parts")
+        return cls(int(found[1]), int(found[2]))
+
+    def __contains__(self, batch_id: str) -> bool:
+        """Whether the id is in this part."""
+        return self.of == 1 or zlib.crc32(batch_id.encode()) % self.of == self.number - 1
 
 
 def read_batch_ids(batch_ids: BatchIds) -> Iterable[str]:

@@ -154,7 +154,9 @@ class EnrowClient:
             with response:
                 body = self._read(response)
         if response.status_code not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
-            self._raise_for_status(response, body)
+            # An API may repeat the key in its message.
+            body = body.replace(self._api_key.encode(), b"***")
+            _raise_for_status(response.status_code, _message(response, body), _retry_after_s(response, body))
         return Answer(response.status_code, body, datetime.now(UTC))
 
     def _read(self, response: requests.Response) -> bytes:
@@ -172,11 +174,6 @@ class EnrowClient:
             if time.monotonic() > deadline:
                 raise requests.Timeout(f"the answer was not complete after {timeout_s:g} s")
         return b"".join(parts)
-
-    def _raise_for_status(self, response: requests.Response, body: bytes) -> NoReturn:
-        # An API may repeat the key in its message.
-        message = (_error_body(body).message or "").replace(self._api_key, "***")[:MESSAGE_CHARS]
-        _raise_for_status(response.status_code, message or response.reason, _retry_after_s(response, body))
 
     def _session(self) -> Session:
         session: Session | None = getattr(self._threads, "session", None)
@@ -261,6 +258,10 @@ def _error_body(body: bytes) -> _ErrorBody:
         return msgspec.json.decode(body, type=_ErrorBody)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _ErrorBody()
+
+
+def _message(response: requests.Response, body: bytes) -> str:
+    return (_error_body(body).message or response.reason or f"HTTP {response.status_code}")[:MESSAGE_CHARS]
 
 
 def _retry_after_s(response: requests.Response, body: bytes) -> float | None:

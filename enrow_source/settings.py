@@ -55,3 +55,6 @@ UNDECLARED_COLUMNS: Final = 300
 
 MESSAGE_CHARS: Final = 500
 """Characters of a message of the API that are kept."""
+
+PII_SECRET_CHARS: Final = 16
+"""Characters that the secret of `pii = "hash"` has at least."""

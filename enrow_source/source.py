@@ -20,12 +20,13 @@ from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from . import tables
-from .batch_ids import BatchIds, read_batch_ids
+from .batch_ids import BatchIds, Shard, read_batch_ids
 from .client import EnrowClient
 from .errors import ConfigurationError, UnknownOptionError
 from .ledger import due_batches, read_ledger
 from .looks import Chunk, Ending, look_at_batches
 from .models import BatchStatus
+from .privacy import Pii, Privacy
 from .settings import (
     BASE_URL,
     CONNECTIONS,
@@ -56,6 +57,9 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     deadline_s: float | None = None,
     give_up_after: int = GIVE_UP_AFTER,
     max_response_mb: float = MAX_RESPONSE_MB,
+    pii: str = Pii.KEEP.value,
+    pii_secret: TSecretStrValue | None = None,
+    shard: str | None = None,
     stop: Event | None = None,
     **unknown_options: Any,  # noqa: ANN401 - named in an error, whatever it is
 ) -> Sequence[DltResource]:
@@ -75,6 +79,10 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         deadline_s: Seconds after which no new batches are looked at; what is there is loaded. None for no limit.
         give_up_after: Batches in a row that the API does not answer for, after which the run ends as by a deadline.
         max_response_mb: The most that one answer may have; a larger one is a row of `batch_errors`.
+        pii: What becomes of phone numbers, `params` and `custom`: `keep` them, `hash` them with `pii_secret` (equal
+            values stay equal), or `drop` them. Nothing of them is written in clear then, not even for a while.
+        pii_secret: Keys the hashes; from `.dlt/secrets.toml`. Another secret gives other hashes.
+        shard: `3/8` looks at the third of eight parts of the ids alone: for several workers at a time.
         stop: Ends the run as a deadline does, when it is set: for a signal handler.
         unknown_options: Anything else is an error that names the option that was meant.
 
@@ -94,16 +102,19 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         )
     client = EnrowClient(enrow_api_key, enrow_base_url, connections=connections, max_response_mb=max_response_mb)
     candidates = read_batch_ids(batch_ids)
+    privacy = Privacy(_chosen(pii), pii_secret)
+    part = Shard.parse(shard)
 
     @dlt.resource(name="looks", selected=False)
     def looks() -> Iterator[Chunk]:
-        ids = tuple(candidates)
+        ids = tuple(batch_id for batch_id in candidates if batch_id in part)
         selected = dlt.current.source().resources.selected
         evidence = {name: table for name, table in _EVIDENCE.items() if name in selected}
         log = BATCH_ERRORS.name if max_batches is not None else None
         due = due_batches(ids, read_ledger(evidence, log, ids, retry_failed=retry_failed))
 
-        due, stamp = due[:max_batches], _stamp()
+        due = [batch_id for batch_id in due if batch_id in part][:max_batches]
+        stamp = _stamp(privacy)
         created = dlt.current.source_schema().tables
         if any(table.name not in created for table in TABLES if table.name in {*selected, *evidence.values()}):
             yield Chunk(stamp, creates_tables=True)
@@ -167,7 +178,13 @@ def _hints(table: Table) -> dict[str, Any]:
     }
 
 
-def _stamp() -> tables.Stamp:
+def _chosen(pii: str) -> Pii:
+    if pii not in list(Pii):
+        raise ConfigurationError(f"pii is {pii!r}: set it to {', '.join(Pii)}")
+    return Pii(pii)
+
+
+def _stamp(privacy: Privacy) -> tables.Stamp:
     schema = dlt.current.source_schema()
     existing = {name: table["columns"] for name, table in schema.tables.items()}
     try:
@@ -181,7 +198,8 @@ def _stamp() -> tables.Stamp:
                 "two Enrow sources in one run would load a batch twice: give all ids to one enrow_source"
             )
         state[_IN_PACKAGE] = True
-    return tables.Stamp(load_id, tables.ColumnNames(schema.naming.normalize_path, existing, UNDECLARED_COLUMNS))
+    names = tables.ColumnNames(schema.naming.normalize_path, existing, UNDECLARED_COLUMNS)
+    return tables.Stamp(load_id, names, privacy)
 
 
 _IN_PACKAGE: Final = "enrow_source"

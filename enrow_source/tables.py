@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import pyarrow as pa
 
 from .models import PARAMS, RESULT_FIELDS, Batch, Results
+from .privacy import Privacy
 from .settings import CREDITS_PRECISION, CREDITS_SCALE
 
 if TYPE_CHECKING:
@@ -29,6 +30,10 @@ _ARROW: Final[Mapping[DataType, pa.DataType]] = {
 }
 
 
+_PERSONAL: Final = "x-personal-data"
+"""Marks a column in the schema of the pipeline."""
+
+
 @dataclass(frozen=True, slots=True)
 class Column:
     """A declared column."""
@@ -37,6 +42,8 @@ class Column:
     data_type: DataType
     description: str
     nullable: bool = True
+    is_personal: bool = False
+    is_json: bool = False
 
     @property
     def arrow(self) -> pa.Field:
@@ -54,6 +61,8 @@ class Column:
         }
         if self.data_type == "decimal":
             hints |= {"precision": CREDITS_PRECISION, "scale": CREDITS_SCALE}
+        if self.is_personal:
+            hints[_PERSONAL] = True  # type: ignore[typeddict-unknown-key]  # dlt keeps hints of any name that starts with x-
         return hints
 
 
@@ -93,7 +102,7 @@ BATCHES: Final = Table(
     (
         _BATCH_ID,
         _STATUS,
-        Column("custom", "text", "What was sent with the batch, as JSON text."),
+        Column("custom", "text", "What was sent with the batch, as JSON text.", is_personal=True, is_json=True),
         *_FETCHED,
     ),
 )
@@ -122,14 +131,14 @@ PHONE_RESULTS: Final = Table(
         _BATCH_ID,
         Column("index", "bigint", "Position of the search in the submitted array, from 0."),
         Column("qualification", "text", "`found` or `not_found`."),
-        Column("number", "text", "The phone number, E.164; null when not found."),
+        Column("number", "text", "The phone number, E.164; null when not found.", is_personal=True),
         Column("country", "text", "Country of the number, ISO 3166-1 alpha-2; null when not found."),
-        Column("custom", "text", "The submitter's own reference for the search, as JSON text."),
-        Column("params__linkedin_url", "text", "The search as submitted: profile URL."),
-        Column("params__firstname", "text", "The search as submitted: first name."),
-        Column("params__lastname", "text", "The search as submitted: last name."),
-        Column("params__company_domain", "text", "The search as submitted: domain of the company."),
-        Column("params__company_name", "text", "The search as submitted: name of the company."),
+        Column("custom", "text", "The submitter's own reference, as JSON text.", is_personal=True, is_json=True),
+        Column("params__linkedin_url", "text", "The search as submitted: profile URL.", is_personal=True),
+        Column("params__firstname", "text", "The search as submitted: first name.", is_personal=True),
+        Column("params__lastname", "text", "The search as submitted: last name.", is_personal=True),
+        Column("params__company_domain", "text", "The search as submitted: domain of the company.", is_personal=True),
+        Column("params__company_name", "text", "The search as submitted: name of the company.", is_personal=True),
         *_FETCHED,
     ),
 )
@@ -217,6 +226,7 @@ class Stamp:
     load_id: str
     """The load that brings the rows; it joins `_dlt_loads`."""
     names: ColumnNames
+    privacy: Privacy = field(default_factory=Privacy)
 
 
 def batches_table(batches: Iterable[Seen], stamp: Stamp) -> pa.Table:
@@ -227,7 +237,7 @@ def batches_table(batches: Iterable[Seen], stamp: Stamp) -> pa.Table:
             {
                 "batch_id": batch.batch_id,
                 "status": batch.status,
-                "custom": batch.custom,
+                "custom": stamp.privacy.text(batch.custom, is_json=True),
                 "fetched_at": fetched_at,
             }
             | _unknown(BATCHES, {"response": batch.unknown_top, "general": batch.unknown}, stamp.names)
@@ -276,7 +286,17 @@ def phone_results_table(batch: Batch, fetched_at: datetime, stamp: Stamp) -> pa.
     _add_unknown(unknown, results.fields, RESULT_FIELDS, "result", stamp.names)
     _add_unknown(unknown, results.params, PARAMS, "params", stamp.names)
     schema = _with_unknown(PHONE_RESULTS, unknown)
-    return pa.table([pa.array((values | unknown)[f.name], f.type) for f in schema], schema=schema)
+    columns = [pa.array((values | unknown)[field.name], field.type) for field in schema]
+    for number, name in enumerate(schema.names):
+        if name not in _IMPERSONAL:
+            columns[number] = stamp.privacy.column(columns[number], is_json=name in _JSON)
+    return pa.table(columns, schema=schema)
+
+
+_IMPERSONAL: Final = frozenset(column.name for column in PHONE_RESULTS.columns if not column.is_personal)
+"""What is left as it is; nobody can say what an undocumented field of a search holds."""
+
+_JSON: Final = frozenset({"custom", *_OVERFLOW})
 
 
 def joined(results: Iterable[pa.Table]) -> pa.Table:

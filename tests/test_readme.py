@@ -35,7 +35,7 @@ def rendered(table: Table) -> str:
     lines = [f"### `{table.name}`", "", f"{table.description} Key: {key}.", "", "| column | type | | meaning |"]
     lines.append("|---|---|---|---|")
     for column in table.columns:
-        nullable = "" if column.nullable else "not null"
+        nullable = ("" if column.nullable else "not null") + ("🔒" if column.is_personal else "")
         lines.append(f"| `{column.name}` | {column.data_type} | {nullable} | {column.description} |")
     return "\n".join(lines)
 
@@ -59,6 +59,9 @@ def test_every_option_is_told_with_its_default() -> None:
         "deadline_s": "no limit",
         "give_up_after": str(GIVE_UP_AFTER),
         "max_response_mb": str(MAX_RESPONSE_MB),
+        "pii": "`keep`",
+        "pii_secret": "",
+        "shard": "",
         "stop": "",
     }
 
