@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import random
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -114,6 +112,8 @@ class EnrowClient:
         for attempt in self._attempts():
             with attempt:
                 self._pause.wait()
+                if self._closed.is_set():
+                    raise RequestFailedError("the run has ended", ErrorKind.CONNECTION)
                 return self._get(batch_id)
         raise AssertionError("unreachable: the last attempt returns or raises")
 
@@ -142,22 +142,30 @@ class EnrowClient:
         return min(wait * random.uniform(1.0, 1.1), longest)  # noqa: S311 - jitter, no secret
 
     def _get(self, batch_id: str) -> Answer:
-        with _as_request_failed():
-            response = self._session().get(
-                self._url,
-                params={"id": batch_id},
-                headers={API_KEY_HEADER: self._api_key},
-                allow_redirects=False,  # requests would send the key along, to any host
-                timeout=self._runtime.request_timeout,
-                stream=True,
-            )
-            with response:
-                body = self._read(response)
-        if response.status_code not in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+        try:
+            response, body = self._exchange(batch_id)
+        except (OSError, urllib3.exceptions.HTTPError) as error:  # what requests raises is an OSError
+            failed = RequestFailedError(f"no complete answer: {_innermost(error)}", ErrorKind.CONNECTION)
+        else:
+            if response.status_code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+                return Answer(response.status_code, body, datetime.now(UTC))
             # An API may repeat the key in its message.
             body = body.replace(self._api_key.encode(), b"***")
             _raise_for_status(response.status_code, _message(response, body), _retry_after_s(response, body))
-        return Answer(response.status_code, body, datetime.now(UTC))
+        # Raised out here: what requests raised would come along as its context, with the key in the frames' locals.
+        raise failed
+
+    def _exchange(self, batch_id: str) -> tuple[requests.Response, bytes]:
+        response = self._session().get(
+            self._url,
+            params={"id": batch_id},
+            headers={API_KEY_HEADER: self._api_key},
+            allow_redirects=False,  # requests would send the key along, to any host
+            timeout=self._runtime.request_timeout,
+            stream=True,
+        )
+        with response:
+            return response, self._read(response)
 
     def _read(self, response: requests.Response) -> bytes:
         """Read the body, but not for ever, when it comes drop by drop, nor without end."""
@@ -214,19 +222,12 @@ class _Pause:
             self._closed.wait(left)
 
 
-@contextmanager
-def _as_request_failed() -> Iterator[None]:
-    """Turn what requests and urllib3 raise into a RequestFailedError, without their frames: those hold the key."""
-    try:
-        yield
-    except (OSError, urllib3.exceptions.HTTPError) as error:  # what requests raises is an OSError
-        cause: BaseException = error
-        while cause.__context__ is not None:
-            cause = cause.__context__
-        failed = RequestFailedError(f"no complete answer: {type(error).__name__}: {cause}", ErrorKind.CONNECTION)
-    else:
-        return
-    raise failed
+def _innermost(error: BaseException) -> str:
+    """Tell the cause: what requests wraps around it repeats the URL."""
+    kind = type(error).__name__
+    while error.__context__ is not None:
+        error = error.__context__
+    return f"{kind}: {error}"
 
 
 def _raise_for_status(status: int, message: str, retry_after_s: float | None) -> NoReturn:
