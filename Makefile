@@ -2,7 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PYTHON_SOURCES := enrow_source pipelines tests
+PYTHON_SOURCES := enrow_source pipelines tests benchmarks chaos fuzz soak
+DBT := .venv-dbt/bin
+DBT_READY := .venv-dbt/.ready
 
 # uv asks the index that pip is configured with and trusts what the system trusts, so a company's mirror works.
 PIP_INDEX = $(BIN)/pip config list | sed -n "s/^[^ ]*\.index-url='\(.*\)'$$/\1/p" | head -n 1
@@ -11,7 +13,7 @@ LOCK = $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes
 	--no-strip-extras --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format lock cassettes notebook clean
+.PHONY: help setup demo test test-all lint format bench chaos fuzz soak dbt lock cassettes notebook clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -32,7 +34,10 @@ demo: $(READY) ## Load a simulated bulk search into DuckDB: no key, no account
 	$(BIN)/python -m pipelines.demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/pytest -q
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/destinations --ignore tests/test_dbt.py
+
+test-all: test $(DBT_READY) ## Run the tests, and those of the SQL models
+	$(BIN)/pytest -q tests/test_dbt.py
 
 lint: $(READY) ## Check style, security rules, types and the direction of imports
 	$(BIN)/ruff check .
@@ -44,9 +49,39 @@ format: $(READY) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
+bench: $(READY) ## Measure the source beside what a user would write instead (20 minutes)
+	$(BIN)/python -m benchmarks
+	$(BIN)/python -m benchmarks.profile
+
+chaos: $(READY) ## Kill 200 runs for each destination, and compare the tables with what was served (20 minutes)
+	$(BIN)/python -m chaos
+
+fuzz: $(READY) ## Feed the parser with damaged answers for two minutes
+	$(BIN)/python -m fuzz
+
+soak: $(READY) ## Run 200,000 ids with every kind of error among them
+	$(BIN)/python -m soak
+
+# A copy of the lock is the mark, so that the tests can tell whether the environment is made from it.
+$(DBT_READY): requirements/dbt.txt | $(READY)
+	@echo "Setting up .venv-dbt from requirements/dbt.txt ..."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-dbt
+	@$(UV) install --quiet --python $(DBT)/python --require-hashes -r requirements/dbt.txt
+	@cp requirements/dbt.txt $@
+
+dbt: $(DBT_READY) ## Build the SQL models on warehouse.duckdb; ENROW_WAREHOUSE=FILE names another one
+	@test -f "$${ENROW_WAREHOUSE:-warehouse.duckdb}" || \
+		{ echo "warehouse.duckdb is missing: load one first, or name a file with ENROW_WAREHOUSE=FILE" >&2; exit 1; }
+	ENROW_WAREHOUSE="$$(realpath "$${ENROW_WAREHOUSE:-warehouse.duckdb}")" $(DBT)/dbt build --project-dir dbt --profiles-dir dbt
+
 lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproject.toml allows
 	echo uv | $(LOCK) --upgrade --no-annotate - --output-file requirements/uv.txt
 	$(LOCK) --upgrade pyproject.toml --extra notebook --group dev --output-file requirements/dev.txt
+	$(LOCK) --upgrade --no-annotate pyproject.toml --constraints requirements/dev.txt --output-file requirements/bench.txt
+	cp requirements/bench.txt requirements/bench-duckdb2.txt
+	echo 'duckdb>=2,<3' | $(LOCK) --no-annotate pyproject.toml - --output-file requirements/bench-duckdb2.txt
+	printf '%s\n' 'dbt-core==1.11.*' dbt-duckdb dbt-postgres dbt-snowflake dbt-bigquery duckdb==1.5.6 | \
+		$(LOCK) --upgrade --no-annotate - --output-file requirements/dbt.txt
 
 cassettes: $(READY) ## Make the tests' cassettes anew; with ENROW_API_KEY and BATCH_IDS="...", record live ones
 	$(BIN)/python -m tests.record_cassettes $(BATCH_IDS)
@@ -55,4 +90,4 @@ notebook: $(READY) ## Open the page on a loaded warehouse in the browser
 	$(BIN)/marimo run notebooks/phone_bulk.py
 
 clean: ## Remove .venv, caches and builds (no data)
-	rm -rf .venv build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-* dbt/target dbt/logs build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -3,6 +3,7 @@
 https://dlthub.com/docs, https://enrow.readme.io
 """
 
+from .erasure import Erasure, Subject, SubjectKind, erase
 from .errors import (
     ConfigurationError,
     EnrowError,
@@ -17,10 +18,14 @@ from .source import enrow_source
 __all__ = [
     "ConfigurationError",
     "EnrowError",
+    "Erasure",
     "InvalidApiKeyError",
     "InvalidBatchIdError",
     "OutOfCreditsError",
     "RunError",
+    "Subject",
+    "SubjectKind",
     "UnknownOptionError",
     "enrow_source",
+    "erase",
 ]

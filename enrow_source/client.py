@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import time
+import zlib
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -109,12 +110,17 @@ class EnrowClient:
             InvalidApiKeyError: The API refused the key.
             OutOfCreditsError: The account has no credits left.
         """
+        failed = RequestFailedError("the run has ended", ErrorKind.CONNECTION)
         for attempt in self._attempts():
             with attempt:
                 self._pause.wait()
                 if self._closed.is_set():
-                    raise RequestFailedError("the run has ended", ErrorKind.CONNECTION)
-                return self._get(batch_id)
+                    raise failed
+                try:
+                    return self._get(batch_id)
+                except RequestFailedError as error:
+                    failed = error
+                    raise
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _attempts(self) -> tenacity.Retrying:
@@ -144,7 +150,7 @@ class EnrowClient:
     def _get(self, batch_id: str) -> Answer:
         try:
             response, body = self._exchange(batch_id)
-        except (OSError, urllib3.exceptions.HTTPError) as error:  # what requests raises is an OSError
+        except (OSError, urllib3.exceptions.HTTPError, zlib.error) as error:  # what requests raises is an OSError
             failed = RequestFailedError(f"no complete answer: {_innermost(error)}", ErrorKind.CONNECTION)
         else:
             if response.status_code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
@@ -172,8 +178,12 @@ class EnrowClient:
         timeout_s = self._runtime.request_timeout * RESPONSE_TIMEOUT_FACTOR
         deadline, size = time.monotonic() + timeout_s, 0
         parts: list[bytes] = []
-        response.raw.decode_content = True
-        while part := response.raw.read1(READ_BYTES):
+        # Unpacked here: urllib3 would not return to look at the clock before a packed drop makes a byte.
+        response.raw.decode_content = False
+        is_packed = response.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
+        unpacker = _Unpacker(self._max_bytes + 1) if is_packed else None
+        while packed := response.raw.read1(READ_BYTES):
+            part = unpacker.unpack(packed) if unpacker else packed
             parts.append(part)
             size += len(part)
             if size > self._max_bytes:
@@ -181,12 +191,14 @@ class EnrowClient:
                 raise RequestFailedError(message, ErrorKind.TOO_LARGE, response.status_code)
             if time.monotonic() > deadline:
                 raise requests.Timeout(f"the answer was not complete after {timeout_s:g} s")
+        if unpacker and unpacker.is_inside:
+            raise requests.ConnectionError("the packed body breaks off")
         return b"".join(parts)
 
     def _session(self) -> Session:
         session: Session | None = getattr(self._threads, "session", None)
         if session is None:
-            session = self._threads.session = Session(raise_for_status=False)
+            session = self._threads.session = _Session(raise_for_status=False)
             # What requests would look up in the environment for every request, once; without .netrc,
             # and with TLS verification always on.
             session.trust_env = False
@@ -195,6 +207,40 @@ class EnrowClient:
             session.proxies = dict(requests.utils.get_environ_proxies(self._url)) if is_encrypted else {}
             session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
         return session
+
+
+_ANY_ZLIB: Final = 47
+"""zlib's number for: gzip or deflate, whichever it is."""
+
+
+class _Unpacker:
+    """Unpacks a body, of one member or several, as far as `limit` bytes at a time."""
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._member = zlib.decompressobj(_ANY_ZLIB)
+        self.is_inside = False
+        """Whether a member has begun and not ended."""
+
+    def unpack(self, packed: bytes) -> bytes:
+        parts: list[bytes] = []
+        while packed:
+            parts.append(self._member.decompress(packed, self._limit))
+            packed, self.is_inside = self._member.unused_data, not self._member.eof
+            if self._member.eof:
+                self._member = zlib.decompressobj(_ANY_ZLIB)
+        return b"".join(parts)
+
+
+class _Session(Session):
+    """dlt's session, with nothing of a redirect looked at, and packed bodies as they can be read here."""
+
+    def __init__(self, *, raise_for_status: bool) -> None:
+        super().__init__(raise_for_status=raise_for_status)
+        self.headers["Accept-Encoding"] = "gzip"
+
+    def get_redirect_target(self, resp: requests.Response) -> None:
+        """Find none: requests would parse it and read the whole body, even where it is told not to follow."""
 
 
 class _RetryLaterError(RequestFailedError):
@@ -262,7 +308,8 @@ def _error_body(body: bytes) -> _ErrorBody:
 
 
 def _message(response: requests.Response, body: bytes) -> str:
-    return (_error_body(body).message or response.reason or f"HTTP {response.status_code}")[:MESSAGE_CHARS]
+    message = _error_body(body).message or response.reason or f"HTTP {response.status_code}"
+    return message[:MESSAGE_CHARS].replace("\0", "\ufffd")  # Postgres refuses NUL
 
 
 def _retry_after_s(response: requests.Response, body: bytes) -> float | None:
@@ -272,7 +319,7 @@ def _retry_after_s(response: requests.Response, body: bytes) -> float | None:
         return float(header)
     try:
         return (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return _error_body(body).retry_after
 
 

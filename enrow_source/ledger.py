@@ -12,8 +12,8 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import dlt
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 
 from .models import BatchStatus
 from .settings import LEDGER_FETCH_ROWS, LEDGER_NARROW_IDS
@@ -99,7 +99,7 @@ class _Statement:
     def entries(self, evidence: Sequence[str], log: str | None) -> Iterator[Entry]:
         try:
             yield from self._read(evidence, log)
-        except DatabaseUndefinedRelation:
+        except DestinationUndefinedEntity:
             # Not all of the tables exist: none before the first load, some where only some were selected.
             existing = [table for table in evidence if self._exists(table)]
             if existing and self._exists(self._schema.loads_table_name):
@@ -109,7 +109,7 @@ class _Statement:
         try:
             with self._client.execute_query(f"SELECT 1 FROM {self._table(table)} WHERE 1 = 0"):  # noqa: S608 - a constant
                 return True
-        except DatabaseUndefinedRelation:
+        except DestinationUndefinedEntity:
             return False
 
     def _read(self, evidence: Sequence[str], log: str | None) -> Iterator[Entry]:

@@ -14,8 +14,9 @@ from threading import Event, Lock, Semaphore, Thread
 from typing import Final, Generic, TypeVar
 
 import pyarrow as pa
+from dlt.common import logger
 
-from .client import EnrowClient
+from .client import Answer, EnrowClient
 from .errors import BatchError, ErrorKind, InvalidResponseError
 from .models import Batch, parse_batch
 from .settings import CHUNK_BATCHES, CHUNK_ROWS, ENDING_GRACE_S, ENDING_POLL_S
@@ -92,6 +93,8 @@ class Chunk:
     results: list[pa.Table] = field(default_factory=list)
     errors: list[tuple[str, BatchError, datetime]] = field(default_factory=list)
     result_rows: int = 0
+    erased: dict[str, int] = field(default_factory=dict)
+    """Results of erased persons, which are not loaded, by batch."""
     ended: EndReason | None = None
     """Why these are the last ones, where not every batch was looked at."""
 
@@ -101,18 +104,21 @@ class Chunk:
             self.errors.append((look.batch_id, look.error, look.at))
         if look.batch is not None:
             self.seen.append((look.batch, look.at))
+            if look.results is not None and look.batch.is_completed:
+                self.erased[look.batch_id] = look.batch.results.count - look.results.num_rows
         if look.results is not None and look.results.num_rows:
             self.results.append(look.results)
             self.result_rows += look.results.num_rows
 
-    @property
-    def is_full(self) -> bool:
-        """Whether the chunk has the size that loads best."""
-        return self.result_rows >= CHUNK_ROWS or len(self.seen) + len(self.errors) >= CHUNK_BATCHES
+    def take_results(self) -> Chunk:
+        """Take the results out, into a chunk of their own: they are many, and the rest goes better in one piece."""
+        taken = Chunk(self.stamp, results=self.results, result_rows=self.result_rows)
+        self.results, self.result_rows = [], 0
+        return taken
 
-    def __bool__(self) -> bool:
-        """Whether the chunk holds anything."""
-        return bool(self.seen or self.errors)
+    def __len__(self) -> int:
+        """Count the looks."""
+        return len(self.seen) + len(self.errors)
 
 
 def look_at_batches(
@@ -131,32 +137,52 @@ def look_at_batches(
         RunError: No batch can be read.
     """
 
-    def look(batch_id: str) -> Look:
+    def fetch(batch_id: str) -> tuple[str, Answer | BatchError, datetime]:
         try:
             answer = client.fetch_batch(batch_id)
         except BatchError as error:
-            return Look(batch_id, datetime.now(UTC), error=error)
-        try:
-            batch = parse_batch(batch_id, answer.body)
-        except InvalidResponseError as error:
-            error.http_status = answer.http_status
-            return Look(batch_id, answer.fetched_at, error=error)
-        results = phone_results_table(batch, answer.fetched_at, stamp) if with_results else None
-        counted = dataclasses.replace(batch, results=batch.results.without_rows())
-        return Look(batch_id, answer.fetched_at, counted, results)
+            return batch_id, _bare(error), datetime.now(UTC)
+        return batch_id, answer, answer.fetched_at
 
     chunk, looks = Chunk(stamp), 0
-    for done in _Workers(look, batch_ids, client.connections, lambda: ending.reason is not None).outcomes():
+    workers = _Workers(fetch, batch_ids, client.connections, lambda: ending.reason is not None)
+    for batch_id, answer, at in workers.outcomes():
+        # Here and not in the threads: many of them parsing at a time cost half as much again, and twice the memory.
+        look = _look(batch_id, answer, at, stamp, with_results=with_results)
         looks += 1
-        ending.note(done)
-        chunk.add(done)
-        if chunk.is_full:
+        ending.note(look)
+        chunk.add(look)
+        if chunk.result_rows >= CHUNK_ROWS:
+            yield chunk.take_results()
+            # Or the pool keeps the most that any chunk has had.
+            pa.default_memory_pool().release_unused()
+        if len(chunk) >= CHUNK_BATCHES:
             yield chunk
             chunk = Chunk(stamp)
     if looks < len(batch_ids):
         chunk.ended = ending.reason
-    if chunk or chunk.ended:
+    if len(chunk) or chunk.ended:
         yield chunk
+
+
+def _look(batch_id: str, answer: Answer | BatchError, at: datetime, stamp: Stamp, *, with_results: bool) -> Look:
+    if isinstance(answer, BatchError):
+        return Look(batch_id, at, error=answer)
+    try:
+        batch = parse_batch(batch_id, answer.body)
+    except InvalidResponseError as error:
+        error.http_status = answer.http_status
+        return Look(batch_id, at, error=_bare(error))
+    if batch.results.count and not batch.is_completed:
+        logger.warning(f"{batch.results.count} results of a batch that is {batch.status!r} are not loaded: {batch_id}")
+    results = phone_results_table(batch, at, stamp) if with_results else None
+    return Look(batch_id, at, dataclasses.replace(batch, results=batch.results.without_rows()), results)
+
+
+def _bare(error: BatchError) -> BatchError:
+    """Drop the frames that the error came through: they would keep its whole answer in memory."""
+    error.__cause__ = error.__context__ = None
+    return error.with_traceback(None)
 
 
 class _Workers(Generic[Item, Outcome]):

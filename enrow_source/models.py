@@ -10,6 +10,7 @@ names what cannot be. All three give equal batches.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Context, Decimal, DecimalException, Inexact, InvalidOperation
 from enum import StrEnum
@@ -19,7 +20,7 @@ import msgspec
 from msgspec import Raw
 
 from .errors import InvalidResponseError
-from .settings import CREDITS_PRECISION, CREDITS_SCALE
+from .settings import CREDITS_PRECISION, CREDITS_SCALE, RESULTS_LIMIT, UNDECLARED_COLUMNS
 
 Text = str | None
 T = TypeVar("T")
@@ -74,6 +75,10 @@ class Results:
     """`qualification`, `number`, `country`, `custom` (JSON text) and every undocumented field, as text."""
     params: dict[str, list[Text]] = field(default_factory=dict)
     """The submitted search, a column for each key, as text."""
+    more_fields: dict[int, dict[str, str]] = field(default_factory=dict)
+    """Undocumented fields by row and key, past as many as a table may have columns for."""
+    more_params: dict[int, dict[str, str]] = field(default_factory=dict)
+    """As `more_fields`, of the submitted search."""
 
     def without_rows(self) -> Results:
         """Keep the counts alone."""
@@ -97,9 +102,9 @@ class Batch:
     """Undocumented fields beside `general`, as text."""
 
     @property
-    def is_terminal(self) -> bool:
-        """Whether the batch will not change any more."""
-        return BatchStatus.of(self.status).is_terminal
+    def is_completed(self) -> bool:
+        """Whether its results are final."""
+        return BatchStatus.of(self.status) is BatchStatus.COMPLETED
 
 
 def parse_batch(batch_id: str, body: bytes) -> Batch:
@@ -186,31 +191,65 @@ class _Stats(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     credits_to_refund: Decimal | None = None
 
 
+class _Columns:
+    """Text by the name of its field, a column for each name; past so many names that nobody has documented, by row."""
+
+    def __init__(self, count: int, documented: Iterable[str]) -> None:
+        self.columns: dict[str, list[Text]] = {name: [None] * count for name in documented}
+        self.more: dict[int, dict[str, str]] = {}
+        self._count = count
+        self._room = UNDECLARED_COLUMNS
+
+    def put(self, row: int, name: str, value: Text) -> None:
+        if value is None:
+            return
+        if name in self.columns:
+            self.columns[name][row] = value
+        elif self._room:
+            self._room -= 1
+            self.columns[name] = [None] * self._count
+            self.columns[name][row] = value
+        else:
+            self.more.setdefault(row, {})[name] = value
+
+
 class _Body(msgspec.Struct, forbid_unknown_fields=True):
     general: _General
     stats: _Stats | None = None
-    results: list[_Result] | None = None
+    results: Annotated[list[_Result], msgspec.Meta(max_length=RESULTS_LIMIT)] | None = None
 
-    def params(self) -> dict[str, list[Text]]:
+    def params(self) -> _Columns:
         params = [result.params or _NO_PARAMS for result in self.results or ()]
-        return {
+        columns = _Columns(0, ())
+        columns.columns = {
             "linkedin_url": [search.linkedin_url for search in params],
             "firstname": [search.firstname for search in params],
             "lastname": [search.lastname for search in params],
             "company_domain": [search.company_domain for search in params],
             "company_name": [search.company_name for search in params],
         }
+        return columns
 
 
 class _OpenBody(msgspec.Struct, forbid_unknown_fields=True):
     general: _General
     stats: _Stats | None = None
-    results: list[_OpenResult] | None = None
+    results: Annotated[list[_OpenResult], msgspec.Meta(max_length=RESULTS_LIMIT)] | None = None
 
-    def params(self) -> dict[str, list[Text]]:
+    def params(self) -> _Columns:
         params: list[dict[str, Text]] = [result.params or {} for result in self.results or ()]
-        names = dict.fromkeys([*PARAMS, *(key for search in params for key in search)])
-        return {name: [search.get(name) for search in params] for name in names}
+        columns = _Columns(len(params), PARAMS)
+        names = {name for search in params for name in search}
+        if len(names) > UNDECLARED_COLUMNS:
+            for row, search in enumerate(params):
+                for name, value in search.items():
+                    columns.put(row, name, value)
+            return columns
+        for name in names:
+            column = [search.get(name) for search in params]
+            if name in PARAMS or any(value is not None for value in column):
+                columns.columns[name] = column
+        return columns
 
 
 _DOCUMENTED: Final = msgspec.json.Decoder(_Body)
@@ -225,6 +264,7 @@ _NO_PARAMS: Final = _Params()
 def _from_documented(batch_id: str, body: _Body | _OpenBody) -> Batch:
     general, stats, results = body.general, body.stats or _NO_STATS, body.results or []
     _check_id(batch_id, general.id)
+    params = body.params()
     qualification = [result.qualification for result in results]
     return Batch(
         batch_id=batch_id,
@@ -247,7 +287,8 @@ def _from_documented(batch_id: str, body: _Body | _OpenBody) -> Batch:
                 "country": [result.country for result in results],
                 "custom": [None if r.custom is _NULL else _json_text(r.custom) for r in results],
             },
-            params=body.params(),
+            params=params.columns,
+            more_params=params.more,
         ),
     )
 
@@ -255,7 +296,7 @@ def _from_documented(batch_id: str, body: _Body | _OpenBody) -> Batch:
 # Anything else --------------------------------------------------------------------------------------------------
 
 _OBJECT: Final = msgspec.json.Decoder(dict[str, Raw])
-_ARRAY: Final = msgspec.json.Decoder(list[Raw])
+_ARRAY: Final = msgspec.json.Decoder(Annotated[list[Raw], msgspec.Meta(max_length=RESULTS_LIMIT)])
 _STRING: Final = msgspec.json.Decoder(str)
 _DECIMAL: Final = msgspec.json.Decoder(Decimal)
 
@@ -302,32 +343,24 @@ def _stats(stats: dict[str, Raw]) -> Stats:
 
 
 def _results(raw: Raw) -> Results:
-    rows = _decode(_ARRAY, raw, "results", "an array")
-    count = len(rows) if rows else 0
-    index: list[int | None] = [None] * count
-    fields: dict[str, list[Text]] = {name: [None] * count for name in RESULT_FIELDS}
-    params: dict[str, list[Text]] = {name: [None] * count for name in PARAMS}
-    for position, row in enumerate(rows or ()):
-        where = f"results[{position}]"
-        result = _object(row, where, nullable=False)
-        index[position] = _integer(result.pop("index", _NULL), f"{where}.index")
+    rows = _decode(_ARRAY, raw, "results", f"an array of at most {RESULTS_LIMIT:,} results") or []
+    index: list[int | None] = [None] * len(rows)
+    fields, params = _Columns(len(rows), RESULT_FIELDS), _Columns(len(rows), PARAMS)
+    for row, body in enumerate(rows):
+        where = f"results[{row}]"
+        result = _object(body, where, nullable=False)
+        index[row] = _integer(result.pop("index", _NULL), f"{where}.index")
         for key, value in _object(result.pop("params", _NULL), f"{where}.params").items():
-            _column(params, key, count)[position] = _text(value)
+            params.put(row, key, _text(value))
         for key, value in result.items():
             if key == "custom":
-                fields[key][position] = _json_text(value)
+                fields.put(row, key, _json_text(value))
             elif key in RESULT_FIELDS:
-                fields[key][position] = _string(value, f"{where}.{key}")
+                fields.put(row, key, _string(value, f"{where}.{key}"))
             else:
-                _column(fields, key, count)[position] = _text(value)
-    return Results(count, fields["qualification"].count("found"), index, fields, params)
-
-
-def _column(columns: dict[str, list[Text]], key: str, count: int) -> list[Text]:
-    column = columns.get(key)
-    if column is None:
-        column = columns[key] = [None] * count
-    return column
+                fields.put(row, key, _text(value))
+    found = fields.columns["qualification"].count("found")
+    return Results(len(rows), found, index, fields.columns, params.columns, fields.more, params.more)
 
 
 def _check_id(asked: str, answered: Text) -> None:
@@ -342,7 +375,9 @@ def _decode(decoder: msgspec.json.Decoder[T], raw: Raw, where: str, expected: st
     try:
         return decoder.decode(raw)
     except msgspec.ValidationError as error:
-        raise InvalidResponseError(f"{where} is {_json_type(raw)}, expected {expected}") from error
+        was = _json_type(raw)
+        told = f"is {was}, expected {expected}" if was not in expected else f"is out of range, expected {expected}"
+        raise InvalidResponseError(f"{where} {told}") from error
     except msgspec.DecodeError as error:
         raise InvalidResponseError(f"{where} is not JSON: {error}") from error
     except RecursionError as error:

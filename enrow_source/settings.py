@@ -34,7 +34,7 @@ CHUNK_ROWS: Final = 60_000
 CHUNK_BATCHES: Final = 1_000
 """Batches handed to dlt at a time, where they are small."""
 
-LEDGER_NARROW_IDS: Final = 500
+LEDGER_NARROW_IDS: Final = 100
 """Up to this many candidate ids are named in the ledger statement; past it, all known ids are read."""
 
 LEDGER_FETCH_ROWS: Final = 50_000
@@ -58,3 +58,9 @@ MESSAGE_CHARS: Final = 500
 
 PII_SECRET_CHARS: Final = 16
 """Characters that the secret of `pii = "hash"` has at least."""
+
+SECRET_CHECK_CHARS: Final = 8
+"""Characters of a keyed hash that are kept to notice that the secret has changed."""
+
+RESULTS_LIMIT: Final = 30_000
+"""Results that one answer may have: ten times what the API documents as the most."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from threading import Event
 from typing import Any, Final, cast
@@ -22,6 +23,7 @@ from dlt.extract.items import DataItemWithMeta
 from . import tables
 from .batch_ids import BatchIds, Shard, read_batch_ids
 from .client import EnrowClient
+from .erasure import Erasures, read_erasures
 from .errors import ConfigurationError, UnknownOptionError
 from .ledger import due_batches, read_ledger
 from .looks import Chunk, Ending, look_at_batches
@@ -113,8 +115,10 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         log = BATCH_ERRORS.name if max_batches is not None else None
         due = due_batches(ids, read_ledger(evidence, log, ids, retry_failed=retry_failed))
 
-        due = [batch_id for batch_id in due if batch_id in part][:max_batches]
-        stamp = _stamp(privacy)
+        due = [batch_id for batch_id in due if batch_id in part]
+        erasures = read_erasures(privacy) if due else Erasures()
+        due = [batch_id for batch_id in due if batch_id not in erasures.batches][:max_batches]
+        stamp = _stamp(privacy, erasures)
         created = dlt.current.source_schema().tables
         if any(table.name not in created for table in TABLES if table.name in {*selected, *evidence.values()}):
             yield Chunk(stamp, creates_tables=True)
@@ -145,14 +149,16 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         """One row for a search in a batch that has ended, and in its ledger one for each batch."""
         _count(chunk)
         yield from _rows(chunk, tables.joined(chunk.results))
-        disposition = dlt.current.source().resources[PHONE_RESULTS.name].write_disposition
-        hints = _hints(PHONE_RESULTS_LEDGER) | {"write_disposition": disposition}
-        for rows in _rows(chunk, tables.phone_results_ledger_table(chunk.seen, chunk.stamp)):
-            yield dlt.mark.with_hints(
-                rows,
-                dlt.mark.make_hints(PHONE_RESULTS_LEDGER.name, **hints),
-                create_table_variant=True,
-            )
+        # What the caller changed of the resource holds for its ledger too: both are replaced together, or neither.
+        resource = dlt.current.source().resources[PHONE_RESULTS.name]
+        hints = dlt.mark.make_hints(
+            PHONE_RESULTS_LEDGER.name,
+            write_disposition=resource.write_disposition,
+            table_format=resource.compute_table_schema().get("table_format"),
+            file_format=resource.compute_table_schema().get("file_format"),
+        )
+        for rows in _rows(chunk, tables.phone_results_ledger_table(chunk.seen, chunk.stamp, chunk.erased)):
+            yield dlt.mark.with_hints(rows, hints, create_table_variant=True)
 
     @dlt.transformer(data_from=looks)
     def batch_errors(chunk: Chunk) -> Iterator[pa.Table]:
@@ -160,6 +166,9 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         _count(chunk)
         yield from _rows(chunk, tables.batch_errors_table(chunk.errors, chunk.stamp))
 
+    # Before its own columns, which a variant would take over.
+    ledger = _hints(PHONE_RESULTS_LEDGER)
+    phone_results.apply_hints(table_name=PHONE_RESULTS_LEDGER.name, create_table_variant=True, **ledger)
     return (
         batches.apply_hints(**_hints(BATCHES)),
         batch_stats.apply_hints(**_hints(BATCH_STATS)),
@@ -172,7 +181,7 @@ def _hints(table: Table) -> dict[str, Any]:
     """Declare the table to dlt; `phone_results` is replaced a whole batch at a time, so that one can shrink."""
     return {
         "write_disposition": "merge",
-        "merge_key" if table is PHONE_RESULTS else "primary_key": table.key,
+        "merge_key" if table.replaces_batches else "primary_key": table.key,
         "columns": {column.name: column.hints for column in table.columns},
         "additional_table_hints": {"description": table.description},
     }
@@ -184,7 +193,7 @@ def _chosen(pii: str) -> Pii:
     return Pii(pii)
 
 
-def _stamp(privacy: Privacy) -> tables.Stamp:
+def _stamp(privacy: Privacy, erasures: Erasures) -> tables.Stamp:
     schema = dlt.current.source_schema()
     existing = {name: table["columns"] for name, table in schema.tables.items()}
     try:
@@ -199,7 +208,7 @@ def _stamp(privacy: Privacy) -> tables.Stamp:
             )
         state[_IN_PACKAGE] = True
     names = tables.ColumnNames(schema.naming.normalize_path, existing, UNDECLARED_COLUMNS)
-    return tables.Stamp(load_id, names, privacy)
+    return tables.Stamp(load_id, names, privacy, erasures.is_erased)
 
 
 _IN_PACKAGE: Final = "enrow_source"
@@ -233,10 +242,15 @@ def _warn_of_overflow(stamp: tables.Stamp) -> None:
 
 def _check_options(unknown: dict[str, Any], limits: Mapping[str, float | None]) -> None:
     known = [name for name in inspect.signature(enrow_source).parameters if name != "unknown_options"]
-    sections: list[Any] = [provider.get(f"sources.{SOURCE_NAME}", Any) for provider in (dlt.config, dlt.secrets)]
-    configured = {name: value for section in sections if section for name, value in dict(section).items()}
+    prefix = f"SOURCES__{SOURCE_NAME.upper()}__"
+    configured: dict[str, Any] = {
+        name.removeprefix(prefix).lower(): "" for name in os.environ if name.startswith(prefix)
+    }
+    for provider in dlt.config.config_providers:
+        section, _ = provider.get_value(SOURCE_NAME, dict, "", "sources")
+        configured |= section if isinstance(section, dict) else {}
     # A nested section may configure a resource, or what dlt itself reads there.
-    typed = [name for name, value in configured.items() if not isinstance(value, dict)]
+    typed = [name for name, value in configured.items() if not isinstance(value, dict) and "__" not in name]
     for name in [*unknown, *typed]:
         if name not in (*known, *_DLT_OPTIONS):
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)

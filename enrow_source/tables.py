@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from .models import PARAMS, RESULT_FIELDS, Batch, Results
 from .privacy import Privacy
@@ -74,6 +75,8 @@ class Table:
     description: str
     key: tuple[str, ...]
     columns: tuple[Column, ...]
+    replaces_batches: bool = False
+    """Whether a batch has many rows, and is replaced as a whole."""
 
     @property
     def arrow(self) -> pa.Schema:
@@ -125,7 +128,7 @@ BATCH_STATS: Final = Table(
 )
 PHONE_RESULTS: Final = Table(
     "phone_results",
-    "One row for a search in a batch that has ended.",
+    "One row for a search in a completed batch.",
     ("batch_id",),
     (
         _BATCH_ID,
@@ -141,6 +144,7 @@ PHONE_RESULTS: Final = Table(
         Column("params__company_name", "text", "The search as submitted: name of the company.", is_personal=True),
         *_FETCHED,
     ),
+    replaces_batches=True,
 )
 PHONE_RESULTS_LEDGER: Final = Table(
     "phone_results_ledger",
@@ -227,6 +231,8 @@ class Stamp:
     """The load that brings the rows; it joins `_dlt_loads`."""
     names: ColumnNames
     privacy: Privacy = field(default_factory=Privacy)
+    is_erased: Callable[[Mapping[str, pa.Array]], pa.Array] | None = None
+    """Tells the rows of erased persons from the columns of `phone_results`; None where nobody was erased."""
 
 
 def batches_table(batches: Iterable[Seen], stamp: Stamp) -> pa.Table:
@@ -272,8 +278,8 @@ def batch_stats_table(batches: Iterable[Seen], stamp: Stamp) -> pa.Table:
 
 
 def phone_results_table(batch: Batch, fetched_at: datetime, stamp: Stamp) -> pa.Table:
-    """Make the rows of `phone_results` for one batch: one for each result, none while the batch has not ended."""
-    results = batch.results if batch.is_terminal else Results()
+    """Make the rows of `phone_results` for one batch: one for each result, none while the batch is not completed."""
+    results = batch.results if batch.is_completed else Results()
     values: dict[str, Any] = {
         "batch_id": pa.repeat(batch.batch_id, results.count),
         "index": results.index,
@@ -283,10 +289,15 @@ def phone_results_table(batch: Batch, fetched_at: datetime, stamp: Stamp) -> pa.
         "_dlt_load_id": pa.repeat(stamp.load_id, results.count),
     }
     unknown: dict[str, list[str | None]] = {}
-    _add_unknown(unknown, results.fields, RESULT_FIELDS, "result", stamp.names)
-    _add_unknown(unknown, results.params, PARAMS, "params", stamp.names)
+    result_level = _Level("result", RESULT_FIELDS, results.fields, results.more_fields)
+    params_level = _Level("params", PARAMS, results.params, results.more_params)
+    for level in (result_level, params_level):
+        _add_unknown(unknown, level, results.count, stamp.names)
     schema = _with_unknown(PHONE_RESULTS, unknown)
     columns = [pa.array((values | unknown)[field.name], field.type) for field in schema]
+    if stamp.is_erased is not None:
+        kept = pc.invert(stamp.is_erased(dict(zip(schema.names, columns, strict=True))))
+        columns = [column.filter(kept) for column in columns]
     for number, name in enumerate(schema.names):
         if name not in _IMPERSONAL:
             columns[number] = stamp.privacy.column(columns[number], is_json=name in _JSON)
@@ -304,15 +315,18 @@ def joined(results: Iterable[pa.Table]) -> pa.Table:
     return pa.concat_tables([PHONE_RESULTS.arrow.empty_table(), *results], promote_options="default")
 
 
-def phone_results_ledger_table(batches: Iterable[Seen], stamp: Stamp) -> pa.Table:
-    """Make the rows of `phone_results_ledger`, one for each batch."""
+def phone_results_ledger_table(
+    batches: Iterable[Seen], stamp: Stamp, erased: Mapping[str, int] | None = None
+) -> pa.Table:
+    """Make the rows of `phone_results_ledger`, one for each batch; `erased` counts those of its rows left out."""
+    erased = erased or {}
     return _table(
         PHONE_RESULTS_LEDGER,
         [
             {
                 "batch_id": batch.batch_id,
                 "status": batch.status,
-                "results_loaded": batch.results.count if batch.is_terminal else 0,
+                "results_loaded": batch.results.count - erased.get(batch.batch_id, 0) if batch.is_completed else 0,
                 "fetched_at": fetched_at,
             }
             for batch, fetched_at in batches
@@ -371,29 +385,40 @@ def _unknown(table: Table, levels: Mapping[str, Mapping[str, str | None]], names
     return row
 
 
-def _add_unknown(
-    columns: dict[str, list[str | None]],
-    fields: Mapping[str, list[str | None]],
-    documented: Iterable[str],
-    level: str,
-    names: ColumnNames,
-) -> None:
+@dataclass(frozen=True, slots=True)
+class _Level:
+    """A place in a result where undocumented fields may stand."""
+
+    name: str
+    documented: Collection[str]
+    fields: Mapping[str, list[str | None]]
+    more: Mapping[int, Mapping[str, str]]
+
+    @property
+    def overflow(self) -> str:
+        """The column for the fields that get none of their own."""
+        return "params__overflow" if self.name == "params" else "overflow"
+
+
+def _add_unknown(columns: dict[str, list[str | None]], level: _Level, count: int, names: ColumnNames) -> None:
     """Add a column for each undocumented field of the results; what gets none is kept in an overflow column."""
-    overflow: dict[int, dict[str, str]] = {}
-    for key in sorted(key for key in fields.keys() - documented if any(value is not None for value in fields[key])):
-        column = names.column(PHONE_RESULTS, level, key)
-        target = columns.setdefault(column, [None] * len(fields[key])) if column else None
-        for position, value in enumerate(fields[key]):
+    overflow = {row: dict(fields) for row, fields in level.more.items()}
+    names.overflowed.update((PHONE_RESULTS.name, key) for fields in overflow.values() for key in fields)
+    for key in sorted(level.fields.keys() - level.documented):
+        values = level.fields[key]
+        if not any(value is not None for value in values):
+            continue
+        column = names.column(PHONE_RESULTS, level.name, key)
+        target = columns.setdefault(column, [None] * count) if column else None
+        for row, value in enumerate(values):
             if value is None:
                 continue
-            if target is None or target[position] is not None:
-                overflow.setdefault(position, {})[key] = value
+            if target is None or target[row] is not None:
+                overflow.setdefault(row, {})[key] = value
             else:
-                target[position] = value
+                target[row] = value
     if overflow:
-        count = len(next(iter(fields.values())))
-        name = "params__overflow" if level == "params" else "overflow"
-        columns[name] = [_json(overflow[row]) if row in overflow else None for row in range(count)]
+        columns[level.overflow] = [_json(overflow[row]) if row in overflow else None for row in range(count)]
 
 
 def _json(fields: Mapping[str, str]) -> str:

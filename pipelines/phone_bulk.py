@@ -26,6 +26,7 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
 from dlt.common.runtime.collector import LogCollector
+from dlt.common.storages.load_package import LoadPackageInfo, PackageStorage
 from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
@@ -166,10 +167,32 @@ def _stopped_by_sigterm() -> Iterator[Event]:
 
 
 def drain(pipeline: dlt.Pipeline) -> int:
-    """Finish what a killed run left behind, since dlt would load it instead of the source; return the packages."""
+    """Finish what a killed run left behind, since dlt would load it instead of the source; return the packages.
+
+    A package whose load had begun is given up instead, with its state: dlt cannot know which of its jobs were
+    committed in the last moment, and would do them twice. The ledger knows nothing of its batches, so they are
+    fetched again.
+    """
     if not pipeline.has_pending_data:
         return 0
-    return len(pipeline.run().loads_ids)
+    normalized = pipeline.list_normalized_load_packages()
+    # In both places: killed between moving a package on and removing what it was made of.
+    both = set(normalized) & set(pipeline.list_extracted_load_packages())
+    if both or any(_has_begun(pipeline.get_load_package_info(load_id)) for load_id in normalized):
+        pipeline.abort_packages()
+        return 0
+    info = pipeline.run()
+    # None, whatever dlt declares, where a first load was killed: the destination knows nothing of it, and dlt drops it.
+    return len(info.loads_ids) if info else 0  # type: ignore[redundant-expr]
+
+
+def _has_begun(package: LoadPackageInfo) -> bool:
+    return bool(
+        PackageStorage.is_package_partially_loaded(package)
+        or package.jobs["started_jobs"]
+        or package.jobs["completed_jobs"]
+        or package.jobs["failed_jobs"]
+    )
 
 
 def _report(pipeline: dlt.Pipeline, source: DltSource, info: LoadInfo, drained: int) -> RunReport:

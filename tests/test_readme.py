@@ -13,10 +13,12 @@ from enrow_source.errors import ErrorKind
 from enrow_source.settings import BASE_URL, CONNECTIONS, GIVE_UP_AFTER, MAX_RESPONSE_MB
 from enrow_source.tables import TABLES, Table
 from enrow_source.testing import SimulatedEnrow
-from pipelines.phone_bulk import ExitCode, main
+from pipelines import erase, phone_bulk
+from pipelines.phone_bulk import ExitCode
 
 REPO = Path(__file__).parent.parent
 README = (REPO / "README.md").read_text(encoding="utf-8")
+COMMANDS = {"pipelines/phone_bulk.py": phone_bulk.main, "pipelines/erase.py": erase.main}
 RUN_ELSEWHERE = {
     "make demo": "test_ci_runs_what_the_readme_names",
     "make test": "test_ci_runs_what_the_readme_names",
@@ -86,14 +88,15 @@ def test_every_command_runs(
     with SimulatedEnrow() as api:
         monkeypatch.setenv("ENROW_API_KEY", api.api_key)
         monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
+        monkeypatch.setenv("SOURCES__ENROW__PII_SECRET", "a-secret-of-the-reader")
         api.add_completed("BATCH_ID", 3)
         (tmp_path / "ids.txt").write_text(api.add_ongoing("other", 1, 3) + "\n", encoding="utf-8")
         for command in commands:
             if command in RUN_ELSEWHERE:
                 continue
             program, script, *arguments = shlex.split(command, comments=True)
-            assert (program, script) == (".venv/bin/python", "pipelines/phone_bulk.py"), command
-            assert main(arguments) == ExitCode.OK, capsys.readouterr().err
+            assert program == ".venv/bin/python", command
+            assert COMMANDS[script](arguments) == ExitCode.OK, capsys.readouterr().err
     assert (tmp_path / "warehouse.duckdb").exists()
 
 

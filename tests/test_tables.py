@@ -335,5 +335,5 @@ def test_whatever_parses_becomes_rows(body: bytes) -> None:
         batch = parse_batch(BATCH_ID, body)
     except InvalidResponseError:
         return
-    loaded = batch.results.count if batch.is_terminal else 0
+    loaded = batch.results.count if batch.is_completed else 0
     assert [table.num_rows for table in tables(batch)] == [1, 1, 1, loaded]

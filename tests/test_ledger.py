@@ -1,0 +1,131 @@
+"""The ledger: which batches are due, from what the destination holds; and that it reads it right, in whole runs."""
+
+from datetime import UTC, datetime
+from itertools import permutations
+
+import pytest
+
+from enrow_source import ledger
+from enrow_source.ledger import Entry, due_batches, read_ledger
+from enrow_source.testing import Response, SimulatedEnrow
+from tests.conftest import NewSource, Warehouse
+
+
+def at(hour: int) -> datetime:
+    return datetime(2026, 3, 1, hour, tzinfo=UTC)
+
+
+def loaded(batch_id: str) -> Entry:
+    return Entry(batch_id, None, is_pending=False)
+
+
+def pending(batch_id: str, hour: int) -> Entry:
+    return Entry(batch_id, at(hour), is_pending=True)
+
+
+def failing(batch_id: str, hour: int) -> Entry:
+    """Make the entry of a batch that is in `batch_errors`, or lacks a table, and is due only when it is given."""
+    return Entry(batch_id, at(hour), is_pending=False)
+
+
+@pytest.mark.parametrize(
+    "candidates,entries,due",
+    [
+        ([], [], []),
+        (["b", "a"], [], ["b", "a"]),
+        (["b", "a"], [loaded("b")], ["a"]),
+        (["a"], [loaded("a"), loaded("b")], []),
+        (["a"], [pending("a", 1)], ["a"]),
+        ([], [pending("a", 1)], ["a"]),
+        ([], [failing("a", 1)], []),
+        (["a"], [failing("a", 1)], ["a"]),
+        (["a", "b"], [pending("c", 1), failing("d", 2)], ["a", "b", "c"]),
+        (["a", "new", "b"], [failing("a", 2), pending("b", 1)], ["new", "b", "a"]),
+        (["z"], [pending("c", 3), pending("a", 1), pending("b", 2)], ["z", "a", "b", "c"]),
+        (["b", "a"], [failing("b", 1), failing("a", 1)], ["a", "b"]),
+        (["a"], [Entry("a", None, is_pending=True)], []),
+    ],
+    ids=[
+        "nothing",
+        "never seen",
+        "loaded is not due",
+        "all loaded",
+        "pending and given",
+        "pending and not given",
+        "failing and not given",
+        "failing and given",
+        "new before pending",
+        "seen longest ago first",
+        "pending in order of their look",
+        "same time, by id",
+        "loaded beats pending",
+    ],
+)
+def test_due(candidates: list[str], entries: list[Entry], due: list[str]) -> None:
+    assert due_batches(candidates, entries) == due
+
+
+def test_the_order_of_the_ledger_does_not_matter() -> None:
+    entries = [loaded("a"), pending("b", 2), failing("c", 1), pending("d", 3)]
+    orders = [due_batches(["c", "x", "a", "y"], order) for order in permutations(entries)]
+    assert orders == [["x", "y", "c", "b", "d"]] * 24
+
+
+def test_what_always_fails_and_what_is_stuck_starve_nobody() -> None:
+    """Play many runs of two batches each: every id gets its look, and the new ones get theirs first."""
+    candidates = ["fails", "stuck", "new-1", "new-2", "new-3", "new-4"]
+    entries: dict[str, Entry] = {}
+    runs = []
+    for hour in range(6):
+        run = due_batches(candidates, entries.values())[:2]
+        for batch_id in run:
+            make = {"fails": failing, "stuck": pending}.get(batch_id)
+            entries[batch_id] = make(batch_id, hour) if make else loaded(batch_id)
+        runs.append(run)
+    assert runs == [
+        ["fails", "stuck"],
+        ["new-1", "new-2"],
+        ["new-3", "new-4"],
+        ["fails", "stuck"],
+        ["fails", "stuck"],
+        ["fails", "stuck"],
+    ]
+
+
+def test_outside_a_pipeline_the_ledger_is_empty() -> None:
+    assert list(read_ledger({"batches": "batches"}, None, ["a"], retry_failed=False)) == []
+
+
+@pytest.mark.parametrize("narrow", [1, 500], ids=["more than are named", "all named"])
+def test_the_ledger_is_right_however_many_ids_are_given(
+    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, narrow: int
+) -> None:
+    monkeypatch.setattr(ledger, "LEDGER_NARROW_IDS", narrow)
+    ids = [api.add_completed("done", 1), api.add_ongoing("stuck", None), "unknown"]
+    warehouse.run(new_source([*ids, api.add_ongoing("dropped", None)]))
+    warehouse.run(new_source([*ids, api.add_completed("new", 1)]))
+    assert [api.looks(batch_id) for batch_id in (*ids, "dropped", "new")] == [1, 2, 2, 2, 1]
+
+
+def test_ids_are_data_for_the_ledger_never_sql(
+    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
+) -> None:
+    ids = ["x' OR 1=1 --", '"; DROP TABLE batches; --', "%s", "?", "\\", "a\nb", "ü😀", "a'"]
+    for batch_id in ids:
+        api.add_completed(batch_id, 1)
+    warehouse.run(new_source(ids[:-1]))
+    warehouse.run(new_source([*ids, "' OR ''='"]))
+    assert [api.looks(batch_id) for batch_id in ids] == [1] * len(ids)
+    assert {row["batch_id"] for row in warehouse.rows("batches")} == set(ids)
+
+
+def test_the_order_holds_in_runs_with_a_limit(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    api.respond("fails", Response.unreadable())
+    ids = ["fails", api.add_ongoing("stuck", None), api.add_completed("new-1", 1), api.add_completed("new-2", 1)]
+    for _ in range(3):
+        warehouse.run(new_source(ids, max_batches=2))
+    assert [{request.batch_id for request in api.requests[n : n + 2]} for n in (0, 2, 4)] == [
+        {"fails", "stuck"},
+        {"new-1", "new-2"},
+        {"fails", "stuck"},
+    ]
