@@ -84,8 +84,10 @@ def _batch_id(item: object, position: int) -> str:
         raise InvalidBatchIdError(f"batch_ids[{position}] is {batch_id!r:.80}, not a string")
     if not batch_id.strip():
         raise InvalidBatchIdError(f"batch_ids[{position}] is {batch_id!r:.80}: a batch id cannot be empty")
-    if not _is_utf8(batch_id):
-        raise InvalidBatchIdError(f"batch_ids[{position}] is {batch_id!r:.80}: half a surrogate pair is no character")
+    if "\0" in batch_id or not _is_utf8(batch_id):
+        raise InvalidBatchIdError(
+            f"batch_ids[{position}] is {batch_id!r:.80}: it has a character that cannot be stored"
+        )
     return batch_id.strip()
 
 

@@ -230,6 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    logging.getLogger("dlt").addFilter(_ONE_LINE)
     try:
         batch_ids = [*options.batch_ids, *(i for path in options.batch_ids_file for i in read_ids_file(path))]
     except (OSError, UnicodeDecodeError) as error:
@@ -259,11 +260,26 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return ExitCode.USAGE
     except PipelineStepFailed as error:
-        logging.getLogger("dlt").debug("the run failed", exc_info=True)
-        print(f"error: {_cause(error)}", file=sys.stderr)
+        print(f"error: {_told(error)}", file=sys.stderr)
         return ExitCode.USAGE if isinstance(_cause(error), ConfigurationError) else ExitCode.FAILED
     print(report)
     return report.exit_code
+
+
+def _told(error: PipelineStepFailed) -> str:
+    """Tell the failure in one line: what we know of it, else where it happened and the first cause."""
+    cause = _cause(error)
+    message = " ".join(str(cause).split()) or type(cause).__name__
+    return message if isinstance(cause, EnrowError) else f"{error.step}: {message}"
+
+
+class _OneLine(logging.Filter):
+    """Keeps dlt's log to a line for each record: what ends the run is told at its end."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Cut the record down to its first line."""
+        record.msg, record.args, record.exc_info = record.getMessage().split("\n", 1)[0], (), None
+        return True
 
 
 def _cause(error: BaseException) -> BaseException:
@@ -276,6 +292,9 @@ def _cause(error: BaseException) -> BaseException:
 def _progress() -> LogCollector | None:
     """Show progress to a person; a scheduler's log stays short."""
     return LogCollector(2.0, sys.stderr, dump_system_stats=False) if sys.stderr.isatty() else None
+
+
+_ONE_LINE = _OneLine()
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -89,7 +89,8 @@ BAD_ITEMS = [
     ({"id": None}, "batch_ids[1] is None, not a string"),
     ({"batch_id": "", "id": "a"}, "batch_ids[1] is '': a batch id cannot be empty"),
     ({"id": 17}, "batch_ids[1] is 17, not a string"),
-    ("a\ud800", "batch_ids[1] is 'a\\ud800': half a surrogate pair is no character"),
+    ("a\ud800", "batch_ids[1] is 'a\\ud800': it has a character that cannot be stored"),
+    ("a\0b", "batch_ids[1] is 'a\\x00b': it has a character that cannot be stored"),
 ]
 
 
