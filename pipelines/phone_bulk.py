@@ -37,6 +37,8 @@ DATASET_NAME = "enrow_data"
 WAREHOUSE = "warehouse"
 """Name of the default destination, and so of its file: `warehouse.duckdb`."""
 
+DUCKDB_LIMITS = {"memory_limit": "128MB", "threads": 1}
+"""What DuckDB may use while it loads the default warehouse; more threads load no faster, and cost more."""
 TABLES = ("batches", "batch_stats", "phone_results", "batch_errors")
 
 
@@ -118,10 +120,16 @@ def build_pipeline(
     `"duckdb"` alone is the file `warehouse.duckdb` in the working directory: a file named like the pipeline would
     make `enrow.phone_results` ambiguous in a dataset of that name.
     """
-    if destination == "duckdb" and dlt.secrets.get("destination.duckdb.credentials") is None:
-        destination = dlt.destinations.duckdb(destination_name=WAREHOUSE)
+    if destination == "duckdb" and not _is_configured("duckdb"):
+        destination = dlt.destinations.duckdb(
+            {"database": f"{WAREHOUSE}.duckdb", "global_config": DUCKDB_LIMITS}, destination_name=WAREHOUSE
+        )
     pipeline: dlt.Pipeline = dlt.pipeline(pipeline_name, destination=destination, dataset_name=dataset_name, **options)
     return pipeline
+
+
+def _is_configured(destination: str) -> bool:
+    return dlt.secrets.get(f"destination.{destination}.credentials") is not None
 
 
 def run(

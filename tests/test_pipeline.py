@@ -3,6 +3,7 @@
 import io
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -297,6 +298,7 @@ def test_the_key_is_in_nothing_that_is_printed(simulated: SimulatedEnrow, comman
 
 
 def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
+    shutil.copytree(REPO / ".dlt", folder / ".dlt")  # as in a checkout
     ended = subprocess.run(
         [sys.executable, REPO / "pipelines" / "phone_bulk.py", simulated.add_completed("done", 1)],
         cwd=folder,
