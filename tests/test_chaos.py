@@ -1,0 +1,193 @@
+"""Runs that are killed, and runs whose disk or destination fails: real processes, the tables compared row by row."""
+
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from chaos.campaign import DESTINATIONS, DestinationName, Tally, run_campaign
+from chaos.child import Job
+from chaos.compare import TABLES, differences
+from chaos.expected import expected_rows
+from chaos.forks import Ended, Forks
+from chaos.points import Kill, Point
+from chaos.scenario import Batch, Served, served
+from chaos.warehouses import DuckDBFile, PostgresDataset, Warehouse
+from enrow_source.testing import Response, SimulatedEnrow, bodies
+from tests.postgres import Postgres
+
+pytest_plugins = ("tests.postgres",)
+
+SEED = 8
+RESULTS = 500
+
+
+@pytest.fixture(scope="module")
+def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    with Forks(tmp_path_factory.mktemp("forks")) as running:
+        yield running
+
+
+def test_a_dozen_kills_and_the_tables_are_right(postgres: Postgres, tmp_path: Path) -> None:
+    tallies: list[Tally] = []
+
+    def campaign(destination: DestinationName) -> None:
+        folder = tmp_path / destination
+        folder.mkdir()
+        with Forks(folder) as forks:
+            tallies.append(run_campaign(destination, seed=SEED, kills=6, forks=forks, server=postgres))
+
+    threads = [threading.Thread(target=campaign, args=(destination,)) for destination in DESTINATIONS]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sum(tally.kills.total() for tally in tallies) >= 12
+    wrong = [line for tally in tallies for outcome in tally.wrong for line in (*outcome.story, *outcome.wrong)]
+    assert not wrong, "\n".join(wrong)
+
+
+class Scene:
+    """Runs of one pipeline into one destination; every run is given all ids."""
+
+    def __init__(self, api: SimulatedEnrow, forks: Forks, folder: Path, warehouse: Warehouse) -> None:
+        self.api, self.forks, self.folder, self.warehouse = api, forks, folder, warehouse
+        self.batches: list[Batch] = []
+        self.starts: list[int] = []
+        self.failed: set[int] = set()
+
+    def add_batches(self) -> None:
+        for number in range(2):
+            batch_id = f"batch-{len(self.batches)}"
+            answer = Response(body=bodies.completed(batch_id, RESULTS + number))
+            self.batches.append(Batch(batch_id, "completed", (answer,), 0))
+            self.api.respond(batch_id, answer)
+
+    def run(self, when_halted: Callable[[], None] = lambda: None, **options: Any) -> Ended:
+        environment = {"ENROW_API_KEY": self.api.api_key, "DLT_DATA_DIR": str(self.folder / "dlt")}
+        arguments = [*self.warehouse.arguments, "--base-url", self.api.url, *(b.batch_id for b in self.batches)]
+        job = Job(str(self.folder), arguments, environment | self.warehouse.environment, **options)
+        self.starts.append(len(self.api.requests))
+        return self.forks.run(job, when_halted)
+
+    def fails(self, telling: str, *arguments: Any, **options: Any) -> None:
+        """Run, and expect that the last line tells the error, after what dlt has logged, a line each."""
+        ended = self.run(*arguments, **options)
+        self.failed.add(len(self.starts) - 1)
+        assert ended.returncode == 1, ended
+        *logged, told = ended.stderr.splitlines()
+        assert told.startswith("error: "), ended.stderr
+        assert telling in told
+        assert all("|dlt|" in line for line in logged), ended.stderr
+
+    def succeeds(self) -> None:
+        ended = self.run()
+        assert (ended.returncode, ended.stderr) == (0, "")
+
+    def assert_right(self) -> None:
+        answers = served(self.api, self.batches, self.starts)
+        assert differences(self.warehouse.read(TABLES), answers, self.failed) == []
+
+
+@pytest.fixture
+def into_duckdb(api: SimulatedEnrow, forks: Forks, tmp_path: Path) -> Scene:
+    return Scene(api, forks, tmp_path, DuckDBFile(tmp_path))
+
+
+@pytest.fixture
+def into_postgres(api: SimulatedEnrow, forks: Forks, tmp_path: Path, postgres: Postgres) -> Iterator[Scene]:
+    dataset = PostgresDataset(postgres, "chaos_scene")
+    yield Scene(api, forks, tmp_path, dataset)
+    dataset.drop()
+
+
+def test_a_full_disk_under_the_working_folder(into_postgres: Scene) -> None:
+    into_postgres.add_batches()
+    into_postgres.fails("File too large", file_limit_bytes=10_000)
+    into_postgres.succeeds()
+    into_postgres.assert_right()
+
+
+def test_a_full_disk_under_the_duckdb_file(into_duckdb: Scene) -> None:
+    into_duckdb.add_batches()
+    into_duckdb.fails("warehouse.duckdb", file_limit_bytes=200_000)
+    into_duckdb.succeeds()
+    into_duckdb.assert_right()
+
+
+def test_a_postgres_that_stops_between_the_merges_of_two_tables(into_postgres: Scene, postgres: Postgres) -> None:
+    into_postgres.add_batches()
+    into_postgres.succeeds()
+    into_postgres.add_batches()
+    try:
+        into_postgres.fails("server", postgres.stop, kill=Kill(Point.MERGED), signal=signal.SIGSTOP)
+    finally:
+        postgres.start()
+    into_postgres.succeeds()
+    into_postgres.assert_right()
+
+
+def test_a_duckdb_file_that_another_process_has_locked(into_duckdb: Scene) -> None:
+    into_duckdb.add_batches()
+    into_duckdb.succeeds()
+    into_duckdb.add_batches()
+    holds = "import duckdb, sys; held = duckdb.connect(sys.argv[1]); print(flush=True); input()"
+    command = [sys.executable, "-c", holds, str(into_duckdb.folder / "warehouse.duckdb")]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None
+        other.stdout.readline()
+        into_duckdb.fails("lock")
+        other.communicate(b"\n")
+    into_duckdb.succeeds()
+    into_duckdb.assert_right()
+
+
+COMPLETED = Response(body=bodies.completed("done", 2, found_share=0.5))
+REFUSED = Response.unreadable()
+STAMPS = {"fetched_at": 1, "_dlt_load_id": "7"}
+
+
+def right() -> tuple[dict[str, list[dict[str, Any]]], list[Served]]:
+    """Return tables and answers that agree: a batch that is complete, an id that nobody knows."""
+    answers = [Served("done", 0, COMPLETED), Served("nobody", 0, REFUSED)]
+    tables = {name: [row | STAMPS for row in rows] for name, rows in expected_rows(answers).items()}
+    error = {"batch_id": "nobody", "kind": "not_readable", "http_status": 400}
+    return tables | {"batch_errors": [error | STAMPS], "_dlt_loads": [{"load_id": "7", "status": 0}]}, answers
+
+
+def test_the_comparison_agrees_with_what_is_right() -> None:
+    assert right()[0]["phone_results"][0] != right()[0]["phone_results"][1]
+    assert differences(*right(), killed=set()) == []
+
+
+@pytest.mark.parametrize("table", ["batches", "batch_stats", "phone_results", "phone_results_ledger", "batch_errors"])
+def test_the_comparison_finds_a_row_that_is_missing_or_there_twice(table: str) -> None:
+    tables, answers = right()
+    row = tables[table].pop()
+    assert differences(tables, answers, killed=set())
+    tables[table] += [row, row]
+    assert differences(tables, answers, killed=set())
+
+
+def test_the_comparison_finds_a_wrong_value_an_unfinished_load_and_a_mix_of_looks() -> None:
+    for table, change in (
+        ("phone_results", {"number": "+12025550100"}),
+        ("batches", {"fetched_at": 2}),
+        ("_dlt_loads", {"status": 1}),
+    ):
+        tables, answers = right()
+        tables[table][-1] |= change
+        assert differences(tables, answers, killed=set()), table
+
+
+def test_the_comparison_counts_what_was_fetched_again() -> None:
+    tables, answers = right()
+    again = [*answers, Served("done", 1, COMPLETED)]
+    assert differences(tables, again, killed={0}) == []
+    assert differences(tables, again, killed={1}) == ["done was asked for again, though run 0 had loaded it"]
+    assert differences(tables, [*answers, answers[0]], killed={0}) == ["done was asked for 2 times in run 0"]
