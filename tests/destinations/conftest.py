@@ -1,0 +1,73 @@
+"""Parametrises the cases over the destinations that are asked for."""
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from dlt.common.configuration.container import Container
+from dlt.common.pipeline import PipelineContext
+from dlt.common.runtime.run_context import RunContext, switched_run_context
+
+from tests.destinations.legs import LEGS, NOT_SHOWN_ANYWHERE, QUICK, Leg, Started, real_account
+from tests.destinations.warehouse import Warehouse
+
+_CONFIGURATION = ("SOURCES__", "RUNTIME__", "DESTINATION__", "EXTRACT__", "NORMALIZE__", "LOAD__", "DATA_WRITER__")
+_OTHERS = ("SCHEMA__", "PIPELINES__", "DLT_", "ENROW_", "API_KEY", "NETRC")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("destinations")
+    group.addoption("--destination", action="append", choices=list(LEGS), help="one of the legs; may be repeated")
+    group.addoption("--real", action="store_true", help="load into the account whose credentials are in DESTINATION__*")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    if "leg" not in metafunc.fixturenames:
+        return
+    legs = [LEGS[name] for name in metafunc.config.getoption("--destination", None) or QUICK]
+    case = metafunc.function.__name__.removeprefix("test_")
+    reasons = {leg.name: {**NOT_SHOWN_ANYWHERE, **leg.not_shown}.get(case) for leg in legs}
+    # Strict: what has begun to work must be told.
+    marks = {name: [pytest.mark.xfail(reason=reason, strict=True)] for name, reason in reasons.items() if reason}
+    params = [pytest.param(leg, id=leg.name, marks=marks.get(leg.name, ())) for leg in legs]
+    metafunc.parametrize("leg", params, scope="session")
+
+
+@pytest.fixture(scope="session")
+def started(leg: Leg, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Started]:
+    is_real = request.config.getoption("--real", default=False)
+    with real_account(leg) if is_real else leg.start(tmp_path_factory.mktemp(leg.name)) as running:
+        yield running
+
+
+@pytest.fixture(autouse=True)
+def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Run in an empty folder, without any configuration, and send no telemetry."""
+    for name in list(os.environ):
+        if name.startswith(_CONFIGURATION + _OTHERS):
+            monkeypatch.delenv(name)
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, ",".join(filter(None, (os.environ.get(name), "127.0.0.1,localhost"))))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DLT_DATA_DIR", str(tmp_path / "dlt"))
+    monkeypatch.setenv("RUNTIME__DLTHUB_TELEMETRY", "false")
+    monkeypatch.setenv("RUNTIME__REQUEST_BACKOFF_FACTOR", "0.01")
+    context = RunContext(".")
+    context._global_dir = str(tmp_path / "dlt")
+    with switched_run_context(context):
+        yield
+        Container()[PipelineContext].deactivate()
+
+
+@pytest.fixture
+def warehouse(leg: Leg, started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
+    for name, value in started.environ.items():
+        monkeypatch.setenv(name, value)
+    dataset = f"enrow_conformance_{uuid.uuid4().hex[:8]}"
+    found = leg.warehouse(
+        started.destination, dataset, tmp_path, leg.run_options, started.pipeline_options, leg.prepare
+    )
+    yield found
+    found.drop()

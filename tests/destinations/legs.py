@@ -1,0 +1,210 @@
+"""The destinations of the conformance suite, and how each is had on a bare machine or with a real account."""
+
+import importlib
+import os
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+import dlt
+import requests
+from dlt.extract import DltSource
+
+from tests.destinations import servers
+from tests.destinations.warehouse import Lake, NewDestination, Warehouse
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """A destination that is up."""
+
+    destination: NewDestination
+    environ: Mapping[str, str] = field(default_factory=dict)
+    """What is to be set while a case runs."""
+    pipeline_options: Callable[[], Mapping[str, Any]] = dict
+    """What `dlt.pipeline` is to be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leg:
+    """One destination of the suite."""
+
+    name: str
+    start: Callable[[Path], AbstractContextManager[Started]]
+    environment: str | None = None
+    """Of `environments`; None for the one of `make setup`."""
+    server_environment: str | None = None
+    """Another one, that its server runs in."""
+    run_options: Mapping[str, Any] = field(default_factory=dict)
+    prepare: Callable[[DltSource], object] = lambda _: None
+    """What a user of the destination has to tell the source, beyond its options."""
+    warehouse: type[Warehouse] = Warehouse
+    not_shown: Mapping[str, str] = field(default_factory=dict)
+    """Cases that cannot be shown here, and why. They are run all the same: one that passes fails the leg."""
+    real: str | None = None
+    """dlt's name of the destination, where the leg can be run against a real account."""
+    real_staging: str | None = None
+    """dlt's name of what such a leg stages its loads in."""
+    emulated: str | None = None
+    """What it runs on here, where that is not the real thing."""
+
+
+@contextmanager
+def _duckdb(folder: Path) -> Iterator[Started]:
+    yield Started(lambda: dlt.destinations.duckdb(str(folder / "warehouse.duckdb")))
+
+
+@contextmanager
+def _postgres(_: Path) -> Iterator[Started]:
+    from tests.postgres import Postgres  # noqa: PLC0415 - not every environment has the server
+
+    with Postgres() as server:
+        yield Started(lambda: dlt.destinations.postgres(server.url))
+
+
+@contextmanager
+def _snowflake(_: Path) -> Iterator[Started]:
+    with servers.fakesnow() as port:
+        yield Started(_snowflake_at(port))
+
+
+@contextmanager
+def _snowflake_staged(_: Path) -> Iterator[Started]:
+    with servers.s3() as url, servers.fakesnow(url) as port:
+        bucket = _bucket(url, "staging")
+        yield Started(_snowflake_at(port), pipeline_options=lambda: {"staging": bucket()})
+
+
+def _snowflake_at(port: int) -> NewDestination:
+    credentials = {
+        "database": "WAREHOUSE",
+        "username": "fake",
+        "password": "snow",
+        "host": "fakesnow",
+        # What the emulator cannot do is answered with 500, which the connector retries for ever.
+        "query": {"host": "127.0.0.1", "port": port, "protocol": "http", "network_timeout": 1},
+    }
+    # fakesnow parses one statement at a time, and cannot copy JSON by column names, which dlt's own rows are otherwise.
+    abilities: dict[str, Any] = {
+        "supports_multiple_statements": False,
+        "preferred_loader_file_format": "parquet",
+        "preferred_staging_file_format": "parquet",
+    }
+    return lambda: dlt.destinations.snowflake(credentials=credentials, **abilities)
+
+
+@contextmanager
+def _bigquery(_: Path) -> Iterator[Started]:
+    # In BigQuery's environment alone.
+    credentials = importlib.import_module("google.oauth2.credentials").Credentials(
+        token="fake", quota_project_id=BIGQUERY_PROJECT
+    )
+    with servers.bqemulator() as url:
+        # The emulator does not unpack what is loaded.
+        environ = {"BIGQUERY_EMULATOR_HOST": url, "DATA_WRITER__DISABLE_COMPRESSION": "true"}
+        # It adds one column in a statement.
+        abilities: dict[str, Any] = {"project_id": BIGQUERY_PROJECT, "alter_add_multi_column": False}
+        yield Started(lambda: dlt.destinations.bigquery(credentials=credentials, **abilities), environ)
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[Started]:
+    _install_extensions()
+    yield Started(lambda: dlt.destinations.filesystem(str(folder / "lake")))
+
+
+@contextmanager
+def _s3(_: Path) -> Iterator[Started]:
+    _install_extensions()
+    with servers.s3() as url:
+        yield Started(_bucket(url, "lake"))
+
+
+def _bucket(url: str, name: str) -> NewDestination:
+    requests.put(f"{url}/{name}", timeout=10).raise_for_status()
+    credentials = {
+        "aws_access_key_id": "made-up",
+        "aws_secret_access_key": "made-up",
+        "region_name": "us-east-1",
+        "endpoint_url": url,
+    }
+    return lambda: dlt.destinations.filesystem(f"s3://{name}", credentials=credentials)
+
+
+def _upsert(source: DltSource) -> None:
+    """Delta tables know no merge key: dlt has upsert for them, by a primary key."""
+    if "phone_results" in source.resources:
+        source.phone_results.apply_hints(
+            merge_key="",
+            primary_key=("batch_id", "index"),
+            write_disposition={"disposition": "merge", "strategy": "upsert"},
+        )
+
+
+def _install_extensions() -> None:
+    """Install the extensions that dlt reads Delta tables with, which DuckDB would download otherwise."""
+    for name in ("delta", "httpfs", "aws"):
+        importlib.import_module("duckdb_extensions").import_extension(name)
+
+
+@contextmanager
+def real_account(leg: Leg) -> Iterator[Started]:
+    """Load into a real account: its credentials are in the environment, as dlt reads them."""
+    environ = {name: value for name, value in os.environ.items() if name.startswith("DESTINATION__")}
+    if leg.real is None:
+        raise ValueError(f"{leg.name} is the real thing already")
+    staging = {} if leg.real_staging is None else {"staging": leg.real_staging}
+    yield Started(getattr(dlt.destinations, leg.real), environ, lambda: staging)
+
+
+NOT_SHOWN_ANYWHERE: Final = {
+    "a_batch_that_shrinks_to_nothing": "a merge replaces only batches that have rows in the load"
+}
+UPSERT: Final = "dlt has only upsert for Delta tables: rows that a batch no longer has stay"
+FORCE_NULL: Final = "dlt copies Arrow as csv with FORCE_NULL, so an empty text arrives as null"
+
+BIGQUERY_PROJECT: Final = "enrow-conformance"
+
+LEGS: Final = {
+    leg.name: leg
+    for leg in (
+        Leg("duckdb", _duckdb),
+        Leg("duckdb2", _duckdb, "duckdb2"),
+        Leg("postgres", _postgres, not_shown={"empty_text": FORCE_NULL}, real="postgres"),
+        Leg(
+            "delta",
+            _folder,
+            "lake",
+            run_options={"table_format": "delta"},
+            prepare=_upsert,
+            warehouse=Lake,
+            not_shown={"a_batch_that_shrinks": UPSERT},
+        ),
+        Leg(
+            "delta-s3",
+            _s3,
+            "lake",
+            run_options={"table_format": "delta"},
+            prepare=_upsert,
+            warehouse=Lake,
+            not_shown={"a_batch_that_shrinks": UPSERT},
+            real="filesystem",
+            emulated="moto",
+        ),
+        Leg("snowflake", _snowflake, "snowflake", real="snowflake", emulated="fakesnow"),
+        Leg(
+            "snowflake-staged",
+            _snowflake_staged,
+            "snowflake",
+            "fakesnow-s3",
+            real="snowflake",
+            real_staging="filesystem",
+            emulated="fakesnow, moto",
+        ),
+        Leg("bigquery", _bigquery, "bigquery", "bqemulator", real="bigquery", emulated="bqemulator"),
+    )
+}
+QUICK: Final = ("duckdb", "postgres")
+"""What `make test` runs."""

@@ -1,0 +1,319 @@
+"""The cases of the conformance suite: the same for every destination, through the public interface alone."""
+
+import hmac
+import json
+import re
+from collections.abc import Callable, Iterator, Mapping
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dlt.extract import DltSource
+
+from enrow_source import enrow_source
+from enrow_source.testing import SimulatedEnrow, bodies
+from tests.destinations.served import TABLES, Body, Row, decoded, in_order, rows_of
+from tests.destinations.warehouse import Column, Warehouse
+
+README = Path(__file__).parents[2] / "README.md"
+
+
+class Account:
+    """Batches of the simulated API, whose bodies are known."""
+
+    def __init__(self, api: SimulatedEnrow) -> None:
+        self._api = api
+        self._served: dict[str, list[Body]] = {}
+
+    def add(self, *looks: Body) -> str:
+        """Add a batch that answers each look with the next body, and with the last one thereafter."""
+        batch_id: str = looks[0]["general"]["id"]
+        self._served[batch_id] = list(looks)
+        return self._api.respond(batch_id, *(_encoded(body) for body in looks))
+
+    def completed(self, batch_id: str, results: int = 7, **variants: Any) -> str:
+        return self.add(bodies.completed(batch_id, results, seed=5, **variants))
+
+    def source(self, *batch_ids: str, **options: Any) -> DltSource:
+        return enrow_source(list(batch_ids), enrow_api_key=self._api.api_key, enrow_base_url=self._api.url, **options)
+
+    def looks(self, *batch_ids: str) -> tuple[int, ...]:
+        return tuple(map(self._api.looks, batch_ids))
+
+    def expected(self, *batch_ids: str, errors: tuple[Row, ...] = ()) -> dict[str, list[Row]]:
+        """Return what the tables must hold: of each batch what its last look answered."""
+        last = (self._served[b][min(self._api.looks(b), len(self._served[b])) - 1] for b in batch_ids)
+        return rows_of(last, errors)
+
+
+def _encoded(body: object) -> bytes:
+    """JSON in UTF-8; with escapes where that has no place for a character."""
+    try:
+        return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
+    except UnicodeEncodeError:
+        return json.dumps(body, separators=(",", ":")).encode()
+
+
+@pytest.fixture
+def account() -> Iterator[Account]:
+    with SimulatedEnrow() as api:
+        yield Account(api)
+
+
+def held(warehouse: Warehouse) -> dict[str, list[Row]]:
+    """Return what the tables hold, and check the two columns that differ from run to run."""
+    loads = set(warehouse.finished_loads())
+    tables: dict[str, list[Row]] = {}
+    for table in TABLES:
+        rows = [decoded(row) for row in warehouse.rows(table)]
+        for row in rows:
+            assert row.pop("_dlt_load_id") in loads
+            assert abs(datetime.now(UTC) - row.pop("fetched_at")) < timedelta(minutes=10)
+        tables[table] = in_order(rows)
+    return tables
+
+
+def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
+    """Tell which tables have rows, or columns, too many and too few, and the first of them."""
+    told = []
+    for table in expected:
+        has, wants = (
+            items if isinstance(items, list) else list(items.items()) for items in (found[table], expected[table])
+        )
+        if has != wants:
+            extra, missing = [row for row in has if row not in wants], [row for row in wants if row not in has]
+            told.append(
+                f"{table}: {len(has)} for {len(wants)}; {len(extra)} extra {extra[:2]!r:.2000};"
+                f" {len(missing)} missing {missing[:2]!r:.2000}"
+            )
+    return told
+
+
+def test_first_load(warehouse: Warehouse, account: Account) -> None:
+    batches = [
+        account.completed("plain"),
+        account.completed("empty", 0),
+        account.completed("custom", 3, custom={"campaign": "spring", "n": [1, 2]}, result_custom="reference-7"),
+        account.completed("custom-text", 2, custom="spring", result_custom={"row": 7}),
+        account.add(bodies.documented()),
+        account.add(bodies.ongoing("ongoing", 9, 4)),
+        account.add(bodies.failed("failed", {"requested": 3})),
+    ]
+    warehouse.run(account.source(*batches, "nobody-knows"))
+    error = {
+        "batch_id": "nobody-knows",
+        "http_status": 400,
+        "kind": "not_readable",
+        "message": "Could not retrieve bulk search results",
+    }
+    assert not differences(held(warehouse), account.expected(*batches, errors=(error,)))
+
+
+def in_name_order(columns: dict[str, Column]) -> dict[str, Column]:
+    return dict(sorted(columns.items()))
+
+
+def declared() -> dict[str, dict[str, Column]]:
+    """Read the columns that the README declares."""
+    sections = README.read_text(encoding="utf-8").split("<!-- tables: ")[1].split("<!-- /tables -->")[0]
+    tables: dict[str, dict[str, Column]] = {}
+    for name, section in re.findall(r"### `(\w+)`\n(.*?)(?=\n### |\Z)", sections, flags=re.DOTALL):
+        lines = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", section, flags=re.MULTILINE)
+        tables[name] = in_name_order({column: Column(kind, "not null" not in notes) for column, kind, notes in lines})
+    assert set(TABLES) <= set(tables)
+    return tables
+
+
+def test_types_and_nullability(warehouse: Warehouse, account: Account) -> None:
+    warehouse.run(account.source(account.completed("plain", 1)))
+    assert not differences({table: in_name_order(warehouse.columns(table)) for table in TABLES}, declared())
+
+
+def test_nothing_to_do(warehouse: Warehouse, account: Account) -> None:
+    batches = [account.completed("one"), account.completed("none", 0), account.add(bodies.failed("failed"))]
+    warehouse.run(account.source(*batches))
+    before = {table: in_order(warehouse.rows(table)) for table in TABLES}
+    warehouse.run(account.source(*batches))
+    warehouse.run(account.source(*batches), container="second")
+    assert account.looks(*batches) == (1, 1, 1)
+    assert {table: in_order(warehouse.rows(table)) for table in TABLES} == before
+
+
+def test_ongoing_to_completed(warehouse: Warehouse, account: Account) -> None:
+    def becoming(batch_id: str) -> str:
+        return account.add(bodies.ongoing(batch_id, 6, 2), bodies.completed(batch_id, 6))
+
+    given, forgotten, running = becoming("given"), becoming("forgotten"), account.add(bodies.ongoing("running", 4, 1))
+    warehouse.run(account.source(given, forgotten, running))
+    assert not differences(held(warehouse), account.expected(given, forgotten, running))
+    warehouse.run(account.source(given))
+    assert account.looks(given, forgotten, running) == (2, 2, 2)
+    assert not differences(held(warehouse), account.expected(given, forgotten, running))
+    warehouse.run(account.source(), container="second")
+    assert account.looks(given, forgotten, running) == (2, 2, 3)
+    assert not differences(held(warehouse), account.expected(given, forgotten, running))
+
+
+def test_new_params_key(warehouse: Warehouse, account: Account) -> None:
+    old = account.completed("old", 3)
+    warehouse.run(account.source(old))
+    new = account.completed(
+        "new", 4, extra={"params": {"seniority": "senior", "tags": ["a", {"b": None}]}, "result": {"confidence": 0.93}}
+    )
+    warehouse.run(account.source(old, new))
+    added = {name: Column("text", nullable=True) for name in ("params__seniority", "params__tags", "confidence")}
+    assert in_name_order(warehouse.columns("phone_results")) == in_name_order(declared()["phone_results"] | added)
+    assert not differences(held(warehouse), account.expected(old, new))
+    newer = account.completed("newer", 2, extra={"params": {"seniority": 3}})
+    warehouse.run(account.source(newer), container="second")
+    assert not differences(held(warehouse), account.expected(old, new, newer))
+
+
+def test_failed_then_completed(warehouse: Warehouse, account: Account) -> None:
+    """Results of a batch that has failed are counted, and loaded once it is completed."""
+    failed = bodies.completed("failed", 9)
+    failed["general"]["status"] = "failed"
+    batch_id, other = account.add(failed, bodies.completed("failed", 4)), account.completed("other", 3)
+    warehouse.run(account.source(batch_id, other))
+    assert not differences(held(warehouse), account.expected(batch_id, other))
+    warehouse.run(account.source())
+    assert account.looks(batch_id, other) == (1, 1)
+    warehouse.run(account.source(retry_failed=True))
+    assert account.looks(batch_id, other) == (2, 1)
+    assert not differences(held(warehouse), account.expected(batch_id, other))
+
+
+def shrinking(warehouse: Warehouse, account: Account, results: int) -> None:
+    """Load a batch again that is complete under a load which was not, and has fewer results by then."""
+    other = account.completed("other", 3)
+    warehouse.run(account.source(other))
+    (first,) = warehouse.finished_loads()
+    shrinks = account.add(bodies.completed("shrinks", 9), bodies.completed("shrinks", results))
+    warehouse.run(account.source(shrinks))
+    (second,) = set(warehouse.finished_loads()) - {first}
+    warehouse.forget_load(second)
+    warehouse.run(account.source())
+    assert account.looks(shrinks, other) == (2, 1)
+    assert not differences(held(warehouse), account.expected(shrinks, other))
+
+
+def test_a_batch_that_shrinks(warehouse: Warehouse, account: Account) -> None:
+    shrinking(warehouse, account, 4)
+
+
+def test_a_batch_that_shrinks_to_nothing(warehouse: Warehouse, account: Account) -> None:
+    shrinking(warehouse, account, 0)
+
+
+def test_refresh_drop_sources(warehouse: Warehouse, account: Account) -> None:
+    kept = account.add(bodies.completed("kept", 5), bodies.completed("kept", 2))
+    gone = account.completed("gone", 4, extra={"params": {"seniority": "senior"}})
+    warehouse.run(account.source(kept, gone, "nobody-knows"))
+    warehouse.run(account.source(kept), refresh="drop_sources")
+    assert account.looks(kept, gone) == (2, 1)
+    assert not differences(held(warehouse), account.expected(kept))
+    assert warehouse.columns("phone_results") == declared()["phone_results"]
+    warehouse.run(account.source(kept))
+    assert account.looks(kept) == (2,)
+
+
+def test_torn_load_and_fresh_container(warehouse: Warehouse, account: Account) -> None:
+    whole = account.completed("whole", 4)
+    warehouse.run(account.source(whole))
+    (first,) = warehouse.finished_loads()
+    # As a worker that was killed leaves it: all rows but no row of _dlt_loads, and the same with rows missing.
+    unmarked, partial = account.completed("unmarked", 3), account.completed("partial", 5)
+    warehouse.run(account.source(unmarked, partial))
+    (second,) = set(warehouse.finished_loads()) - {first}
+    warehouse.forget_load(second)
+    for table in ("phone_results", "phone_results_ledger"):
+        warehouse.delete_batch(table, partial)
+    warehouse.run(account.source(), container="fresh")
+    assert account.looks(whole, unmarked, partial) == (1, 2, 2)
+    assert not differences(held(warehouse), account.expected(whole, unmarked, partial))
+    warehouse.run(account.source(whole, unmarked, partial), container="fresher")
+    assert account.looks(whole, unmarked, partial) == (1, 2, 2)
+
+
+TEXTS = (
+    "Zoë Ødegård-Łukasz, 山田 太郎, Мария, \u200f\u05dc\u05d9\u05d0\u05d5\u05e8\u200e, e\u0301",
+    "👩🏽‍💻 🇺🇸 \U0010ffff",
+    " spaces around ",
+    " ",
+    "null",
+    "NULL",
+    "\\N",
+    "NaN",
+    "true",
+    "0012",
+    "1.0",
+    "2026-01-01",
+    '"quoted"',
+    "O'Example; DROP TABLE batches; --",
+    "a,b\tc|d\x1fe",
+    "line\nbreak\r\nand\rmore",
+    "back\\slash \\n \\u0041",
+    "%s {0} :name $1 ?",
+    "NUL \0 and half a pair \ud83d",
+    "control \x01\x07\x1b\x7f",
+)
+
+
+def test_unicode_and_long_text(warehouse: Warehouse, account: Account) -> None:
+    looks: list[Body] = []
+    for number, text in enumerate((*TEXTS, "long text, ÄÖÜ 山 " * 20_000)):
+        batch_id = f"text-{number}"
+        body = bodies.completed(batch_id, 2, custom=text, result_custom={"note": text})
+        body["results"][0]["params"]["firstname"] = text
+        body["results"][1]["params"]["undocumented"] = text
+        looks.append(body)
+    batches = [account.add(body) for body in looks]
+    odd = [account.completed(batch_id, 1) for batch_id in ("O'Example %s", 'say "id"', "山田/é?&=#", "back\\slash")]
+    warehouse.run(account.source(*batches, *odd))
+    assert not differences(held(warehouse), account.expected(*batches, *odd))
+    warehouse.run(account.source(*batches, *odd))
+    assert set(account.looks(*batches, *odd)) == {1}
+
+
+def test_empty_text(warehouse: Warehouse, account: Account) -> None:
+    """An empty text is not null."""
+    batch_id = account.completed("empty-text", 2, extra={"params": {"firstname": "", "undocumented": ""}})
+    warehouse.run(account.source(batch_id))
+    assert not differences(held(warehouse), account.expected(batch_id))
+
+
+def test_personal_data_hashed_and_dropped(warehouse: Warehouse, account: Account) -> None:
+    secret = "a secret that is long enough"
+
+    def keyed_hash(value: object) -> str:
+        text = value if isinstance(value, str) else _encoded(value).decode()
+        return hmac.new(secret.encode(), text.encode(), "sha256").hexdigest()
+
+    def treated(row: Row, treat: Callable[[str, Any], str | None]) -> Row:
+        kept = ("batch_id", "status", "index", "qualification", "country")
+        return {name: value if name in kept else treat(name, value) for name, value in row.items()}
+
+    def hashed(name: str, value: object) -> str:
+        return keyed_hash(_encoded(value).decode() if name == "custom" else value)
+
+    options: dict[str, Any] = {"custom": {"campaign": "spring"}, "result_custom": "reference-7"}
+    undocumented: dict[str, Any] = {"extra": {"params": {"seniority": "senior"}}}
+    hash_me, drop_me = account.completed("hash", 9, **options, **undocumented), account.completed("drop", 5, **options)
+    warehouse.run(account.source(hash_me, pii="hash", pii_secret=secret))
+    warehouse.run(account.source(drop_me, pii="drop"))
+    expected = account.expected(hash_me, drop_me)
+    for table in ("batches", "phone_results"):
+        expected[table] = in_order(
+            treated(row, hashed if row["batch_id"] == hash_me else lambda _, __: None) for row in expected[table]
+        )
+    assert not differences(held(warehouse), expected)
+
+
+@pytest.mark.timeout(600)
+def test_3000_x_20_rows(warehouse: Warehouse, account: Account) -> None:
+    batches = [account.completed(f"full-{number}", bodies.MAX_RESULTS) for number in range(20)]
+    warehouse.run(account.source(*batches))
+    assert not differences(held(warehouse), account.expected(*batches))
+    warehouse.run(account.source(*batches))
+    assert set(account.looks(*batches)) == {1}

@@ -1,0 +1,158 @@
+"""A destination as the cases see it: pipelines that load into it, and what it holds."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple, TypeAlias, cast
+
+import dlt
+import pyarrow as pa
+from dlt.common.destination import Destination
+from dlt.destinations.exceptions import DatabaseUndefinedRelation
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.extract import DltSource
+
+Row: TypeAlias = dict[str, Any]
+NewDestination: TypeAlias = Callable[[], Destination[Any, Any]]
+
+
+class Column(NamedTuple):
+    """A column as a destination has it, in dlt's types."""
+
+    data_type: str
+    nullable: bool
+
+
+@dataclass
+class Warehouse:
+    """A dataset of its own at a destination.
+
+    Args:
+        destination: Makes the destination, anew for each container.
+        dataset: Name of the dataset.
+        folder: For the working folders of the pipelines.
+        run_options: What `pipeline.run` is to be told for this destination.
+        pipeline_options: What `dlt.pipeline` is to be told, such as a staging.
+        prepare: Tells the source what this destination needs.
+    """
+
+    destination: NewDestination
+    dataset: str
+    folder: Path
+    run_options: Mapping[str, Any]
+    pipeline_options: Callable[[], Mapping[str, Any]]
+    prepare: Callable[[DltSource], object]
+
+    def pipeline(self, container: str = "first") -> dlt.Pipeline:
+        """Build the pipeline as a container does that has the working folders of that name, or none yet."""
+        return cast(
+            "dlt.Pipeline",
+            dlt.pipeline(
+                "enrow",
+                destination=self.destination(),
+                dataset_name=self.dataset,
+                pipelines_dir=str(self.folder / container),
+                **self.pipeline_options(),
+            ),
+        )
+
+    def run(self, source: DltSource, container: str = "first", **options: Any) -> None:
+        self.prepare(source)
+        self.pipeline(container).run(source, **self.run_options, **options)
+
+    def columns(self, table: str) -> dict[str, Column]:
+        """Return the columns of a table, in lower case, as the destination describes them."""
+        with self._client() as client:
+            (_, columns), *_ = client.get_storage_tables([table])
+        return {
+            name.lower(): Column(str(column["data_type"]), nullable=bool(column["nullable"]))
+            for name, column in columns.items()
+        }
+
+    def rows(self, table: str) -> list[Row]:
+        """Return the whole rows of a table in no particular order."""
+        names = list(self.columns(table))
+        with self._client() as client:
+            sql = client.sql_client
+            columns = ", ".join(sql.escape_column_name(client.capabilities.casefold_identifier(name)) for name in names)
+            found = sql.execute_sql(f"SELECT {columns} FROM {sql.make_qualified_table_name(table)}")
+        return [dict(zip(names, row, strict=True)) for row in found or ()]
+
+    def finished_loads(self) -> list[str]:
+        return [row["load_id"] for row in self.rows("_dlt_loads") if row["status"] == 0]
+
+    def forget_load(self, load_id: str) -> None:
+        """Take the load out of `_dlt_loads`, as if the worker had been killed before it was complete."""
+        self._delete("_dlt_loads", "load_id", load_id)
+
+    def delete_batch(self, table: str, batch_id: str) -> None:
+        self._delete(table, "batch_id", batch_id)
+
+    def drop(self) -> None:
+        """Leave nothing behind: the destination may be a real account."""
+        with self._client() as client, suppress(DatabaseUndefinedRelation):
+            client.sql_client.drop_dataset()
+
+    def _delete(self, table: str, column: str, value: str) -> None:
+        with self._client() as client:
+            sql = client.sql_client
+            name = sql.escape_column_name(client.capabilities.casefold_identifier(column))
+            sql.execute_sql(f"DELETE FROM {sql.make_qualified_table_name(table)} WHERE {name} = %s", value)
+
+    @contextmanager
+    def _client(self) -> Iterator[SqlJobClientBase]:
+        with self.pipeline().destination_client() as client:
+            yield cast("SqlJobClientBase", client)
+
+
+class Lake(Warehouse):
+    """Delta tables in a folder or a bucket, read with deltalake, which is not what the source reads its ledger with."""
+
+    def columns(self, table: str) -> dict[str, Column]:
+        return {field.name: Column(_DLT_TYPES[str(field.type)], field.nullable) for field in self._read(table).schema}
+
+    def rows(self, table: str) -> list[Row]:
+        rows: list[Row] = self._read(table).to_pylist()
+        return rows
+
+    def finished_loads(self) -> list[str]:
+        with self._files() as client:
+            found = [json.loads(client.fs_client.read_text(file)) for file in client.list_table_files("_dlt_loads")]
+        return [row["load_id"] for row in found if row["status"] == 0]
+
+    def drop(self) -> None:
+        with self._files() as client:
+            client.drop_storage()
+
+    def _delete(self, table: str, column: str, value: str) -> None:
+        if table != "_dlt_loads":
+            self._open(table).delete(f"{column} = '{value}'")
+            return
+        with self._files() as client:
+            for file in client.list_table_files(table):
+                if value in file:
+                    client.fs_client.rm(file)
+
+    def _read(self, table: str) -> pa.Table:
+        return self._open(table).to_pyarrow_table()
+
+    def _open(self, table: str) -> Any:
+        with self._files() as client:
+            return client.load_open_table("delta", table)
+
+    @contextmanager
+    def _files(self) -> Iterator[FilesystemClient]:
+        with self.pipeline().destination_client() as client:
+            yield cast("FilesystemClient", client)
+
+
+_DLT_TYPES = {
+    "string": "text",
+    "large_string": "text",
+    "int64": "bigint",
+    "decimal128(38, 9)": "decimal",
+    "timestamp[us, tz=UTC]": "timestamp",
+}
