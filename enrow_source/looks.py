@@ -174,7 +174,8 @@ def _look(batch_id: str, answer: Answer | BatchError, at: datetime, stamp: Stamp
         error.http_status = answer.http_status
         return Look(batch_id, at, error=_bare(error))
     if batch.results.count and not batch.is_completed:
-        logger.warning(f"{batch.results.count} results of a batch that is {batch.status!r} are not loaded: {batch_id}")
+        told = f"{batch.results.count} results of {batch_id!r:.80} are not loaded: it is {batch.status!r:.40}"
+        logger.warning(told)
     results = phone_results_table(batch, at, stamp) if with_results else None
     return Look(batch_id, at, dataclasses.replace(batch, results=batch.results.without_rows()), results)
 

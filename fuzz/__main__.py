@@ -71,7 +71,7 @@ def _try(tally: Tally, seed: int, number: int) -> None:
 def main() -> int:
     """Run the command; returns its exit code."""
     parser = argparse.ArgumentParser(prog="python -m fuzz", description=__doc__)
-    parser.add_argument("--seconds", type=float, default=60.0, help="how long (default: %(default)s)")
+    parser.add_argument("--seconds", type=float, default=120.0, help="how long (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1_000_000), help="default: another one each time")
     parser.add_argument("--number", type=int, help="this answer alone")
     options = parser.parse_args()

@@ -10,6 +10,7 @@ from typing import Any, Final
 
 import dlt
 import requests
+from dlt.common.destination import Destination
 from dlt.extract import DltSource
 
 from tests.destinations import servers
@@ -97,16 +98,42 @@ def _snowflake_at(port: int) -> NewDestination:
 
 @contextmanager
 def _bigquery(_: Path) -> Iterator[Started]:
-    # In BigQuery's environment alone.
-    credentials = importlib.import_module("google.oauth2.credentials").Credentials(
-        token="fake", quota_project_id=BIGQUERY_PROJECT
-    )
     with servers.bqemulator() as url:
-        # The emulator does not unpack what is loaded.
-        environ = {"BIGQUERY_EMULATOR_HOST": url, "DATA_WRITER__DISABLE_COMPRESSION": "true"}
-        # It adds one column in a statement.
-        abilities: dict[str, Any] = {"project_id": BIGQUERY_PROJECT, "alter_add_multi_column": False}
-        yield Started(lambda: dlt.destinations.bigquery(credentials=credentials, **abilities), environ)
+        yield Started(_bigquery_at, _bigquery_environ(url))
+
+
+@contextmanager
+def _bigquery_staged(folder: Path) -> Iterator[Started]:
+    with servers.cloud_storage(folder, "staging") as (storage, buckets), servers.bqemulator(buckets) as url:
+        # Without the last one gcsfs asks for the kind of a bucket by gRPC, which the emulator has not.
+        gcs = {"STORAGE_EMULATOR_HOST": storage, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
+        options = {"token": "anon", "endpoint_url": storage}
+        yield Started(
+            _bigquery_at,
+            _bigquery_environ(url) | gcs,
+            lambda: {
+                "staging": dlt.destinations.filesystem(
+                    "gs://staging", credentials=_google_credentials(), kwargs=options
+                )
+            },
+        )
+
+
+def _bigquery_environ(url: str) -> dict[str, str]:
+    # The emulator does not unpack what is loaded.
+    return {"BIGQUERY_EMULATOR_HOST": url, "DATA_WRITER__DISABLE_COMPRESSION": "true"}
+
+
+def _bigquery_at() -> Destination[Any, Any]:
+    # The emulator adds one column in a statement.
+    abilities: dict[str, Any] = {"project_id": BIGQUERY_PROJECT, "alter_add_multi_column": False}
+    return dlt.destinations.bigquery(credentials=_google_credentials(), **abilities)
+
+
+def _google_credentials() -> Any:
+    # In BigQuery's environment alone.
+    credentials: Any = importlib.import_module("google.oauth2.credentials")
+    return credentials.Credentials(token="fake", quota_project_id=BIGQUERY_PROJECT)
 
 
 @contextmanager
@@ -174,6 +201,9 @@ LEGS: Final = {
         Leg("duckdb2", _duckdb, "duckdb2"),
         Leg("postgres", _postgres, not_shown={"empty_text": FORCE_NULL}, real="postgres"),
         Leg(
+            "postgres-adbc", _postgres, "postgres-adbc", run_options={"loader_file_format": "parquet"}, real="postgres"
+        ),
+        Leg(
             "delta",
             _folder,
             "lake",
@@ -204,6 +234,15 @@ LEGS: Final = {
             emulated="fakesnow, moto",
         ),
         Leg("bigquery", _bigquery, "bigquery", "bqemulator", real="bigquery", emulated="bqemulator"),
+        Leg(
+            "bigquery-staged",
+            _bigquery_staged,
+            "bigquery",
+            "bqemulator",
+            real="bigquery",
+            real_staging="filesystem",
+            emulated="bqemulator, gcp-storage-emulator",
+        ),
     )
 }
 QUICK: Final = ("duckdb", "postgres")

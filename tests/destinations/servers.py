@@ -8,6 +8,7 @@ import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import requests
 
@@ -37,13 +38,23 @@ def fakesnow(s3_url: str = "") -> Iterator[int]:
 
 
 @contextmanager
-def bqemulator() -> Iterator[str]:
-    """Run bqemulator in its own environment and yield its URL."""
+def bqemulator(buckets: str = "") -> Iterator[str]:
+    """Run bqemulator, which finds the objects of `gs://` in the folder `buckets`, and yield its URL."""
     port = free_port()
     url = f"http://127.0.0.1:{port}"
-    python = environments.python_of("bqemulator")
-    with process([str(python), "-m", "tests.destinations.bqemulator_server", str(port)], url):
+    command = [str(environments.python_of("bqemulator")), "-m", "tests.destinations.bqemulator_server", str(port)]
+    with process(command, url, {"BQEMU_GCS_LOCAL_ROOT": buckets} if buckets else {}):
         yield url
+
+
+@contextmanager
+def cloud_storage(folder: Path, bucket: str) -> Iterator[tuple[str, str]]:
+    """Run an emulator of Google's Cloud Storage with one bucket, and yield its URL and its folder of buckets."""
+    port = free_port()
+    url = f"http://127.0.0.1:{port}"
+    command = [str(environments.python_of("bqemulator")), "-m", "gcp_storage_emulator", "-d", str(folder), "start"]
+    with process([*command, "--host=127.0.0.1", f"--port={port}", f"--default-bucket={bucket}"], url):
+        yield url, str(folder / ".cloudstorage")
 
 
 @contextmanager

@@ -16,6 +16,7 @@ REPOSITORY: Final = Path(__file__).resolve().parents[3]
 
 EXTRAS: Final = {
     "duckdb2": (),
+    "postgres-adbc": ("postgres",),
     "lake": ("filesystem", "deltalake"),
     "snowflake": ("snowflake",),
     "bigquery": ("bigquery",),
