@@ -122,7 +122,9 @@ def build_pipeline(
     """
     if destination == "duckdb" and not _is_configured("duckdb"):
         destination = dlt.destinations.duckdb(
-            {"database": f"{WAREHOUSE}.duckdb", "global_config": DUCKDB_LIMITS}, destination_name=WAREHOUSE
+            # Absolute: dlt would take a relative path from where the pipeline was first run.
+            {"database": str(Path(f"{WAREHOUSE}.duckdb").absolute()), "global_config": DUCKDB_LIMITS},
+            destination_name=WAREHOUSE,
         )
     pipeline: dlt.Pipeline = dlt.pipeline(pipeline_name, destination=destination, dataset_name=dataset_name, **options)
     return pipeline
@@ -269,7 +271,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     except PipelineStepFailed as error:
         print(f"error: {_told(error)}", file=sys.stderr)
-        return ExitCode.USAGE if isinstance(_cause(error), ConfigurationError) else ExitCode.FAILED
+        is_ours = isinstance(_cause(error), ConfigurationError | ConfigurationException)
+        return ExitCode.USAGE if is_ours else ExitCode.FAILED
     print(report)
     return report.exit_code
 

@@ -33,8 +33,10 @@ def blocks(language: str) -> list[str]:
 
 
 def rendered(table: Table) -> str:
-    key = ", ".join(f"`{name}`" for name in table.key)
-    lines = [f"### `{table.name}`", "", f"{table.description} Key: {key}.", "", "| column | type | | meaning |"]
+    key = (
+        "A batch is replaced as a whole" if table.replaces_batches else "Key: " + ", ".join(f"`{n}`" for n in table.key)
+    )
+    lines = [f"### `{table.name}`", "", f"{table.description} {key}.", "", "| column | type | | meaning |"]
     lines.append("|---|---|---|---|")
     for column in table.columns:
         nullable = ("" if column.nullable else "not null") + ("🔒" if column.is_personal else "")
