@@ -53,7 +53,7 @@ def main() -> int:
         table[leg.name], code = _run(leg, is_real=options.real)
         times[leg.name] = time.monotonic() - started
         failed |= code != 0
-    sys.stdout.write(f"{render(table, times)}\n")
+    sys.stdout.write(f"{render(table, times, is_real=options.real)}\n")
     return int(failed)
 
 
@@ -89,7 +89,7 @@ def _outcomes(report: Path) -> dict[str, Outcome]:
     return outcomes
 
 
-def render(table: dict[str, dict[str, Outcome]], times: dict[str, float]) -> str:
+def render(table: dict[str, dict[str, Outcome]], times: dict[str, float], *, is_real: bool) -> str:
     """Lay out destination x case as a Markdown table, and below it why a case is not shown."""
     cases = list(dict.fromkeys(case for outcomes in table.values() for case in outcomes))
     rows = [["case", *table], ["---"] * (len(table) + 1)]
@@ -97,7 +97,7 @@ def render(table: dict[str, dict[str, Outcome]], times: dict[str, float]) -> str
         told = [outcomes.get(case, Outcome("not run", 0)) for outcomes in table.values()]
         rows.append([case.replace("_", " "), *(f"{o.word} {o.seconds:.1f} s".strip() for o in told)])
     rows.append(["whole leg", *(f"{times[leg]:.0f} s" for leg in table)])
-    emulated = [LEGS[leg].emulated or "" for leg in table]
+    emulated = ["" if is_real else LEGS[leg].emulated or "" for leg in table]
     rows.append(["emulated by", *emulated])
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]

@@ -190,7 +190,9 @@ NOT_SHOWN_ANYWHERE: Final = {
     "a_batch_that_shrinks_to_nothing": "a merge replaces only batches that have rows in the load"
 }
 UPSERT: Final = "dlt has only upsert for Delta tables: rows that a batch no longer has stay"
-FORCE_NULL: Final = "dlt copies Arrow as csv with FORCE_NULL, so an empty text arrives as null"
+FORCE_NULL: Final = (
+    "dlt copies Arrow as csv with FORCE_NULL: an empty text arrives as null (with insert_values it does not)"
+)
 
 BIGQUERY_PROJECT: Final = "enrow-conformance"
 
@@ -200,9 +202,6 @@ LEGS: Final = {
         Leg("duckdb", _duckdb),
         Leg("duckdb2", _duckdb, "duckdb2"),
         Leg("postgres", _postgres, not_shown={"empty_text": FORCE_NULL}, real="postgres"),
-        Leg(
-            "postgres-adbc", _postgres, "postgres-adbc", run_options={"loader_file_format": "parquet"}, real="postgres"
-        ),
         Leg(
             "delta",
             _folder,

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -93,8 +93,11 @@ class Warehouse:
 
     def drop(self) -> None:
         """Leave nothing behind: the destination may be a real account."""
-        with self._client() as client, suppress(DatabaseUndefinedRelation):
-            client.sql_client.drop_dataset()
+        with self._client() as client:
+            sql = client.sql_client
+            for dataset in (nullcontext(), sql.with_staging_dataset()):
+                with dataset, suppress(DatabaseUndefinedRelation):
+                    sql.drop_dataset()
 
     def _delete(self, table: str, column: str, value: str) -> None:
         with self._client() as client:

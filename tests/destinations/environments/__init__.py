@@ -1,7 +1,7 @@
 """The environments that the legs run in, each made from a hash-locked file when it is missing or out of date.
 
-What an environment is to have stands in `<name>.in` beside this file; `lock` writes the lock file
-`requirements/destinations-<name>.txt` from it.
+What an environment is to have stands in `<name>.in` beside this file; `python -m tests.destinations.environments`
+writes `requirements/destinations-<name>.txt` from it, with the newest versions that it allows.
 """
 
 import hashlib
@@ -16,7 +16,6 @@ REPOSITORY: Final = Path(__file__).resolve().parents[3]
 
 EXTRAS: Final = {
     "duckdb2": (),
-    "postgres-adbc": ("postgres",),
     "lake": ("filesystem", "deltalake"),
     "snowflake": ("snowflake",),
     "bigquery": ("bigquery",),

@@ -1,0 +1,5 @@
+"""`python -m tests.destinations.environments`: write the lock files anew."""
+
+from tests.destinations.environments import lock
+
+lock()
