@@ -36,8 +36,9 @@ demo: $(READY) ## Load a simulated bulk search into DuckDB: no key, no account
 test: $(READY) ## Run the tests
 	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/destinations --ignore tests/test_dbt.py
 
-test-all: test $(DBT_READY) ## Run the tests, and those of the SQL models
+test-all: test $(DBT_READY) ## Run the tests, those of the SQL models, and the same cases on every destination
 	$(BIN)/pytest -q tests/test_dbt.py
+	$(BIN)/python -m tests.destinations
 
 lint: $(READY) ## Check style, security rules, types and the direction of imports
 	$(BIN)/ruff check .
