@@ -183,9 +183,10 @@ def drain(pipeline: dlt.Pipeline) -> int:
     committed in the last moment, and would do them twice. The ledger knows nothing of its batches, so they are
     fetched again.
     """
-    if not pipeline.has_pending_data:
-        return 0
     normalized = pipeline.list_normalized_load_packages()
+    # Not has_pending_data: it leaves out a package that was being given up, whose end would take a new one with it.
+    if not normalized and not pipeline.list_extracted_load_packages():
+        return 0
     # In both places: killed between moving a package on and removing what it was made of.
     both = set(normalized) & set(pipeline.list_extracted_load_packages())
     if both or any(_has_begun(pipeline.get_load_package_info(load_id)) for load_id in normalized):
