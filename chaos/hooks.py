@@ -43,6 +43,8 @@ class _Hook(NamedTuple):
 
 _HOOKS: Final = {
     Point.GIVING_UP: _Hook("after", "set_abort_flag", PackageStorage),
+    Point.GIVING_UP_JOBS: _Hook("after", "abort_package", PackageStorage),
+    Point.GIVEN_UP: _Hook("before", "_cleanup_aborted_package", Pipeline),
     Point.ANSWERED: _Hook("after", "fetch_batch", EnrowClient),
     Point.EXTRACTED: _Hook("before", "commit_packages", Extract),
     Point.NORMALISED_FILE: _Hook("after", "__call__", ArrowItemsNormalizer),

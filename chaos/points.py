@@ -10,7 +10,9 @@ class Point(StrEnum):
     """A point in a run; the values are what is printed."""
 
     CLOCK = "clock: after a random time"
-    GIVING_UP = "start: a load that was killed is being given up"
+    GIVING_UP = "start: giving up a load that was killed: that is noted, nothing moved"
+    GIVING_UP_JOBS = "start: giving up a load that was killed: its jobs moved, not its package"
+    GIVEN_UP = "start: giving up a load that was killed: put away, before the state is restored"
     ANSWERED = "extract: after the Nth answer"
     EXTRACTED = "extract: before it is committed"
     NORMALISED_FILE = "normalise: after the Nth file"

@@ -29,6 +29,7 @@ _CLEAN_RUNS: Final = 10
 _QUIET_S: Final = 0.05
 _EVIDENCE: Final = ("batches", "batch_stats", "phone_results_ledger")
 """A batch with a row there is looked at until it has ended and is loaded, also when its id is not given."""
+_GIVING_UP: Final = (Point.GIVING_UP, Point.GIVING_UP_JOBS, Point.GIVEN_UP)
 _DONE: Final = (0, 3)
 """Exit codes of a run that loaded what there was: all of it, or all but some batches that could not be read."""
 
@@ -152,8 +153,10 @@ def _named(seed: int) -> list[Point]:
     """Choose the first points of a sequence: each gets its turn, so that none is left out."""
     points = list(Point)
     point = points[seed % len(points)]
-    # Nothing is given up before something was killed.
-    return [Point.MERGED, point] if point is Point.GIVING_UP else [point]
+    if point not in _GIVING_UP:
+        return [point]
+    # Nothing is given up before something was killed; who is killed at that leaves it to the next run.
+    return [Point.MERGED, *_GIVING_UP[: _GIVING_UP.index(point) + 1]]
 
 
 def _draw_kill(rng: Random, named: list[Point]) -> Kill:

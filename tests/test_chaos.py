@@ -23,7 +23,8 @@ from tests.postgres import Postgres
 
 pytest_plugins = ("tests.postgres",)
 
-SEED = 8
+SEED = 111
+"""Six kills; one while a load that was killed is being given up, and the run after it is not killed."""
 RESULTS = 500
 
 
@@ -50,6 +51,8 @@ def test_a_dozen_kills_and_the_tables_are_right(postgres: Postgres, tmp_path: Pa
     assert sum(tally.kills.total() for tally in tallies) >= 12
     wrong = [line for tally in tallies for outcome in tally.wrong for line in (*outcome.story, *outcome.wrong)]
     assert not wrong, "\n".join(wrong)
+    for tally in tallies:
+        assert tally.kills[Point.GIVING_UP]
 
 
 class Scene:
