@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -23,6 +23,10 @@ if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
 
 
+_COUNTED: Final = "phone_results_ledger"
+"""The table that tells how many results of a batch were loaded."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """What the ledger knows of one batch."""
@@ -32,6 +36,8 @@ class Entry:
     """When the batch was last looked at; None once it is loaded for good."""
     is_pending: bool
     """Whether some row of it is not final: it is looked at again, also when its id is not given any more."""
+    has_results: bool = False
+    """Whether the destination has rows of it in `phone_results`, loaded for good or not."""
 
 
 def due_batches(candidates: Iterable[str], entries: Iterable[Entry]) -> list[str]:
@@ -124,12 +130,12 @@ class _Statement:
         loaded = " + ".join(f"MAX(loaded_{number})" for number in range(len(evidence)))
         sql = (
             f"SELECT batch_id, CASE WHEN {loaded} = {self._tables_wanted} THEN NULL ELSE MAX(looked_at) END,"  # noqa: S608
-            f" MAX(pending) FROM ({' UNION ALL '.join(parts)}) looks GROUP BY batch_id"
+            f" MAX(pending), MAX(has_results) FROM ({' UNION ALL '.join(parts)}) looks GROUP BY batch_id"
         )
         with self._client.execute_query(sql, *parameters) as cursor:
             while rows := cursor.fetchmany(LEDGER_FETCH_ROWS):
-                for batch_id, last_look, pending in rows:
-                    yield Entry(batch_id, last_look, pending == 1)
+                for batch_id, last_look, pending, has_results in rows:
+                    yield Entry(batch_id, last_look, pending == 1, has_results == 1)
 
     def _looks(self, table: str, number: int, tables: int) -> str:
         """Select the rows of one table: loaded where the state is final and the load was completed."""
@@ -137,11 +143,13 @@ class _Statement:
         final = f"{self._column('t', 'status')} IN ({self._final}) AND {loaded}" if self._final else "1 = 0"
         is_loaded = f"CASE WHEN {final} THEN 1 ELSE 0 END"
         flags = [f"{is_loaded if n == number else 0} AS loaded_{n}" for n in range(tables)]
+        counts = f"CASE WHEN {self._column('t', 'results_loaded')} > 0 THEN 1 ELSE 0 END"
+        has_results = counts if table == _COUNTED else "0"
         load_id = self._column("", self._schema.naming.normalize_identifier("load_id"))
         status = self._column("", self._schema.naming.normalize_identifier("status"))
         return (
             f"SELECT {batch_id} AS batch_id, {self._column('t', 'fetched_at')} AS looked_at, {', '.join(flags)},"  # noqa: S608
-            f" 1 - {is_loaded} AS pending"
+            f" 1 - {is_loaded} AS pending, {has_results} AS has_results"
             f" FROM {self._table(table)} t LEFT JOIN (SELECT {load_id} AS load_id, 1 AS done"
             f" FROM {self._table(self._schema.loads_table_name)} WHERE {status} = 0) l"
             f" ON l.load_id = {self._column('t', '_dlt_load_id')}" + self._narrow(f"{is_loaded} = 0")
@@ -150,7 +158,7 @@ class _Statement:
     def _failed_looks(self, log: str, tables: int) -> str:
         flags = ", ".join(f"0 AS loaded_{n}" for n in range(tables))
         return (
-            f"SELECT {self._column('t', 'batch_id')}, MAX({self._column('t', 'fetched_at')}), {flags}, 0"  # noqa: S608
+            f"SELECT {self._column('t', 'batch_id')}, MAX({self._column('t', 'fetched_at')}), {flags}, 0, 0"  # noqa: S608
             f" FROM {self._table(log)} t{self._narrow('1 = 0')} GROUP BY {self._column('t', 'batch_id')}"
         )
 

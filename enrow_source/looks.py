@@ -116,6 +116,12 @@ class Chunk:
         self.results, self.result_rows = [], 0
         return taken
 
+    def rows_of_seen(self) -> Iterator[tuple[str, int]]:
+        """Yield the batches that were seen, each with the number of its rows in `phone_results`."""
+        for batch, _ in self.seen:
+            erased = self.erased.get(batch.batch_id, 0)
+            yield batch.batch_id, batch.results.count - erased if batch.is_completed else 0
+
     def __len__(self) -> int:
         """Count the looks."""
         return len(self.seen) + len(self.errors)

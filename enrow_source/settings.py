@@ -37,6 +37,9 @@ CHUNK_BATCHES: Final = 1_000
 LEDGER_NARROW_IDS: Final = 100
 """Up to this many candidate ids are named in the ledger statement; past it, all known ids are read."""
 
+REMOVAL_IDS: Final = 1_000
+"""Batch ids named in one statement that removes their rows."""
+
 LEDGER_FETCH_ROWS: Final = 50_000
 """Ledger rows held in memory at a time."""
 

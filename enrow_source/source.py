@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from threading import Event
 from typing import Any, Final, cast
 
@@ -25,10 +25,11 @@ from .batch_ids import BatchIds, Shard, read_batch_ids
 from .client import EnrowClient
 from .erasure import Erasures, read_erasures
 from .errors import ConfigurationError, UnknownOptionError
-from .ledger import due_batches, read_ledger
+from .ledger import Entry, due_batches, read_ledger
 from .looks import Chunk, Ending, look_at_batches
 from .models import BatchStatus
 from .privacy import Pii, Privacy
+from .removal import remove_results
 from .settings import (
     BASE_URL,
     CONNECTIONS,
@@ -113,8 +114,10 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         selected = dlt.current.source().resources.selected
         evidence = {name: table for name, table in _EVIDENCE.items() if name in selected}
         log = BATCH_ERRORS.name if max_batches is not None else None
-        due = due_batches(ids, read_ledger(evidence, log, ids, retry_failed=retry_failed))
-
+        is_delta = _fit_tables_to_destination()
+        had_results: set[str] = set()
+        entries = read_ledger(evidence, log, ids, retry_failed=retry_failed)
+        due = due_batches(ids, _noting_results(entries, had_results))
         due = [batch_id for batch_id in due if batch_id in part]
         erasures = read_erasures(privacy) if due else Erasures()
         due = [batch_id for batch_id in due if batch_id not in erasures.batches][:max_batches]
@@ -123,13 +126,14 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         if any(table.name not in created for table in TABLES if table.name in {*selected, *evidence.values()}):
             yield Chunk(stamp, creates_tables=True)
         with client:
-            yield from look_at_batches(
+            chunks = look_at_batches(
                 due,
                 client,
                 stamp,
                 with_results=PHONE_RESULTS.name in selected,
                 ending=Ending(stop, deadline_s, give_up_after),
             )
+            yield from _removing_replaced(chunks, had_results, is_delta=is_delta)
         _warn_of_overflow(stamp)
 
     @dlt.transformer(data_from=looks)
@@ -153,7 +157,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         resource = dlt.current.source().resources[PHONE_RESULTS.name]
         hints = dlt.mark.make_hints(
             PHONE_RESULTS_LEDGER.name,
-            write_disposition=resource.write_disposition,
+            write_disposition="replace" if resource.write_disposition == "replace" else "merge",
             table_format=resource.compute_table_schema().get("table_format"),
             file_format=resource.compute_table_schema().get("file_format"),
         )
@@ -183,8 +187,50 @@ def _hints(table: Table) -> dict[str, Any]:
         "write_disposition": "merge",
         "merge_key" if table.replaces_batches else "primary_key": table.key,
         "columns": {column.name: column.hints for column in table.columns},
-        "additional_table_hints": {"description": table.description},
+        "additional_table_hints": {"description": table.description, **table.layout},
     }
+
+
+def _fit_tables_to_destination() -> bool:
+    """Make Delta tables of all that is loaded into files; tell whether they are.
+
+    Parquet files alone can only grow: a batch that is looked at twice would be there twice.
+    """
+    try:
+        dlt.current.load_package_state()
+    except CurrentLoadPackageStateNotAvailable:
+        return False  # iterated outside a pipeline
+    if dlt.current.pipeline().destination.destination_type != _FILESYSTEM:
+        return False
+    for name, resource in dlt.current.source().resources.selected.items():
+        table_format = resource.compute_table_schema().get("table_format")
+        if table_format not in (None, "delta"):
+            raise ConfigurationError(f"table_format of {name} is {table_format!r}: leave it out, for delta")
+        resource.apply_hints(table_format="delta")
+        # dlt knows no merge by batch for Delta tables: what a batch had before is removed, and what it has is appended.
+        if name == PHONE_RESULTS.name and resource.write_disposition == "merge":
+            resource.apply_hints(write_disposition="append", merge_key="")
+    return True
+
+
+_FILESYSTEM: Final = "dlt.destinations.filesystem"
+
+
+def _noting_results(entries: Iterable[Entry], had_results: set[str]) -> Iterator[Entry]:
+    """Pass the entries on, and note the batches that may be looked at and have rows already."""
+    for entry in entries:
+        if entry.has_results and entry.last_look is not None:
+            had_results.add(entry.batch_id)
+        yield entry
+
+
+def _removing_replaced(chunks: Iterable[Chunk], had_results: Collection[str], *, is_delta: bool) -> Iterator[Chunk]:
+    """Pass the chunks on, and remove what the load itself cannot replace of what their batches had."""
+    for chunk in chunks:
+        alone = {batch_id for batch_id, rows in chunk.rows_of_seen() if is_delta or not rows}
+        replaced = sorted(alone.intersection(had_results))
+        remove_results(replaced, PHONE_RESULTS.name, PHONE_RESULTS_LEDGER.name, is_delta=is_delta)
+        yield chunk
 
 
 def _chosen(pii: str) -> Pii:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
@@ -45,6 +45,8 @@ class Column:
     nullable: bool = True
     is_personal: bool = False
     is_json: bool = False
+    layout: tuple[str, ...] = ()
+    """dlt's hints for how a destination lays the rows out."""
 
     @property
     def arrow(self) -> pa.Field:
@@ -64,6 +66,8 @@ class Column:
             hints |= {"precision": CREDITS_PRECISION, "scale": CREDITS_SCALE}
         if self.is_personal:
             hints[_PERSONAL] = True  # type: ignore[typeddict-unknown-key]  # dlt keeps hints of any name that starts with x-
+        for name in self.layout:
+            hints[name] = True  # type: ignore[literal-required]
         return hints
 
 
@@ -77,6 +81,8 @@ class Table:
     columns: tuple[Column, ...]
     replaces_batches: bool = False
     """Whether a batch has many rows, and is replaced as a whole."""
+    layout: Mapping[str, object] = field(default_factory=dict)
+    """dlt's hints for how a destination lays the rows out."""
 
     @property
     def arrow(self) -> pa.Schema:
@@ -131,7 +137,8 @@ PHONE_RESULTS: Final = Table(
     "One row for a search in a completed batch.",
     ("batch_id",),
     (
-        _BATCH_ID,
+        # Snowflake's clustering key, among others.
+        replace(_BATCH_ID, layout=("cluster",)),
         Column("index", "bigint", "Position of the search in the submitted array, from 0."),
         Column("qualification", "text", "`found` or `not_found`."),
         Column("number", "text", "The phone number, E.164; null when not found.", is_personal=True),
@@ -142,9 +149,12 @@ PHONE_RESULTS: Final = Table(
         Column("params__lastname", "text", "The search as submitted: last name.", is_personal=True),
         Column("params__company_domain", "text", "The search as submitted: domain of the company.", is_personal=True),
         Column("params__company_name", "text", "The search as submitted: name of the company.", is_personal=True),
-        *_FETCHED,
+        # By day; BigQuery's own hint, since a Delta table would have a part for each microsecond.
+        replace(_FETCHED[0], layout=("x-bigquery-partition",)),
+        _FETCHED[1],
     ),
     replaces_batches=True,
+    layout={"x-bigquery-cluster-columns": ["batch_id"]},
 )
 PHONE_RESULTS_LEDGER: Final = Table(
     "phone_results_ledger",

@@ -31,6 +31,7 @@ from dlt.extract import DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source import ConfigurationError, EnrowError, enrow_source
+from pipelines.after_load import describe_tables
 
 PIPELINE_NAME = "enrow"
 DATASET_NAME = "enrow_data"
@@ -159,6 +160,7 @@ def run(
             # dlt leaves off between two files; what it has is loaded all the same.
             stop.set()
             info = pipeline.run()
+    describe_tables(pipeline, info)
     return _report(pipeline, source, info, drained)
 
 

@@ -748,3 +748,16 @@ def test_replace_for_the_results_alone_leaves_the_others(
         table: completed(a=2)[table] for table in ("phone_results", "phone_results_ledger")
     }
     assert looks(api, "abc") == [2, 1, 1]
+
+
+def test_files_become_delta_tables_and_nothing_else(new_source: NewSource, tmp_path: Path) -> None:
+    lake = dlt.destinations.filesystem(str(tmp_path / "lake"))
+    pipeline = dlt.pipeline("lake", destination=lake, dataset_name="enrow_data", pipelines_dir=str(tmp_path / "lake"))
+    with pytest.raises(PipelineStepFailed, match=r"table_format of batches is 'iceberg': leave it out, for delta"):
+        pipeline.run(new_source([]), table_format="iceberg")
+    pipeline.abort_packages()
+    pipeline.extract(new_source([]))
+    formats = {table.get("table_format") for table in pipeline.default_schema.data_tables()}
+    assert formats == {"delta"}
+    assert pipeline.default_schema.tables["phone_results"]["write_disposition"] == "append"
+    assert pipeline.default_schema.tables["phone_results_ledger"]["write_disposition"] == "merge"

@@ -10,7 +10,7 @@ from dlt.common.configuration.container import Container
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.run_context import RunContext, switched_run_context
 
-from tests.destinations.legs import LEGS, NOT_SHOWN_ANYWHERE, QUICK, Leg, Started, real_account
+from tests.destinations.legs import LEGS, QUICK, Leg, Started, real_account
 from tests.destinations.warehouse import Warehouse
 
 _CONFIGURATION = ("SOURCES__", "RUNTIME__", "DESTINATION__", "EXTRACT__", "NORMALIZE__", "LOAD__", "DATA_WRITER__")
@@ -27,11 +27,7 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     if "leg" not in metafunc.fixturenames:
         return
     legs = [LEGS[name] for name in metafunc.config.getoption("--destination", None) or QUICK]
-    case = metafunc.function.__name__.removeprefix("test_")
-    reasons = {leg.name: {**NOT_SHOWN_ANYWHERE, **leg.not_shown}.get(case) for leg in legs}
-    # Strict: what has begun to work must be told.
-    marks = {name: [pytest.mark.xfail(reason=reason, strict=True)] for name, reason in reasons.items() if reason}
-    params = [pytest.param(leg, id=leg.name, marks=marks.get(leg.name, ())) for leg in legs]
+    params = [pytest.param(leg, id=leg.name) for leg in legs]
     metafunc.parametrize("leg", params, scope="session")
 
 
@@ -66,8 +62,6 @@ def warehouse(leg: Leg, started: Started, tmp_path: Path, monkeypatch: pytest.Mo
     for name, value in started.environ.items():
         monkeypatch.setenv(name, value)
     dataset = f"enrow_conformance_{uuid.uuid4().hex[:8]}"
-    found = leg.warehouse(
-        started.destination, dataset, tmp_path, leg.run_options, started.pipeline_options, leg.prepare
-    )
+    found = leg.warehouse(started.destination, dataset, tmp_path, started.pipeline_options)
     yield found
     found.drop()

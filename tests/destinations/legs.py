@@ -11,7 +11,6 @@ from typing import Any, Final
 import dlt
 import requests
 from dlt.common.destination import Destination
-from dlt.extract import DltSource
 
 from tests.destinations import servers
 from tests.destinations.warehouse import Lake, NewDestination, Warehouse
@@ -38,12 +37,11 @@ class Leg:
     """Of `environments`; None for the one of `make setup`."""
     server_environment: str | None = None
     """Another one, that its server runs in."""
-    run_options: Mapping[str, Any] = field(default_factory=dict)
-    prepare: Callable[[DltSource], object] = lambda _: None
-    """What a user of the destination has to tell the source, beyond its options."""
     warehouse: type[Warehouse] = Warehouse
-    not_shown: Mapping[str, str] = field(default_factory=dict)
-    """Cases that cannot be shown here, and why. They are run all the same: one that passes fails the leg."""
+    empty_text_kept_by: str | None = None
+    """The file format that an empty text takes, to be one at the destination; None where any does."""
+    layout: tuple[str, ...] = ()
+    """What the layout of `phone_results` is to tell."""
     real: str | None = None
     """dlt's name of the destination, where the leg can be run against a real account."""
     real_staging: str | None = None
@@ -160,16 +158,6 @@ def _bucket(url: str, name: str) -> NewDestination:
     return lambda: dlt.destinations.filesystem(f"s3://{name}", credentials=credentials)
 
 
-def _upsert(source: DltSource) -> None:
-    """Delta tables know no merge key: dlt has upsert for them, by a primary key."""
-    if "phone_results" in source.resources:
-        source.phone_results.apply_hints(
-            merge_key="",
-            primary_key=("batch_id", "index"),
-            write_disposition={"disposition": "merge", "strategy": "upsert"},
-        )
-
-
 def _install_extensions() -> None:
     """Install the extensions that dlt reads Delta tables with, which DuckDB would download otherwise."""
     for name in ("delta", "httpfs", "aws"):
@@ -186,12 +174,13 @@ def real_account(leg: Leg) -> Iterator[Started]:
     yield Started(getattr(dlt.destinations, leg.real), environ, lambda: staging)
 
 
-NOT_SHOWN_ANYWHERE: Final = {
-    "a_batch_that_shrinks_to_nothing": "a merge replaces only batches that have rows in the load"
-}
-UPSERT: Final = "dlt has only upsert for Delta tables: rows that a batch no longer has stay"
-FORCE_NULL: Final = (
-    "dlt copies Arrow as csv with FORCE_NULL: an empty text arrives as null (with insert_values it does not)"
+COMMENTS: Final = ("Position of the search in the submitted array, from 0.", "`found` or `not_found`.")
+INDEX: Final = "CREATE INDEX phone_results_batch_id"
+SNOWFLAKE: Final = ('CLUSTER BY ("BATCH_ID")', *(f"COMMENT '{comment}'" for comment in COMMENTS))
+BIGQUERY: Final = (
+    "PARTITION BY DATE(`fetched_at`)",
+    "CLUSTER BY `batch_id`",
+    *(f"description='{comment}'" for comment in COMMENTS),
 )
 
 BIGQUERY_PROJECT: Final = "enrow-conformance"
@@ -199,45 +188,43 @@ BIGQUERY_PROJECT: Final = "enrow-conformance"
 LEGS: Final = {
     leg.name: leg
     for leg in (
-        Leg("duckdb", _duckdb),
-        Leg("duckdb2", _duckdb, "duckdb2"),
-        Leg("postgres", _postgres, not_shown={"empty_text": FORCE_NULL}, real="postgres"),
+        Leg("duckdb", _duckdb, layout=COMMENTS),
+        Leg("duckdb2", _duckdb, "duckdb2", layout=COMMENTS),
+        Leg("postgres", _postgres, empty_text_kept_by="insert_values", layout=(*COMMENTS, INDEX), real="postgres"),
         Leg(
             "delta",
             _folder,
             "lake",
-            run_options={"table_format": "delta"},
-            prepare=_upsert,
             warehouse=Lake,
-            not_shown={"a_batch_that_shrinks": UPSERT},
+            layout=("partitioned by []",),
         ),
         Leg(
             "delta-s3",
             _s3,
             "lake",
-            run_options={"table_format": "delta"},
-            prepare=_upsert,
             warehouse=Lake,
-            not_shown={"a_batch_that_shrinks": UPSERT},
+            layout=("partitioned by []",),
             real="filesystem",
             emulated="moto",
         ),
-        Leg("snowflake", _snowflake, "snowflake", real="snowflake", emulated="fakesnow"),
+        Leg("snowflake", _snowflake, "snowflake", layout=SNOWFLAKE, real="snowflake", emulated="fakesnow"),
         Leg(
             "snowflake-staged",
             _snowflake_staged,
             "snowflake",
             "fakesnow-s3",
+            layout=SNOWFLAKE,
             real="snowflake",
             real_staging="filesystem",
             emulated="fakesnow, moto",
         ),
-        Leg("bigquery", _bigquery, "bigquery", "bqemulator", real="bigquery", emulated="bqemulator"),
+        Leg("bigquery", _bigquery, "bigquery", "bqemulator", layout=BIGQUERY, real="bigquery", emulated="bqemulator"),
         Leg(
             "bigquery-staged",
             _bigquery_staged,
             "bigquery",
             "bqemulator",
+            layout=BIGQUERY,
             real="bigquery",
             real_staging="filesystem",
             emulated="bqemulator, gcp-storage-emulator",

@@ -10,6 +10,7 @@ from typing import Any, NamedTuple, TypeAlias, cast
 import dlt
 import pyarrow as pa
 from dlt.common.destination import Destination
+from dlt.common.pipeline import LoadInfo
 from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
@@ -34,17 +35,13 @@ class Warehouse:
         destination: Makes the destination, anew for each container.
         dataset: Name of the dataset.
         folder: For the working folders of the pipelines.
-        run_options: What `pipeline.run` is to be told for this destination.
         pipeline_options: What `dlt.pipeline` is to be told, such as a staging.
-        prepare: Tells the source what this destination needs.
     """
 
     destination: NewDestination
     dataset: str
     folder: Path
-    run_options: Mapping[str, Any]
     pipeline_options: Callable[[], Mapping[str, Any]]
-    prepare: Callable[[DltSource], object]
 
     def pipeline(self, container: str = "first") -> dlt.Pipeline:
         """Build the pipeline as a container does that has the working folders of that name, or none yet."""
@@ -59,9 +56,9 @@ class Warehouse:
             ),
         )
 
-    def run(self, source: DltSource, container: str = "first", **options: Any) -> None:
-        self.prepare(source)
-        self.pipeline(container).run(source, **self.run_options, **options)
+    def run(self, source: DltSource, container: str = "first", **options: Any) -> LoadInfo:
+        info: LoadInfo = self.pipeline(container).run(source, **options)
+        return info
 
     def columns(self, table: str) -> dict[str, Column]:
         """Return the columns of a table, in lower case, as the destination describes them."""
@@ -80,6 +77,16 @@ class Warehouse:
             columns = ", ".join(sql.escape_column_name(client.capabilities.casefold_identifier(name)) for name in names)
             found = sql.execute_sql(f"SELECT {columns} FROM {sql.make_qualified_table_name(table)}")
         return [dict(zip(names, row, strict=True)) for row in found or ()]
+
+    def layout(self, table: str) -> str:
+        """Tell how the rows of a table are laid out, and what its columns are said to be."""
+        with self._client() as client:
+            sql, columns = client.sql_client, list(client.schema.get_table_columns(table).values())
+            if queries := _CATALOGUE.get(self.pipeline().destination.destination_name):
+                found = [row for query in queries for row in sql.execute_sql(query, table, self.dataset) or ()]
+                return "\n".join(str(value) for row in found for value in row)
+            # What an emulator makes of it is not what the warehouse does: this is the statement that dlt sends.
+            return "\n".join(client._get_table_update_sql(table, columns, generate_alter=False))
 
     def finished_loads(self) -> list[str]:
         return [row["load_id"] for row in self.rows("_dlt_loads") if row["status"] == 0]
@@ -116,6 +123,9 @@ class Lake(Warehouse):
 
     def columns(self, table: str) -> dict[str, Column]:
         return {field.name: Column(_DLT_TYPES[str(field.type)], field.nullable) for field in self._read(table).schema}
+
+    def layout(self, table: str) -> str:
+        return f"partitioned by {self._open(table).metadata().partition_columns}"
 
     def rows(self, table: str) -> list[Row]:
         rows: list[Row] = self._read(table).to_pylist()
@@ -158,4 +168,14 @@ _DLT_TYPES = {
     "int64": "bigint",
     "decimal128(38, 9)": "decimal",
     "timestamp[us, tz=UTC]": "timestamp",
+}
+_CATALOGUE = {
+    "duckdb": ("SELECT comment FROM duckdb_columns() WHERE table_name = %s AND schema_name = %s",),
+    "postgres": (
+        (
+            "SELECT d.description FROM pg_description d JOIN pg_class c ON c.oid = d.objoid"
+            " WHERE c.relname = %s AND c.relnamespace = %s::regnamespace"
+        ),
+        "SELECT indexdef FROM pg_indexes WHERE tablename = %s AND schemaname = %s",
+    ),
 }

@@ -1,0 +1,59 @@
+"""Comments on tables and columns, which dlt leaves out in DuckDB: set after a load that changes a table."""
+
+from pathlib import Path
+
+import duckdb
+import pytest
+from dlt.common.pipeline import LoadInfo
+
+from enrow_source.tables import TABLES
+from enrow_source.testing import SimulatedEnrow, bodies
+from pipelines.after_load import describe_tables
+from pipelines.phone_bulk import build_pipeline, run
+
+
+@pytest.fixture(autouse=True)
+def configured(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ENROW_API_KEY", api.api_key)
+    monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
+
+
+def comments(folder: Path) -> dict[tuple[str, str], str]:
+    with duckdb.connect(str(folder / "warehouse.duckdb")) as connection:
+        found = connection.execute(
+            "SELECT table_name, column_name, comment FROM duckdb_columns() WHERE comment IS NOT NULL"
+            " UNION ALL SELECT table_name, '', comment FROM duckdb_tables() WHERE comment IS NOT NULL"
+        )
+        return {(table, column): comment for table, column, comment in found.fetchall()}
+
+
+def last_load() -> LoadInfo:
+    trace = build_pipeline().last_trace
+    assert trace is not None
+    assert trace.last_load_info is not None
+    return trace.last_load_info
+
+
+def test_every_column_and_table_has_its_description(api: SimulatedEnrow, tmp_path: Path) -> None:
+    run([api.respond("one", bodies.completed("one", 2))])
+    declared = {(table.name, column.name): column.description for table in TABLES for column in table.columns}
+    assert comments(tmp_path) == declared | {(table.name, ""): table.description for table in TABLES}
+
+
+def test_a_load_that_changes_no_table_sends_nothing(api: SimulatedEnrow) -> None:
+    run([api.respond("one", bodies.completed("one", 2))])
+    run([api.respond("two", bodies.completed("two", 2))])
+    assert describe_tables(build_pipeline(), last_load()) == 0
+    run([api.respond("three", bodies.completed("three", 2, extra={"params": {"undocumented": "text"}}))])
+    assert describe_tables(build_pipeline(), last_load()) > 0
+
+
+def test_a_database_that_refuses_is_told_and_the_rows_are_there(
+    api: SimulatedEnrow, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    run([api.respond("one", bodies.completed("one", 2))])
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
+        connection.execute("DROP TABLE enrow_data.batch_errors")
+    with caplog.at_level("WARNING", "dlt"):
+        assert describe_tables(build_pipeline(), last_load()) == 0
+    assert "without their comments" in caplog.text
