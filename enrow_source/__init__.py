@@ -3,6 +3,7 @@
 https://dlthub.com/docs, https://enrow.readme.io
 """
 
+from .account import Account, fetch_account
 from .erasure import Erasure, Subject, SubjectKind, erase
 from .errors import (
     ConfigurationError,
@@ -16,6 +17,7 @@ from .errors import (
 from .source import enrow_source
 
 __all__ = [
+    "Account",
     "ConfigurationError",
     "EnrowError",
     "Erasure",
@@ -28,4 +30,5 @@ __all__ = [
     "UnknownOptionError",
     "enrow_source",
     "erase",
+    "fetch_account",
 ]

@@ -6,6 +6,7 @@ import os
 import random
 import time
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
@@ -32,6 +33,7 @@ from .errors import (
     RequestFailedError,
 )
 from .settings import (
+    ACCOUNT_PATH,
     API_KEY_HEADER,
     BASE_URL,
     BATCH_PATH,
@@ -80,7 +82,8 @@ class EnrowClient:
         connections: int = CONNECTIONS,
         max_response_mb: float = MAX_RESPONSE_MB,
     ) -> None:
-        self._url = _checked_base_url(base_url) + BATCH_PATH
+        base = _checked_base_url(base_url)
+        self._url, self._account_url = base + BATCH_PATH, base + ACCOUNT_PATH
         self._api_key = _checked_api_key(api_key)
         self._runtime = resolve_configuration(RuntimeConfiguration())
         self._max_bytes = int(max_response_mb * 1_000_000)
@@ -117,11 +120,25 @@ class EnrowClient:
                 if self._closed.is_set():
                     raise failed
                 try:
-                    return self._get(batch_id)
+                    return self._get(self._url, {"id": batch_id})
                 except RequestFailedError as error:
                     failed = error
                     raise
         raise AssertionError("unreachable: the last attempt returns or raises")
+
+    def fetch_credits(self) -> float | None:
+        """Fetch what the account has left: `GET /account/info`, once; None where the answer does not tell.
+
+        Raises:
+            RequestFailedError: No usable answer.
+            InvalidApiKeyError: The API refused the key.
+        """
+        answer = self._get(self._account_url, {})
+        try:
+            return msgspec.json.decode(answer.body, type=_AccountBody).credits
+        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+            message = "the answer of /account/info is not what the API documents"
+        raise RequestFailedError(message, ErrorKind.INVALID_RESPONSE, answer.http_status)
 
     def _attempts(self) -> tenacity.Retrying:
         return tenacity.Retrying(
@@ -147,9 +164,9 @@ class EnrowClient:
             self._pause.extend(wait)
         return min(wait * random.uniform(1.0, 1.1), longest)  # noqa: S311 - jitter, no secret
 
-    def _get(self, batch_id: str) -> Answer:
+    def _get(self, url: str, params: Mapping[str, str]) -> Answer:
         try:
-            response, body = self._exchange(batch_id)
+            response, body = self._exchange(url, params)
         except (OSError, urllib3.exceptions.HTTPError, zlib.error) as error:  # what requests raises is an OSError
             failed = RequestFailedError(f"no complete answer: {_innermost(error)}", ErrorKind.CONNECTION)
         else:
@@ -161,10 +178,10 @@ class EnrowClient:
         # Raised out here: what requests raised would come along as its context, with the key in the frames' locals.
         raise failed
 
-    def _exchange(self, batch_id: str) -> tuple[requests.Response, bytes]:
+    def _exchange(self, url: str, params: Mapping[str, str]) -> tuple[requests.Response, bytes]:
         response = self._session().get(
-            self._url,
-            params={"id": batch_id},
+            url,
+            params=params,
             headers={API_KEY_HEADER: self._api_key},
             allow_redirects=False,  # requests would send the key along, to any host
             timeout=self._runtime.request_timeout,
@@ -293,6 +310,10 @@ def _raise_for_status(status: int, message: str, retry_after_s: float | None) ->
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         raise RequestFailedError("the API answered with a redirect; not followed", ErrorKind.REDIRECT, status)
     raise RequestFailedError(message, ErrorKind.UNEXPECTED_STATUS, status)
+
+
+class _AccountBody(msgspec.Struct):
+    credits: float | None = None
 
 
 class _ErrorBody(msgspec.Struct):

@@ -9,6 +9,7 @@ SOURCE_NAME: Final = "enrow"
 
 BASE_URL: Final = "https://api.enrow.io"
 BATCH_PATH: Final = "/phone/bulk"
+ACCOUNT_PATH: Final = "/account/info"
 API_KEY_HEADER: Final = "x-api-key"
 
 CONNECTIONS: Final = 32
