@@ -3,22 +3,32 @@
 import inspect
 import re
 import shlex
+import tomllib
+from importlib.util import find_spec
 from pathlib import Path
+from typing import get_args
 
 import dlt
 import pytest
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.destination import Destination
 
 from enrow_source import enrow_source
 from enrow_source.errors import ErrorKind
 from enrow_source.settings import BASE_URL, CONNECTIONS, GIVE_UP_AFTER, MAX_RESPONSE_MB
 from enrow_source.tables import TABLES, Table
 from enrow_source.testing import SimulatedEnrow
-from pipelines import erase, phone_bulk
+from pipelines import check, erase, phone_bulk
 from pipelines.phone_bulk import ExitCode
+from tests.destinations.legs import LEGS
 
 REPO = Path(__file__).parent.parent
 README = (REPO / "README.md").read_text(encoding="utf-8")
-COMMANDS = {"pipelines/phone_bulk.py": phone_bulk.main, "pipelines/erase.py": erase.main}
+COMMANDS = {
+    "pipelines/phone_bulk.py": phone_bulk.main,
+    "pipelines/erase.py": erase.main,
+    "pipelines/check.py": check.main,
+}
 RUN_ELSEWHERE = {
     "make demo": "test_ci_runs_what_the_readme_names",
     "make test": "test_ci_runs_what_the_readme_names",
@@ -100,6 +110,40 @@ def test_every_command_runs(
             assert program == ".venv/bin/python", command
             assert COMMANDS[script](arguments) == ExitCode.OK, capsys.readouterr().err
     assert (tmp_path / "warehouse.duckdb").exists()
+
+
+def test_the_page_of_destinations_is_true() -> None:
+    """Its settings are such that dlt reads them, its commands exist, and each leg that is emulated is told."""
+    page = (REPO / "docs" / "destinations.md").read_text(encoding="utf-8")
+    settings = [tomllib.loads(block) for block in re.findall(r"^```toml\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)]
+    assert {name for one in settings for name in one["destination"]} == {
+        "duckdb",
+        "postgres",
+        "snowflake",
+        "bigquery",
+        "filesystem",
+    }
+    for one in settings:
+        for name, configured in one["destination"].items():
+            destination = Destination.from_reference(name)
+            assert destination is not None
+            spec = destination.spec
+            given = set(configured.get("credentials", {}))
+            hinted = spec.get_resolvable_fields()["credentials"]
+            known = {field for kind in [hinted, *get_args(hinted)] for field in fields_of(kind)}
+            assert given <= known, given - known
+    assert {leg.name for leg in LEGS.values() if leg.emulated} == set(
+        re.findall(r"^\| `([\w-]+)` \|.*--real` \|$", page, re.MULTILINE)
+    )
+    scripts = re.findall(r"^\.venv/bin/python (?:-m (\S+)|(\S+))", page, re.MULTILINE)
+    assert all(find_spec(module) if module else (REPO / file).is_file() for module, file in scripts)
+
+
+def fields_of(kind: object) -> set[str]:
+    """Return the settings of a kind of credentials, also of those of several kinds."""
+    if isinstance(kind, type) and issubclass(kind, BaseConfiguration):
+        return set(kind.get_resolvable_fields())
+    return {field for one in get_args(kind) for field in fields_of(one)}
 
 
 def test_the_snippet_and_the_queries_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

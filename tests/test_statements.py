@@ -1,0 +1,100 @@
+"""What a scheduled run costs: the statements that a real Postgres logs, and the clients that are imported."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import dlt
+import pytest
+
+from enrow_source.testing import SimulatedEnrow, bodies
+from pipelines.phone_bulk import build_pipeline, run
+from tests.postgres import Postgres
+
+pytest_plugins = ("tests.postgres",)
+
+REPO = Path(__file__).parent.parent
+DATASET = "statements"
+
+
+class Log:
+    """The statements that were sent since the last look."""
+
+    def __init__(self, server: Postgres) -> None:
+        self._file = server.server.log
+        self._seen = self._file.stat().st_size
+
+    def statements(self) -> list[str]:
+        text = self._file.read_bytes()[self._seen :].decode()
+        self._seen += len(text.encode())
+        found = re.findall(r"LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)", text)
+        return [statement.strip() for sql in found for statement in sql.split(";") if statement.strip()]
+
+
+@pytest.fixture(scope="module")
+def logged() -> Iterator[Postgres]:
+    """A server of its own, since what the others do would be in its log."""
+    with Postgres() as server:
+        server.query("ALTER ROLE postgres SET log_statement = 'all'")
+        yield server
+        server.query(f"DROP SCHEMA IF EXISTS {DATASET} CASCADE")
+
+
+def on(table: str, statements: list[str]) -> list[str]:
+    return [sql for sql in statements if f'"{DATASET}"."{table}"' in sql]
+
+
+def test_a_scheduled_run_takes_one_statement_on_the_ledger_and_none_on_the_results(
+    logged: Postgres, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ENROW_API_KEY", api.api_key)
+    monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
+
+    def pipeline() -> dlt.Pipeline:
+        return build_pipeline(dlt.destinations.postgres(logged.url), DATASET)
+
+    done = [api.respond(f"done-{number}", bodies.completed(f"done-{number}", 50)) for number in range(3)]
+    run(done, pipeline=pipeline())
+    log = Log(logged)
+
+    # Nothing new, and nothing ongoing.
+    assert run(done, pipeline=pipeline()).looked_at == 0
+    sent = log.statements()
+    assert len(on("phone_results_ledger", sent)) == 1, "\n".join(sent)
+    assert not on("phone_results", sent)
+    assert not [sql for sql in sent if re.match(r"(?i)(INSERT|DELETE|UPDATE|COPY|TRUNCATE)", sql) and "_dlt" not in sql]
+    assert not [sql for sql in sent if sql.startswith(("COMMENT", "CREATE"))]
+
+    # A batch that is still ongoing: small tables alone change.
+    ongoing = api.respond("ongoing", bodies.ongoing("ongoing", 9, 3))
+    assert run([*done, ongoing], pipeline=pipeline()).ongoing == 1
+    log.statements()
+    assert run([], pipeline=pipeline()).ongoing == 1
+    sent = log.statements()
+    reads = [sql for sql in on("phone_results_ledger", sent) if "looked_at" in sql]
+    assert len(reads) == 1
+    assert not on("phone_results", sent), "\n".join(on("phone_results", sent))
+
+    # New results: the rows of their batches are looked for by the index, and nothing else touches the table.
+    run([*done, api.respond("new", bodies.completed("new", 50))], pipeline=pipeline())
+    sent = on("phone_results", log.statements())
+    verbs = sorted({sql.split()[0].upper() for sql in sent})
+    assert verbs == ["DELETE", "INSERT"], "\n".join(sent)
+    (delete,) = (sql for sql in sent if sql.startswith("DELETE"))
+    assert "batch_id" in delete
+
+
+def test_the_usual_way_imports_no_client_of_a_destination_that_is_not_used(api: SimulatedEnrow, tmp_path: Path) -> None:
+    batch_id = api.respond("one", bodies.completed("one", 3))
+    script = (
+        f"import sys; from pipelines.phone_bulk import run; run([{batch_id!r}], enrow_base_url={api.url!r})\n"
+        "heavy = ('psycopg2', 'google.cloud', 'snowflake', 'deltalake', 'boto3', 's3fs', 'gcsfs')\n"
+        "print([name for name in heavy if name in sys.modules])"
+    )
+    environ = {"PYTHONPATH": str(REPO), "ENROW_API_KEY": api.api_key, "DLT_DATA_DIR": str(tmp_path / "dlt")}
+    ended = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
+    )
+    assert ended.stdout.strip() == "[]"
