@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import time
 import zlib
@@ -22,7 +21,6 @@ import tenacity
 import urllib3
 from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.specs import RuntimeConfiguration
-from dlt.sources.helpers.requests.session import Session
 
 from .errors import (
     BatchError,
@@ -41,8 +39,8 @@ from .settings import (
     MAX_RESPONSE_MB,
     MESSAGE_CHARS,
     READ_BYTES,
-    RESPONSE_TIMEOUT_FACTOR,
 )
+from .transport import Unpacker, open_session
 
 _RETRIED: Final = frozenset({ErrorKind.CONNECTION, ErrorKind.RATE_LIMITED, ErrorKind.SERVER_ERROR})
 
@@ -191,14 +189,13 @@ class EnrowClient:
             return response, self._read(response)
 
     def _read(self, response: requests.Response) -> bytes:
-        """Read the body, but not for ever, when it comes drop by drop, nor without end."""
-        timeout_s = self._runtime.request_timeout * RESPONSE_TIMEOUT_FACTOR
-        deadline, size = time.monotonic() + timeout_s, 0
+        """Read the body, but not without end."""
         parts: list[bytes] = []
-        # Unpacked here: urllib3 would not return to look at the clock before a packed drop makes a byte.
+        size = 0
+        # Unpacked here: urllib3 would not return to look at the size before it has unpacked all it was asked for.
         response.raw.decode_content = False
         is_packed = response.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
-        unpacker = _Unpacker(self._max_bytes + 1) if is_packed else None
+        unpacker = Unpacker(self._max_bytes + 1) if is_packed else None
         while packed := response.raw.read1(READ_BYTES):
             part = unpacker.unpack(packed) if unpacker else packed
             parts.append(part)
@@ -206,58 +203,15 @@ class EnrowClient:
             if size > self._max_bytes:
                 message = f"the body is larger than max_response_mb, {self._max_bytes / 1_000_000:g}"
                 raise RequestFailedError(message, ErrorKind.TOO_LARGE, response.status_code)
-            if time.monotonic() > deadline:
-                raise requests.Timeout(f"the answer was not complete after {timeout_s:g} s")
         if unpacker and unpacker.is_inside:
             raise requests.ConnectionError("the packed body breaks off")
         return b"".join(parts)
 
-    def _session(self) -> Session:
-        session: Session | None = getattr(self._threads, "session", None)
+    def _session(self) -> requests.Session:
+        session: requests.Session | None = getattr(self._threads, "session", None)
         if session is None:
-            session = self._threads.session = _Session(raise_for_status=False)
-            # What requests would look up in the environment for every request, once; without .netrc,
-            # and with TLS verification always on.
-            session.trust_env = False
-            # Unencrypted, the key goes to a loopback address and nowhere else.
-            is_encrypted = self._url.startswith("https:")
-            session.proxies = dict(requests.utils.get_environ_proxies(self._url)) if is_encrypted else {}
-            session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
+            session = self._threads.session = open_session(self._url)
         return session
-
-
-_ANY_ZLIB: Final = 47
-"""zlib's number for: gzip or deflate, whichever it is."""
-
-
-class _Unpacker:
-    """Unpacks a body, of one member or several, as far as `limit` bytes at a time."""
-
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
-        self._member = zlib.decompressobj(_ANY_ZLIB)
-        self.is_inside = False
-        """Whether a member has begun and not ended."""
-
-    def unpack(self, packed: bytes) -> bytes:
-        parts: list[bytes] = []
-        while packed:
-            parts.append(self._member.decompress(packed, self._limit))
-            packed, self.is_inside = self._member.unused_data, not self._member.eof
-            if self._member.eof:
-                self._member = zlib.decompressobj(_ANY_ZLIB)
-        return b"".join(parts)
-
-
-class _Session(Session):
-    """dlt's session, with nothing of a redirect looked at, and packed bodies as they can be read here."""
-
-    def __init__(self, *, raise_for_status: bool) -> None:
-        super().__init__(raise_for_status=raise_for_status)
-        self.headers["Accept-Encoding"] = "gzip"
-
-    def get_redirect_target(self, resp: requests.Response) -> None:
-        """Find none: requests would parse it and read the whole body, even where it is told not to follow."""
 
 
 class _RetryLaterError(RequestFailedError):

@@ -28,7 +28,7 @@ SECTIONS = {
     "HTTP weather": "Runs with `request_max_attempts` = 2 and `request_timeout` = 1.5 s.",
     "When the API says 429": "Runs with `request_max_attempts` = 2 and `request_max_retry_delay` = 1.1 s.",
     "A 429 is for the whole run": "Arrivals as the server saw them.",
-    "No HTTP at all": "The settings of the first table.",
+    "No HTTP at all": "Runs with `request_max_attempts` = 2 and `request_timeout` = 1 s.",
     "Runs that end early": "What is there is loaded; the next run goes on.",
     "Hostile and odd answers": "A result that is not mentioned was loaded as it came.",
     "Hostile and odd ids": "The id is sent percent-encoded and bound as a parameter in SQL.",

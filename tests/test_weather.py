@@ -9,7 +9,7 @@ import socketserver
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -381,14 +381,16 @@ def a_storm_of_429(api: SimulatedEnrow, load: Load) -> Seen:
 
 
 class RawServer(socketserver.ThreadingTCPServer):
-    """Answers each batch with bytes, whatever they are, and closes the connection."""
+    """Answers each batch with bytes, whatever they are, one by one where it is said, and closes the connection."""
 
     daemon_threads = True
     allow_reuse_address = True
+    request_queue_size = 128  # past it the kernel lets a connection wait, for longer than the timeout here
 
     def __init__(self) -> None:
         super().__init__(("127.0.0.1", 0), _RawAnswer)
         self.answers: dict[str, bytes] = {}
+        self.dripping: set[str] = set()
         self.looks: Counter[str] = Counter()
 
     @property
@@ -405,7 +407,14 @@ class _RawAnswer(socketserver.StreamRequestHandler):
             pass
         (batch_id,) = parse_qs(urlsplit(address).query)["id"]
         self.server.looks[batch_id] += 1
-        self.wfile.write(self.server.answers[batch_id])
+        whole = self.server.answers[batch_id]
+        if batch_id not in self.server.dripping:
+            self.wfile.write(whole)
+            return
+        with suppress(OSError):  # the client has had enough
+            for byte in whole:
+                self.wfile.write(bytes([byte]))
+                time.sleep(DRIP_S)
 
 
 @contextmanager
@@ -423,6 +432,12 @@ def raw(batch_id: str, *headers: str) -> bytes:
     body = answer(batch_id)
     lines = ["HTTP/1.1 200 OK", "Connection: close", *(headers or [f"Content-Length: {len(body)}"])]
     return "\r\n".join([*lines, "", ""]).encode("latin-1") + body
+
+
+DRIPPING = "headers that come byte by byte"
+DRIP_S = 0.1
+RAW_TIMEOUT_S = 1.0
+"""Ten drips, so none is late; all of them take longer than an answer may."""
 
 
 def not_http(batch_id: str) -> Mapping[str, tuple[bytes, str | None]]:
@@ -443,15 +458,19 @@ def not_http(batch_id: str) -> Mapping[str, tuple[bytes, str | None]]:
         "no length": (raw(batch_id, "X-Empty: "), None),
         "a chunk whose size is no number": (raw(batch_id, "Transfer-Encoding: chunked"), "connection"),
         "an encoding that nobody knows": (raw(batch_id, "Content-Encoding: x-y"), "connection"),
+        DRIPPING: (raw(batch_id), "connection"),
     }
 
 
-def test_answers_that_are_not_http(warehouse: Warehouse, load: Load) -> None:
+def test_answers_that_are_not_http(warehouse: Warehouse, load: Load, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RUNTIME__REQUEST_TIMEOUT", str(RAW_TIMEOUT_S))
     names = list(not_http(""))
     with raw_server() as server:
         batches = {f"raw-{number:02}": name for number, name in enumerate(names)}
         for batch_id, name in batches.items():
             server.answers[batch_id] = not_http(batch_id)[name][0]
+            if name == DRIPPING:
+                server.dripping.add(batch_id)
         healthy = [f"healthy-{number}" for number in range(len(batches))]
         server.answers |= {batch_id: raw(batch_id) for batch_id in healthy}
         load([*healthy, *batches], enrow_base_url=server.url)
@@ -462,7 +481,8 @@ def test_answers_that_are_not_http(warehouse: Warehouse, load: Load) -> None:
         kind = not_http(batch_id)[name][1]
         assert server.looks[batch_id] == (ATTEMPTS if kind == "connection" else 1), name
         assert is_loaded(seen[batch_id]) if kind is None else seen[batch_id].error[0] == kind, name
-    rows = [told(name, seen[batch_id], server.looks[batch_id]) for batch_id, name in batches.items()]
+    tells = {DRIPPING: f"not complete after {3 * RAW_TIMEOUT_S:g} s"}
+    rows = [told(n, seen[i], server.looks[i], tells=tells.get(n, "")) for i, n in batches.items()]
     fault_table.check("No HTTP at all", rows)
 
 
