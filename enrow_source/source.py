@@ -286,7 +286,7 @@ def _warn_of_overflow(stamp: tables.Stamp) -> None:
         )
 
 
-def _check_options(unknown: dict[str, Any], limits: Mapping[str, float | None]) -> None:
+def _check_options(unknown: dict[str, Any], limits: Mapping[str, Any]) -> None:
     known = [name for name in inspect.signature(enrow_source).parameters if name != "unknown_options"]
     prefix = f"SOURCES__{SOURCE_NAME.upper()}__"
     configured: dict[str, Any] = {
@@ -304,8 +304,8 @@ def _check_options(unknown: dict[str, Any], limits: Mapping[str, float | None]) 
             where = "" if name in unknown else f" under [sources.{SOURCE_NAME}]"
             raise UnknownOptionError(f"enrow_source has no option {name!r}{where}: {hint}")
     for name, limit in limits.items():
-        if limit is not None and limit <= 0:
-            raise ConfigurationError(f"{name} is {limit}: set it to more than 0, or leave it out")
+        if limit is not None and not (isinstance(limit, int | float) and limit > 0):
+            raise ConfigurationError(f"{name} is {limit!r}: set it to more than 0, or leave it out")
     if (limits["connections"] or 0) > CONNECTIONS_LIMIT:
         raise ConfigurationError(f"connections is {limits['connections']}: set it to 1 to {CONNECTIONS_LIMIT}")
 

@@ -150,7 +150,10 @@ def run(
     """
     pipeline = pipeline or build_pipeline()
     with _stopped_by_sigterm() as stop:
-        source = enrow_source(batch_ids, **{"stop": stop} | options)
+        try:
+            source = enrow_source(batch_ids, **{"stop": stop} | options)
+        except (ConfigurationError, ConfigurationException) as error:
+            raise error.with_traceback(None) from None  # the frames of dlt that it came through hold the key
         drained = drain(pipeline)
         try:
             info = pipeline.run(source.with_resources(*tables) if tables else source)

@@ -17,6 +17,7 @@ import pytest
 from enrow_source import ConfigurationError, enrow_source
 from enrow_source.privacy import Pii, Privacy
 from enrow_source.testing import Response, SimulatedEnrow
+from pipelines.phone_bulk import run
 
 KEY = "recognisable-key-7c1d"
 SECRET = "recognisable-secret-91ab"
@@ -191,4 +192,16 @@ def test_the_key_is_in_no_exception_with_its_locals(api: SimulatedEnrow, wrong: 
         pipeline.run(source)
     told = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
     assert "is not allowed" in told
+    assert KEY not in told
+
+
+@pytest.mark.parametrize("wrong", [{"connections": 0}, {"conections": 3}, {"max_batches": "many"}])
+def test_an_error_in_an_option_does_not_show_the_key_in_its_locals(
+    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
+) -> None:
+    monkeypatch.setenv("ENROW_API_KEY", KEY)
+    with pytest.raises(ConfigurationError) as raised:
+        run(["batch"], **wrong)
+    told = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
+    assert next(iter(wrong)) in told
     assert KEY not in told
