@@ -14,6 +14,8 @@ from .warehouses import Rows
 TABLES: Final = ("batches", "batch_stats", "phone_results", "phone_results_ledger", "batch_errors", "_dlt_loads")
 """What is read to be compared."""
 _STAMPS: Final = ("fetched_at", "_dlt_load_id")
+_TIMES: Final = ("first_seen_at",)
+"""What only tells a time: of one look, or of an earlier one."""
 _SHOWN: Final = 5
 _KINDS: Final = {200: "invalid_response", 400: "not_readable", 500: "server_error", 503: "server_error"}
 
@@ -34,7 +36,7 @@ def differences(tables: Mapping[str, Rows], answers: Sequence[Served], killed: s
 
 def _found(row: Mapping[str, Any]) -> Row:
     """Return the row as it is expected: without the stamps, `custom` in one spelling."""
-    kept = {key: value for key, value in row.items() if value is not None and key not in _STAMPS}
+    kept = {key: value for key, value in row.items() if value is not None and key not in _STAMPS + _TIMES}
     return kept | ({"custom": canonical(json.loads(kept["custom"]))} if "custom" in kept else {})
 
 

@@ -14,6 +14,7 @@ from .errors import (
     RunError,
     UnknownOptionError,
 )
+from .id_sources import batch_ids_from_files, batch_ids_from_query
 from .source import enrow_source
 
 __all__ = [
@@ -28,6 +29,8 @@ __all__ = [
     "Subject",
     "SubjectKind",
     "UnknownOptionError",
+    "batch_ids_from_files",
+    "batch_ids_from_query",
     "enrow_source",
     "erase",
     "fetch_account",

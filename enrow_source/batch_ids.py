@@ -1,4 +1,4 @@
-"""Batch ids, from wherever they are: an iterable of strings, or a dlt resource."""
+"""Batch ids, as they are given: strings, and dlt resources that yield them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Self
 
 from dlt.extract import DltResource
 
 from .errors import ConfigurationError, InvalidBatchIdError
 
-BatchIds = Iterable[str] | DltResource
-"""An iterable of ids, or a dlt resource that yields ids, or dicts with an `id` or a `batch_id`."""
+BatchIds = Iterable[str | DltResource] | DltResource
+"""An iterable of ids, or a dlt resource that yields ids, or dicts with an `id` or a `batch_id`; or several of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,66 @@ class Shard:
             raise ConfigurationError(f"shard is {shard!r}: write 3/8 for the third of eight parts")
         return cls(int(found[1]), int(found[2]))
 
+    def __str__(self) -> str:
+        """Write it as it is read."""
+        return f"{self.number}/{self.of}"
+
     def __contains__(self, batch_id: str) -> bool:
         """Whether the id is in this part."""
         return self.of == 1 or zlib.crc32(batch_id.encode()) % self.of == self.number - 1
 
 
-def read_batch_ids(batch_ids: BatchIds) -> Iterable[str]:
-    """Return the ids trimmed, each once, in the order given.
+@dataclass(frozen=True, slots=True)
+class Damaged:
+    """What a source of ids yields in place of an id that cannot be read."""
+
+    message: str
+    """Where it is and what is wrong with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """What was read from all sources of ids."""
+
+    ids: tuple[str, ...]
+    """Each once, in the order they came."""
+    of_resources: frozenset[str]
+    """Those that a resource gave: it may not give them again in the next run."""
+    damaged: tuple[str, ...]
+    """What could not be read."""
+
+
+class Candidates:
+    """The ids of a run: those given, and those that resources yield, each time they are iterated."""
+
+    def __init__(self, given: Iterable[str], resources: Iterable[DltResource]) -> None:
+        self.given = tuple(given)
+        self.resources = tuple(resources)
+
+    def read(self) -> Reading:
+        """Read the resources.
+
+        Raises:
+            InvalidBatchIdError: An id is empty or not a string; shows which.
+        """
+        damaged: list[str] = []
+        found: dict[str, None] = {}
+        for resource in self.resources:
+            for position, item in enumerate(resource):
+                if isinstance(item, Damaged):
+                    damaged.append(item.message)
+                else:
+                    found[batch_id_of(item, f"batch_ids[{position}]")] = None
+        ids = tuple(dict.fromkeys([*self.given, *found]))
+        return Reading(ids, frozenset(found), tuple(damaged))
+
+    def __iter__(self) -> Iterator[str]:
+        """Read the resources, and iterate over the ids."""
+        return iter(self.read().ids)
+
+
+def read_batch_ids(batch_ids: BatchIds, *more: DltResource) -> Candidates:
+    """Take the ids trimmed, each once, in the order given; those of resources after the others.
 
     An iterable is read at once, so that a bad id is found before anything runs; a resource when the ids are wanted.
 
@@ -52,42 +105,38 @@ def read_batch_ids(batch_ids: BatchIds) -> Iterable[str]:
         InvalidBatchIdError: An id is empty or not a string; shows which.
     """
     if isinstance(batch_ids, DltResource):
-        return _FromResource(batch_ids)
+        return Candidates((), (batch_ids, *more))
     if isinstance(batch_ids, (str, bytes, Mapping)) or not isinstance(batch_ids, Iterable):
         kind = type(batch_ids).__name__
         raise InvalidBatchIdError(f"batch_ids is a {kind} ({batch_ids!r:.80}): pass a list of ids, such as ['...']")
-    return tuple(_unique(batch_ids))
+    given: dict[str, None] = {}
+    resources: list[DltResource] = []
+    for position, item in enumerate(batch_ids):
+        if isinstance(item, DltResource):
+            resources.append(item)
+        else:
+            given[batch_id_of(item, f"batch_ids[{position}]")] = None
+    return Candidates(given, [*resources, *more])
 
 
-class _FromResource:
-    """The ids that a resource yields, each time it is iterated."""
+def batch_id_of(item: object, where: str) -> str:
+    """Return the id that a string, or a dict with an `id` or a `batch_id`, is; trimmed.
 
-    def __init__(self, resource: DltResource) -> None:
-        self._resource = resource
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(_unique(self._resource))
-
-
-def _unique(items: Iterable[Any]) -> dict[str, None]:
-    return dict.fromkeys(_batch_id(item, position) for position, item in enumerate(items))
-
-
-def _batch_id(item: object, position: int) -> str:
+    Raises:
+        InvalidBatchIdError: It is empty or not a string; says where.
+    """
     batch_id = item
     if isinstance(item, Mapping):
         if "batch_id" not in item and "id" not in item:
             keys = ", ".join(map(repr, item)) or "no keys"
-            raise InvalidBatchIdError(f"batch_ids[{position}] has neither 'id' nor 'batch_id', but {keys}")
+            raise InvalidBatchIdError(f"{where} has neither 'id' nor 'batch_id', but {keys:.200}")
         batch_id = item["batch_id"] if "batch_id" in item else item["id"]
     if not isinstance(batch_id, str):
-        raise InvalidBatchIdError(f"batch_ids[{position}] is {batch_id!r:.80}, not a string")
+        raise InvalidBatchIdError(f"{where} is {batch_id!r:.80}, not a string")
     if not batch_id.strip():
-        raise InvalidBatchIdError(f"batch_ids[{position}] is {batch_id!r:.80}: a batch id cannot be empty")
+        raise InvalidBatchIdError(f"{where} is {batch_id!r:.80}: a batch id cannot be empty")
     if "\0" in batch_id or not _is_utf8(batch_id):
-        raise InvalidBatchIdError(
-            f"batch_ids[{position}] is {batch_id!r:.80}: it has a character that cannot be stored"
-        )
+        raise InvalidBatchIdError(f"{where} is {batch_id!r:.80}: it has a character that cannot be stored")
     return batch_id.strip()
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
 import dlt
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _COUNTED: Final = "phone_results_ledger"
 """The table that tells how many results of a batch were loaded."""
+DEFERRED: Final = "deferred_batch_ids"
+"""The table of ids that were read and not looked at, which is read along."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,24 +35,78 @@ class Entry:
 
     batch_id: str
     last_look: datetime | None
-    """When the batch was last looked at; None once it is loaded for good."""
+    """When the batch was last looked at; None where it never was, and once it is loaded for good."""
     is_pending: bool
     """Whether some row of it is not final: it is looked at again, also when its id is not given any more."""
+    is_loaded: bool = False
+    """Whether each selected table has it for good."""
+    first_seen: datetime | None = None
+    """When a run first knew of it."""
     has_results: bool = False
     """Whether the destination has rows of it in `phone_results`, loaded for good or not."""
 
 
+class Noted:
+    """What a run has to remember of the entries of the ledger, gathered while they are read."""
+
+    def __init__(self) -> None:
+        self.pending: set[str] = set()
+        """They come back by themselves."""
+        self.first_seen: dict[str, datetime] = {}
+        """When a run first knew of a batch that is not loaded."""
+        self.with_results: set[str] = set()
+        """Batches that have rows in `phone_results` and may be looked at."""
+
+    def noting(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+        """Pass the entries on."""
+        for entry in entries:
+            if not entry.is_loaded:
+                if entry.has_results:
+                    self.with_results.add(entry.batch_id)
+                if entry.is_pending:
+                    self.pending.add(entry.batch_id)
+                if entry.first_seen is not None:
+                    # Some destinations leave the time zone out.
+                    seen = entry.first_seen if entry.first_seen.tzinfo else entry.first_seen.replace(tzinfo=UTC)
+                    self.first_seen[entry.batch_id] = seen
+            yield entry
+
+    def older_than(self, hours: float | None, batch_ids: Iterable[str]) -> dict[str, datetime]:
+        """Return those of the batches that have been pending for so long, and since when."""
+        if hours is None:
+            return {}
+        limit = datetime.now(UTC) - timedelta(hours=hours)
+        since = {i: self.first_seen[i] for i in batch_ids if i in self.pending and i in self.first_seen}
+        return {batch_id: first_seen for batch_id, first_seen in since.items() if first_seen < limit}
+
+
 def due_batches(candidates: Iterable[str], entries: Iterable[Entry]) -> list[str]:
-    """Return the ids to look at: never seen ones first, in the order given, then those seen longest ago first."""
+    """Return the ids to look at: never seen ones first, in the order given, then those seen longest ago first.
+
+    Ids that an earlier run has read and not looked at go before those that are new.
+    """
+    deferred: list[str] = []
     due: dict[str, datetime | None] = dict.fromkeys(candidates)
     for entry in entries:
-        if entry.last_look is None:
+        if entry.is_loaded:
             due.pop(entry.batch_id, None)
         elif entry.is_pending or entry.batch_id in due:
             due[entry.batch_id] = entry.last_look
+            if entry.last_look is None:
+                deferred.append(entry.batch_id)
     never = [batch_id for batch_id, last_look in due.items() if last_look is None]
     again = [(last_look, batch_id) for batch_id, last_look in due.items() if last_look is not None]
-    return never + [batch_id for _, batch_id in sorted(again)]
+    return list(dict.fromkeys(deferred + never)) + [batch_id for _, batch_id in sorted(again)]
+
+
+def is_emptied(resources: Iterable[str]) -> bool:
+    """Tell whether this run empties the table of some resource when its load starts, after the ledger was read."""
+    try:
+        package = dlt.current.load_package_state()["state"]
+    except CurrentLoadPackageStateNotAvailable:
+        return False
+    known = dlt.current.source().resources
+    return bool(package.get("refresh")) or any(known[name].write_disposition == "replace" for name in resources)
 
 
 def read_ledger(
@@ -82,7 +138,7 @@ def read_ledger(
     names = {"schema_name": schema.name} if schema.name in pipeline.schemas else {}
     with pipeline.sql_client(**names) as client:
         statement = _Statement(client, schema, final, len(evidence), candidates)
-        yield from statement.entries(kept, log)
+        yield from statement.entries(kept, [table for table in (log, DEFERRED) if table in schema.tables])
 
 
 class _Statement:
@@ -101,15 +157,16 @@ class _Statement:
         self._final = ", ".join(f"'{word}'" for word in final)
         self._tables_wanted = tables_wanted
         self._candidates = candidates if len(candidates) <= LEDGER_NARROW_IDS else None
+        self._deferred: str | None = None
 
-    def entries(self, evidence: Sequence[str], log: str | None) -> Iterator[Entry]:
+    def entries(self, evidence: Sequence[str], more: Sequence[str]) -> Iterator[Entry]:
         try:
-            yield from self._read(evidence, log)
+            yield from self._read(evidence, more)
         except DestinationUndefinedEntity:
             # Not all of the tables exist: none before the first load, some where only some were selected.
             existing = [table for table in evidence if self._exists(table)]
             if existing and self._exists(self._schema.loads_table_name):
-                yield from self._read(existing, log if log and self._exists(log) else None)
+                yield from self._read(existing, [table for table in more if self._exists(table)])
 
     def _exists(self, table: str) -> bool:
         try:
@@ -118,24 +175,25 @@ class _Statement:
         except DestinationUndefinedEntity:
             return False
 
-    def _read(self, evidence: Sequence[str], log: str | None) -> Iterator[Entry]:
-        parts: list[str] = []
-        parameters: list[str] = []
-        for number, table in enumerate(evidence):
-            parts.append(self._looks(table, number, len(evidence)))
-            parameters += self._candidates or []
-        if log:
-            parts.append(self._failed_looks(log, len(evidence)))
-            parameters += self._candidates or []
+    def _read(self, evidence: Sequence[str], more: Sequence[str]) -> Iterator[Entry]:
+        self._deferred = DEFERRED if DEFERRED in more else None
+        parts = [self._looks(table, number, len(evidence)) for number, table in enumerate(evidence)]
+        parts += [
+            self._deferrals(len(evidence)) if table == DEFERRED else self._failed_looks(table, len(evidence))
+            for table in more
+        ]
+        named = len(parts) - (self._deferred is not None)
         loaded = " + ".join(f"MAX(loaded_{number})" for number in range(len(evidence)))
+        is_loaded = f"CASE WHEN {loaded} = {self._tables_wanted} THEN 1 ELSE 0 END"
         sql = (
-            f"SELECT batch_id, CASE WHEN {loaded} = {self._tables_wanted} THEN NULL ELSE MAX(looked_at) END,"  # noqa: S608
-            f" MAX(pending), MAX(has_results) FROM ({' UNION ALL '.join(parts)}) looks GROUP BY batch_id"
+            f"SELECT batch_id, MAX(looked_at), {is_loaded}, MAX(pending), MIN(first_seen), MAX(has_results)"  # noqa: S608
+            f" FROM ({' UNION ALL '.join(parts)}) looks GROUP BY batch_id"
         )
-        with self._client.execute_query(sql, *parameters) as cursor:
+        with self._client.execute_query(sql, *(list(self._candidates or ()) * named)) as cursor:
             while rows := cursor.fetchmany(LEDGER_FETCH_ROWS):
-                for batch_id, last_look, pending, has_results in rows:
-                    yield Entry(batch_id, last_look, pending == 1, has_results == 1)
+                for batch_id, last_look, done, pending, first_seen, has_results in rows:
+                    look = None if done else last_look
+                    yield Entry(batch_id, look, pending == 1, done == 1, first_seen, has_results == 1)
 
     def _looks(self, table: str, number: int, tables: int) -> str:
         """Select the rows of one table: loaded where the state is final and the load was completed."""
@@ -149,7 +207,7 @@ class _Statement:
         status = self._column("", self._schema.naming.normalize_identifier("status"))
         return (
             f"SELECT {batch_id} AS batch_id, {self._column('t', 'fetched_at')} AS looked_at, {', '.join(flags)},"  # noqa: S608
-            f" 1 - {is_loaded} AS pending, {has_results} AS has_results"
+            f" 1 - {is_loaded} AS pending, {self._first_seen(table)} AS first_seen, {has_results} AS has_results"
             f" FROM {self._table(table)} t LEFT JOIN (SELECT {load_id} AS load_id, 1 AS done"
             f" FROM {self._table(self._schema.loads_table_name)} WHERE {status} = 0) l"
             f" ON l.load_id = {self._column('t', '_dlt_load_id')}" + self._narrow(f"{is_loaded} = 0")
@@ -158,14 +216,29 @@ class _Statement:
     def _failed_looks(self, log: str, tables: int) -> str:
         flags = ", ".join(f"0 AS loaded_{n}" for n in range(tables))
         return (
-            f"SELECT {self._column('t', 'batch_id')}, MAX({self._column('t', 'fetched_at')}), {flags}, 0, 0"  # noqa: S608
+            f"SELECT {self._column('t', 'batch_id')}, MAX({self._column('t', 'fetched_at')}), {flags}, 0, NULL, 0"  # noqa: S608
             f" FROM {self._table(log)} t{self._narrow('1 = 0')} GROUP BY {self._column('t', 'batch_id')}"
         )
+
+    def _deferrals(self, tables: int) -> str:
+        """Select the ids that are to be looked at, unless a table above has their batch for good."""
+        flags = ", ".join(f"0 AS loaded_{n}" for n in range(tables))
+        return (
+            f"SELECT {self._column('t', 'batch_id')}, NULL, {flags}, 1, {self._column('t', 'deferred_at')}, 0"  # noqa: S608
+            f" FROM {self._table(DEFERRED)} t"
+        )
+
+    def _first_seen(self, table: str) -> str:
+        columns = self._schema.tables.get(table, {}).get("columns", {})
+        return self._column("t", "first_seen_at") if "first_seen_at" in columns else "NULL"
 
     def _narrow(self, always: str) -> str:
         """Narrow to the candidates, where they are few, and to the rows that are wanted in any case."""
         if self._candidates is None:
             return ""
+        if self._deferred is not None:
+            ids = f"SELECT {self._column('', 'batch_id')} FROM {self._table(DEFERRED)}"  # noqa: S608 - escaped names
+            always += f" OR {self._column('t', 'batch_id')} IN ({ids})"
         if not self._candidates:
             return f" WHERE {always}"
         names = ", ".join(["%s"] * len(self._candidates))

@@ -95,6 +95,12 @@ class Chunk:
     result_rows: int = 0
     erased: dict[str, int] = field(default_factory=dict)
     """Results of erased persons, which are not loaded, by batch."""
+    deferred: Sequence[str] = ()
+    """Ids that later runs are to look at, although nobody may give them again."""
+    stuck: int = 0
+    """Batches that have been pending for too long."""
+    damaged_ids: int = 0
+    """Ids that could not be read where they lie."""
     ended: EndReason | None = None
     """Why these are the last ones, where not every batch was looked at."""
 

@@ -68,3 +68,15 @@ SECRET_CHECK_CHARS: Final = 8
 
 RESULTS_LIMIT: Final = 30_000
 """Results that one answer may have: ten times what the API documents as the most."""
+
+FINISHED_EVENT: Final = "bulk_phone_search_finished"
+"""The webhook event that names a batch of phones which has ended."""
+
+ID_LAG_S: Final = 3600.0
+"""Seconds before the newest file or row that sources of ids read again: they may appear out of order."""
+
+ID_ROWS: Final = 10_000
+"""Ids read from a file or a database at a time."""
+
+DAMAGED_TOLD: Final = 10
+"""Damaged ids of one run that are told in the log one by one."""

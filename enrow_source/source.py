@@ -8,7 +8,9 @@ from __future__ import annotations
 import difflib
 import inspect
 import os
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from threading import Event
 from typing import Any, Final, cast
 
@@ -21,11 +23,12 @@ from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from . import tables
-from .batch_ids import BatchIds, Shard, read_batch_ids
+from .batch_ids import BatchIds, Candidates, Shard, read_batch_ids
 from .client import EnrowClient
 from .erasure import Erasures, read_erasures
 from .errors import ConfigurationError, UnknownOptionError
-from .ledger import Entry, due_batches, read_ledger
+from .id_sources import begin_anew_where_it_does_not_fit, configured_resources
+from .ledger import Noted, due_batches, is_emptied, read_ledger
 from .looks import Chunk, Ending, look_at_batches
 from .models import BatchStatus
 from .privacy import Pii, Privacy
@@ -34,12 +37,22 @@ from .settings import (
     BASE_URL,
     CONNECTIONS,
     CONNECTIONS_LIMIT,
+    DAMAGED_TOLD,
     GIVE_UP_AFTER,
     MAX_RESPONSE_MB,
     SOURCE_NAME,
     UNDECLARED_COLUMNS,
 )
-from .tables import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES, Table
+from .tables import (
+    BATCH_ERRORS,
+    BATCH_STATS,
+    BATCHES,
+    DEFERRED_BATCH_IDS,
+    PHONE_RESULTS,
+    PHONE_RESULTS_LEDGER,
+    TABLES,
+    Table,
+)
 
 _EVIDENCE: Final = {
     BATCHES.name: BATCHES.name,
@@ -51,7 +64,7 @@ _EVIDENCE: Final = {
 
 @dlt.source(name=SOURCE_NAME, section=SOURCE_NAME)
 def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its options
-    batch_ids: BatchIds,
+    batch_ids: BatchIds = (),
     enrow_api_key: TSecretStrValue | None = None,
     enrow_base_url: str = BASE_URL,
     max_batches: int | None = None,
@@ -63,6 +76,11 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     pii: str = Pii.KEEP.value,
     pii_secret: TSecretStrValue | None = None,
     shard: str | None = None,
+    batch_ids_file: Sequence[str] | None = None,
+    batch_ids_query: str | None = None,
+    batch_ids_cursor: str | None = None,
+    batch_ids_database: TSecretStrValue | None = None,
+    stuck_after_h: float | None = None,
     stop: Event | None = None,
     **unknown_options: Any,  # noqa: ANN401 - named in an error, whatever it is
 ) -> Sequence[DltResource]:
@@ -73,7 +91,8 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
 
     Args:
         batch_ids: Ids as `POST /phone/bulk` returned them: an iterable of strings, or a dlt resource that yields
-            strings, or dicts with an `id` or a `batch_id`. They are trimmed, each is used once, the order is kept.
+            strings, or dicts with an `id` or a `batch_id`; or several of both. They are trimmed, each is used once,
+            the order is kept. `batch_ids_from_files` and `batch_ids_from_query` make such resources.
         enrow_api_key: The key of the account; by default from `.dlt/secrets.toml` or `ENROW_API_KEY`.
         enrow_base_url: Scheme and host of the API; https, or http on a loopback address.
         max_batches: Most batches to look at in one run; batches never seen go first. None for no limit.
@@ -86,6 +105,11 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
             values stay equal), or `drop` them. Nothing of them is written in clear then, not even for a while.
         pii_secret: Keys the hashes; from `.dlt/secrets.toml`. Another secret gives other hashes.
         shard: `3/8` looks at the third of eight parts of the ids alone: for several workers at a time.
+        batch_ids_file: Paths, globs or bucket URLs of files to read ids from, besides `batch_ids`.
+        batch_ids_query: A SELECT to read ids from as well, at `batch_ids_database`, else at the destination.
+        batch_ids_cursor: A column of the query that grows: rows below its highest value are not read again.
+        batch_ids_database: SQLAlchemy URL of the database of the query, from `.dlt/secrets.toml`.
+        stuck_after_h: Hours after which a batch that is still pending is told as stuck. None for never.
         stop: Ends the run as a deadline does, when it is set: for a signal handler.
         unknown_options: Anything else is an error that names the option that was meant.
 
@@ -97,6 +121,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         ConfigurationError: Something to fix in the arguments or the settings; before the first request.
     """
     limits = {"max_batches": max_batches, "connections": connections, "deadline_s": deadline_s}
+    limits |= {"stuck_after_h": stuck_after_h}
     _check_options(unknown_options, limits | {"give_up_after": give_up_after, "max_response_mb": max_response_mb})
     if enrow_api_key is None:
         raise ConfigurationError(
@@ -104,65 +129,37 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
             " or ENROW_API_KEY in the environment"
         )
     client = EnrowClient(enrow_api_key, enrow_base_url, connections=connections, max_response_mb=max_response_mb)
-    candidates = read_batch_ids(batch_ids)
+    configured = configured_resources(batch_ids_file, batch_ids_query, batch_ids_cursor, batch_ids_database)
+    candidates = read_batch_ids(batch_ids, *configured)
     privacy = Privacy(_chosen(pii), pii_secret)
-    part = Shard.parse(shard)
+    options = _Options(max_batches, retry_failed, Shard.parse(shard), stuck_after_h)
 
     @dlt.resource(name="looks", selected=False)
     def looks() -> Iterator[Chunk]:
-        ids = tuple(batch_id for batch_id in candidates if batch_id in part)
-        selected = dlt.current.source().resources.selected
-        evidence = {name: table for name, table in _EVIDENCE.items() if name in selected}
-        log = BATCH_ERRORS.name if max_batches is not None else None
-        is_delta = _fit_tables_to_destination()
-        had_results: set[str] = set()
-        entries = read_ledger(evidence, log, ids, retry_failed=retry_failed)
-        due = due_batches(ids, _noting_results(entries, had_results))
-        due = [batch_id for batch_id in due if batch_id in part]
-        erasures = read_erasures(privacy) if due else Erasures()
-        due = [batch_id for batch_id in due if batch_id not in erasures.batches][:max_batches]
-        stamp = _stamp(privacy, erasures)
-        created = dlt.current.source_schema().tables
-        if any(table.name not in created for table in TABLES if table.name in {*selected, *evidence.values()}):
-            yield Chunk(stamp, creates_tables=True)
-        with client:
-            chunks = look_at_batches(
-                due,
-                client,
-                stamp,
-                with_results=PHONE_RESULTS.name in selected,
-                ending=Ending(stop, deadline_s, give_up_after),
-            )
-            yield from _removing_replaced(chunks, had_results, is_delta=is_delta)
-        _warn_of_overflow(stamp)
+        yield from _looks(candidates, client, privacy, options, lambda: Ending(stop, deadline_s, give_up_after))
 
     @dlt.transformer(data_from=looks)
     def batches(chunk: Chunk) -> Iterator[pa.Table]:
         """One row for a batch that the API knows."""
         _count(chunk)
         yield from _rows(chunk, tables.batches_table(chunk.seen, chunk.stamp))
+        yield from _deferred(chunk, BATCHES)
 
     @dlt.transformer(data_from=looks)
     def batch_stats(chunk: Chunk) -> Iterator[pa.Table]:
         """One row for a batch: what the API claims, and what arrived."""
         _count(chunk)
         yield from _rows(chunk, tables.batch_stats_table(chunk.seen, chunk.stamp))
+        yield from _deferred(chunk, BATCH_STATS)
 
     @dlt.transformer(data_from=looks)
     def phone_results(chunk: Chunk) -> Iterator[pa.Table | DataItemWithMeta]:
         """One row for a search in a batch that has ended, and in its ledger one for each batch."""
         _count(chunk)
         yield from _rows(chunk, tables.joined(chunk.results))
-        # What the caller changed of the resource holds for its ledger too: both are replaced together, or neither.
-        resource = dlt.current.source().resources[PHONE_RESULTS.name]
-        hints = dlt.mark.make_hints(
-            PHONE_RESULTS_LEDGER.name,
-            write_disposition="replace" if resource.write_disposition == "replace" else "merge",
-            table_format=resource.compute_table_schema().get("table_format"),
-            file_format=resource.compute_table_schema().get("file_format"),
-        )
         for rows in _rows(chunk, tables.phone_results_ledger_table(chunk.seen, chunk.stamp, chunk.erased)):
-            yield dlt.mark.with_hints(rows, hints, create_table_variant=True)
+            yield _variant(rows, PHONE_RESULTS_LEDGER, PHONE_RESULTS.name)
+        yield from _deferred(chunk, PHONE_RESULTS)
 
     @dlt.transformer(data_from=looks)
     def batch_errors(chunk: Chunk) -> Iterator[pa.Table]:
@@ -170,15 +167,62 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         _count(chunk)
         yield from _rows(chunk, tables.batch_errors_table(chunk.errors, chunk.stamp))
 
-    # Before its own columns, which a variant would take over.
-    ledger = _hints(PHONE_RESULTS_LEDGER)
-    phone_results.apply_hints(table_name=PHONE_RESULTS_LEDGER.name, create_table_variant=True, **ledger)
+    # Before their own columns, which a variant would take over.
+    for resource, table in (
+        (phone_results, PHONE_RESULTS_LEDGER),
+        *((resource, DEFERRED_BATCH_IDS) for resource in (batches, batch_stats, phone_results)),
+    ):
+        resource.apply_hints(table_name=table.name, create_table_variant=True, **_hints(table))
     return (
         batches.apply_hints(**_hints(BATCHES)),
         batch_stats.apply_hints(**_hints(BATCH_STATS)),
         phone_results.apply_hints(**_hints(PHONE_RESULTS)),
         batch_errors.apply_hints(**_hints(BATCH_ERRORS)),
     )
+
+
+@dataclass(frozen=True, slots=True)
+class _Options:
+    max_batches: int | None
+    retry_failed: bool
+    part: Shard
+    stuck_after_h: float | None
+
+
+def _looks(
+    candidates: Candidates, client: EnrowClient, privacy: Privacy, options: _Options, ending: Callable[[], Ending]
+) -> Iterator[Chunk]:
+    """Read the ids, ask the ledger which of them are due, and look at those."""
+    selected = dlt.current.source().resources.selected
+    evidence = {name: table for name, table in _EVIDENCE.items() if name in selected}
+    begin_anew_where_it_does_not_fit(candidates.resources, evidence, str(options.part), is_emptied=is_emptied(evidence))
+    reading = candidates.read()
+    _warn_of_damage(reading.damaged)
+    ids = tuple(batch_id for batch_id in reading.ids if batch_id in options.part)
+    log = BATCH_ERRORS.name if options.max_batches is not None else None
+    is_delta, noted = _fit_tables_to_destination(), Noted()
+    due = due_batches(ids, noted.noting(read_ledger(evidence, log, ids, retry_failed=options.retry_failed)))
+    due = [batch_id for batch_id in due if batch_id in options.part]
+    erasures = read_erasures(privacy) if due else Erasures()
+    due = [batch_id for batch_id in due if batch_id not in erasures.batches]
+    stamp = _stamp(privacy, erasures, noted.first_seen)
+    created = dlt.current.source_schema().tables
+    if any(table.name not in created for table in TABLES if table.name in {*selected, *evidence.values()}):
+        yield Chunk(stamp, creates_tables=True)
+    answered: set[str] = set()
+    wanted, with_results = due[: options.max_batches], PHONE_RESULTS.name in selected
+    with client:
+        chunks = look_at_batches(wanted, client, stamp, with_results=with_results, ending=ending())
+        for chunk in _removing_replaced(chunks, noted.with_results, is_delta=is_delta):
+            answered.update(batch.batch_id for batch, _ in chunk.seen)
+            noted.pending -= {batch.batch_id for batch, _ in chunk.seen if BatchStatus.of(batch.status).is_terminal}
+            yield chunk
+    # The cursors of the resources have moved past these.
+    left = [i for i in due if i in reading.of_resources and i not in answered and i not in noted.pending]
+    stuck = noted.older_than(options.stuck_after_h, due)
+    _warn_of_stuck(stuck, options.stuck_after_h)
+    yield Chunk(stamp, deferred=left, stuck=len(stuck), damaged_ids=len(reading.damaged))
+    _warn_of_overflow(stamp)
 
 
 def _hints(table: Table) -> dict[str, Any]:
@@ -216,14 +260,6 @@ def _fit_tables_to_destination() -> bool:
 _FILESYSTEM: Final = "dlt.destinations.filesystem"
 
 
-def _noting_results(entries: Iterable[Entry], had_results: set[str]) -> Iterator[Entry]:
-    """Pass the entries on, and note the batches that may be looked at and have rows already."""
-    for entry in entries:
-        if entry.has_results and entry.last_look is not None:
-            had_results.add(entry.batch_id)
-        yield entry
-
-
 def _removing_replaced(chunks: Iterable[Chunk], had_results: Collection[str], *, is_delta: bool) -> Iterator[Chunk]:
     """Pass the chunks on, and remove what the load itself cannot replace of what their batches had."""
     for chunk in chunks:
@@ -239,7 +275,7 @@ def _chosen(pii: str) -> Pii:
     return Pii(pii)
 
 
-def _stamp(privacy: Privacy, erasures: Erasures) -> tables.Stamp:
+def _stamp(privacy: Privacy, erasures: Erasures, first_seen: Mapping[str, datetime]) -> tables.Stamp:
     schema = dlt.current.source_schema()
     existing = {name: table["columns"] for name, table in schema.tables.items()}
     try:
@@ -254,7 +290,7 @@ def _stamp(privacy: Privacy, erasures: Erasures) -> tables.Stamp:
             )
         state[_IN_PACKAGE] = True
     names = tables.ColumnNames(schema.naming.normalize_path, existing, UNDECLARED_COLUMNS)
-    return tables.Stamp(load_id, names, privacy, erasures.is_erased)
+    return tables.Stamp(load_id, names, privacy, erasures.is_erased, first_seen)
 
 
 _IN_PACKAGE: Final = "enrow_source"
@@ -267,14 +303,49 @@ def _rows(chunk: Chunk, rows: pa.Table) -> Iterator[pa.Table]:
         yield rows
 
 
+def _deferred(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
+    """Yield the ids for later runs with the rows of the first table that is selected."""
+    first = next((name for name in _EVIDENCE if name in dlt.current.source().resources.selected), None)
+    if chunk.deferred and table.name == first:
+        rows = tables.deferred_batch_ids_table(chunk.deferred, datetime.now(UTC), chunk.stamp)
+        yield _variant(rows, DEFERRED_BATCH_IDS, table.name)
+
+
+def _variant(rows: pa.Table, table: Table, of_resource: str) -> DataItemWithMeta:
+    """Mark rows of another table of a resource; what the caller changed of the resource holds for both."""
+    resource = dlt.current.source().resources[of_resource]
+    hints = dlt.mark.make_hints(
+        table.name,
+        write_disposition="replace" if resource.write_disposition == "replace" else "merge",
+        table_format=resource.compute_table_schema().get("table_format"),
+        file_format=resource.compute_table_schema().get("file_format"),
+    )
+    return dlt.mark.with_hints(rows, hints, create_table_variant=True)
+
+
 def _count(chunk: Chunk) -> None:
     """Count the looks in the metrics of each resource: dlt keeps only those of selected ones."""
     metrics = dlt.current.resource_metrics()
     outcomes = [BatchStatus.of(batch.status).value for batch, _ in chunk.seen] + ["errors"] * len(chunk.errors)
     for outcome in outcomes:
         metrics[outcome] = metrics.get(outcome, 0) + 1
+    for name, count in {"stuck": chunk.stuck, "damaged_ids": chunk.damaged_ids}.items():
+        metrics[name] = metrics.get(name, 0) + count
     if chunk.ended is not None:
         metrics["ended"] = chunk.ended.value
+
+
+def _warn_of_stuck(stuck: Mapping[str, datetime], hours: float | None) -> None:
+    if stuck:
+        told = ", ".join(f"{batch_id!r:.80} since {stuck[batch_id]:%Y-%m-%d %H:%M}" for batch_id in sorted(stuck)[:5])
+        logger.warning(f"{len(stuck)} batches have been pending for more than {hours:g} hours: {told}")
+
+
+def _warn_of_damage(damaged: Sequence[str]) -> None:
+    for message in damaged[:DAMAGED_TOLD]:
+        logger.warning(f"left out of the batch ids: {message}")
+    if len(damaged) > DAMAGED_TOLD:
+        logger.warning(f"left out of the batch ids: {len(damaged) - DAMAGED_TOLD} more")
 
 
 def _warn_of_overflow(stamp: tables.Stamp) -> None:

@@ -112,6 +112,7 @@ BATCHES: Final = Table(
         _BATCH_ID,
         _STATUS,
         Column("custom", "text", "What was sent with the batch, as JSON text.", is_personal=True, is_json=True),
+        Column("first_seen_at", "timestamp", "When a run first knew of the batch, UTC; later looks keep it."),
         *_FETCHED,
     ),
 )
@@ -179,6 +180,16 @@ BATCH_ERRORS: Final = Table(
         *_FETCHED,
     ),
 )
+DEFERRED_BATCH_IDS: Final = Table(
+    "deferred_batch_ids",
+    "One row for an id that was read from a file or a query, and not looked at, or in vain: later runs look at it.",
+    ("batch_id",),
+    (
+        Column("batch_id", "text", "The id that was read.", nullable=False),
+        Column("deferred_at", "timestamp", "When it was left to later runs, UTC.", nullable=False),
+        _FETCHED[1],
+    ),
+)
 TABLES: Final = (BATCHES, BATCH_STATS, PHONE_RESULTS, PHONE_RESULTS_LEDGER, BATCH_ERRORS)
 
 
@@ -243,6 +254,8 @@ class Stamp:
     privacy: Privacy = field(default_factory=Privacy)
     is_erased: Callable[[Mapping[str, pa.Array]], pa.Array] | None = None
     """Tells the rows of erased persons from the columns of `phone_results`; None where nobody was erased."""
+    first_seen: Mapping[str, datetime] = field(default_factory=dict)
+    """When a run first knew of a batch, for those that are looked at again."""
 
 
 def batches_table(batches: Iterable[Seen], stamp: Stamp) -> pa.Table:
@@ -254,6 +267,7 @@ def batches_table(batches: Iterable[Seen], stamp: Stamp) -> pa.Table:
                 "batch_id": batch.batch_id,
                 "status": batch.status,
                 "custom": stamp.privacy.text(batch.custom, is_json=True),
+                "first_seen_at": stamp.first_seen.get(batch.batch_id, fetched_at),
                 "fetched_at": fetched_at,
             }
             | _unknown(BATCHES, {"response": batch.unknown_top, "general": batch.unknown}, stamp.names)
@@ -361,6 +375,12 @@ def batch_errors_table(errors: Iterable[tuple[str, BatchError, datetime]], stamp
         ],
         stamp,
     )
+
+
+def deferred_batch_ids_table(batch_ids: Iterable[str], deferred_at: datetime, stamp: Stamp) -> pa.Table:
+    """Make the rows of `deferred_batch_ids`, one for each id."""
+    rows = [{"batch_id": batch_id, "deferred_at": deferred_at} for batch_id in batch_ids]
+    return _table(DEFERRED_BATCH_IDS, rows, stamp)
 
 
 def _table(table: Table, rows: list[dict[str, Any]], stamp: Stamp) -> pa.Table:

@@ -27,7 +27,7 @@ from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
 from dlt.common.runtime.collector import LogCollector
 from dlt.common.storages.load_package import LoadPackageInfo, PackageStorage
-from dlt.extract import DltSource
+from dlt.extract import DltResource, DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source import ConfigurationError, EnrowError, enrow_source
@@ -55,6 +55,8 @@ class ExitCode(IntEnum):
     """SIGTERM or the deadline: what was there is loaded, the next run goes on."""
     GAVE_UP = 5
     """The API did not answer for many batches in a row; what was there is loaded."""
+    STUCK = 6
+    """It loaded, but batches have been pending for longer than `stuck_after_h`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +75,10 @@ class RunReport:
     """Load packages that an earlier run had left behind, loaded first."""
     destination: str
     dataset: str
+    stuck: int = 0
+    """Batches that have been pending for longer than `stuck_after_h`."""
+    damaged_ids: int = 0
+    """Ids, and files of ids, that could not be read."""
     ended: str | None = None
     """Why it ended early: `stopped`, `deadline`, `no_answers`; None where every batch was looked at."""
 
@@ -86,7 +92,9 @@ class RunReport:
         """What the command returns for this run."""
         if self.ended is not None:
             return ExitCode.GAVE_UP if self.ended == "no_answers" else ExitCode.ENDED_EARLY
-        return ExitCode.SOME_UNREADABLE if self.unreadable else ExitCode.OK
+        if self.stuck:
+            return ExitCode.STUCK
+        return ExitCode.SOME_UNREADABLE if self.unreadable or self.damaged_ids else ExitCode.OK
 
     def __str__(self) -> str:
         """Tell it in a few lines."""
@@ -97,6 +105,8 @@ class RunReport:
             "failed": self.failed,
             "status unknown": self.other,
             "could not be read": self.unreadable,
+            "stuck": self.stuck,
+            "damaged ids": self.damaged_ids,
         }
         # What seldom happens is told only when it does.
         told = {what: count for what, count in counts.items() if count or what in ("looked at", "completed")}
@@ -136,7 +146,7 @@ def _is_configured(destination: str) -> bool:
 
 
 def run(
-    batch_ids: Iterable[str],
+    batch_ids: Iterable[str | DltResource] = (),
     *,
     pipeline: dlt.Pipeline | None = None,
     tables: Sequence[str] = (),
@@ -230,16 +240,12 @@ def _report(pipeline: dlt.Pipeline, source: DltSource, info: LoadInfo, drained: 
         unreadable=counts.get("errors", 0),
         rows={table: count for table, count in sorted(rows.items()) if not table.startswith("_dlt") and count},
         drained=drained,
+        stuck=counts.get("stuck", 0),
+        damaged_ids=counts.get("damaged_ids", 0),
         destination=f"{pipeline.destination.destination_name} ({info.destination_displayable_credentials})",
         dataset=pipeline.dataset_name,
         ended=ended,
     )
-
-
-def read_ids_file(path: str) -> Iterator[str]:
-    """Yield the ids of a text file, one on each line; `-` is standard input. Empty lines are left out."""
-    text = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8-sig")
-    yield from (line for line in map(str.strip, text.splitlines()) if line)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -247,13 +253,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     logging.getLogger("dlt").addFilter(_ONE_LINE)
-    try:
-        batch_ids = [*options.batch_ids, *(i for path in options.batch_ids_file for i in read_ids_file(path))]
-    except (OSError, UnicodeDecodeError) as error:
-        parser.error(f"--batch-ids-file: {error}")
-    if not batch_ids and not options.pending:
-        parser.error("no batch ids: name some, or --batch-ids-file; --pending looks at the ongoing batches alone")
+    piped = sys.stdin.read().split() if "-" in options.batch_ids_file else []
+    batch_ids = [*options.batch_ids, *piped]
+    files = [location for location in options.batch_ids_file if location != "-"]
+    if not (batch_ids or files or options.batch_ids_query or options.pending or _has_configured_ids()):
+        parser.error(
+            "no batch ids: name some, or --batch-ids-file, --batch-ids-query, or set batch_ids_file or batch_ids_query"
+            " under [sources.enrow] in .dlt/config.toml; --pending looks at the ongoing batches alone"
+        )
     source_options = {
+        # An empty one takes the place of what is configured.
+        "batch_ids_file": [] if options.pending else files or None,
+        "batch_ids_query": "" if options.pending else options.batch_ids_query,
+        "batch_ids_cursor": "" if options.pending else options.batch_ids_cursor,
+        "stuck_after_h": options.stuck_after_h,
         "enrow_base_url": options.base_url,
         "max_batches": options.max_batches,
         "retry_failed": options.retry_failed,
@@ -281,6 +294,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE if is_ours else ExitCode.FAILED
     print(report)
     return report.exit_code
+
+
+def _has_configured_ids() -> bool:
+    return any(dlt.config.get(f"sources.enrow.{name}") for name in ("batch_ids_file", "batch_ids_query"))
 
 
 def _told(error: PipelineStepFailed) -> str:
@@ -320,15 +337,21 @@ def _parser() -> argparse.ArgumentParser:
         description="Load Enrow bulk phone searches into a warehouse.",
         epilog="exit codes: 0 done; 1 the run failed; 2 something to fix in the call or the settings;"
         " 3 done, but some batches could not be read (see the table batch_errors); 4 ended early, by SIGTERM or"
-        " --deadline-s; 5 gave up, since the API did not answer. What was loaded stays, the next run goes on.",
+        " --deadline-s; 5 gave up, since the API did not answer; 6 batches are stuck"
+        " (see --stuck-after-h). What was loaded stays, the next run goes on.",
     )
     parser.add_argument("batch_ids", nargs="*", metavar="BATCH_ID", help="ids that POST /phone/bulk returned")
     parser.add_argument(
         "--batch-ids-file",
         metavar="FILE",
-        action="append",
+        nargs="+",
+        action="extend",
         default=[],
-        help="a text file with an id on each line; - is standard input; may be repeated",
+        help="files with ids or webhook events: paths, globs, bucket URLs (s3://, gs://, az://); - is standard input",
+    )
+    parser.add_argument("--batch-ids-query", metavar="SQL", help="a SELECT with a column batch_id or id")
+    parser.add_argument(
+        "--batch-ids-cursor", metavar="COLUMN", help="a column of the query that grows: only what is new is read"
     )
     parser.add_argument(
         "--pending", action="store_true", help="without ids: look again at the batches that were ongoing"
@@ -340,6 +363,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--max-batches", type=int, help="most batches to look at in this run")
     parser.add_argument("--retry-failed", action="store_true", default=None, help="look at failed batches again")
     parser.add_argument("--deadline-s", type=float, help="end after so many seconds, with what is there")
+    parser.add_argument(
+        "--stuck-after-h", type=float, help="hours after which a batch that is still pending is told as stuck"
+    )
     parser.add_argument("--connections", type=int, help="batches fetched at the same time")
     return parser
 

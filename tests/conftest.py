@@ -91,6 +91,9 @@ def configure(tmp_path: Path) -> Iterator[Configure]:
     Container()[PluggableRunContext].reload_providers()
 
 
+VARYING = ("deferred_at", "fetched_at", "first_seen_at", "_dlt_load_id")
+
+
 class Warehouse:
     """A DuckDB file, and the pipelines that load into it."""
 
@@ -132,9 +135,9 @@ class Warehouse:
         return [name for (name,) in self.sql(f"SELECT column_name FROM (DESCRIBE {table})")]
 
     def rows(self, table: str) -> list[Row]:
-        """Return the whole rows of a table in their order, without the two columns that differ from run to run."""
-        names = [name for name in self.columns(table) if name not in ("fetched_at", "_dlt_load_id")]
-        found = self.sql(f"SELECT * EXCLUDE (fetched_at, _dlt_load_id) FROM {table} ORDER BY ALL")
+        """Return the whole rows of a table in their order, without the columns that differ from run to run."""
+        names = [name for name in self.columns(table) if name not in VARYING]
+        found = self.sql(f"SELECT COLUMNS(name -> name NOT IN {VARYING}) FROM {table} ORDER BY ALL")
         return [dict(zip(names, row, strict=True)) for row in found]
 
     def tables(self) -> set[str]:

@@ -16,7 +16,7 @@ def at(hour: int) -> datetime:
 
 
 def loaded(batch_id: str) -> Entry:
-    return Entry(batch_id, None, is_pending=False)
+    return Entry(batch_id, None, is_pending=False, is_loaded=True)
 
 
 def pending(batch_id: str, hour: int) -> Entry:
@@ -43,7 +43,8 @@ def failing(batch_id: str, hour: int) -> Entry:
         (["a", "new", "b"], [failing("a", 2), pending("b", 1)], ["new", "b", "a"]),
         (["z"], [pending("c", 3), pending("a", 1), pending("b", 2)], ["z", "a", "b", "c"]),
         (["b", "a"], [failing("b", 1), failing("a", 1)], ["a", "b"]),
-        (["a"], [Entry("a", None, is_pending=True)], []),
+        (["a"], [Entry("a", None, is_pending=True, is_loaded=True)], []),
+        (["new"], [pending("c", 1), Entry("left", None, is_pending=True)], ["left", "new", "c"]),
     ],
     ids=[
         "nothing",
@@ -59,6 +60,7 @@ def failing(batch_id: str, hour: int) -> Entry:
         "pending in order of their look",
         "same time, by id",
         "loaded beats pending",
+        "left by an earlier run before new",
     ],
 )
 def test_due(candidates: list[str], entries: list[Entry], due: list[str]) -> None:

@@ -132,7 +132,7 @@ def test_only_the_tables_that_are_named(folder: Path, simulated: SimulatedEnrow,
 @pytest.mark.parametrize(
     "arguments,key,code,told",
     [
-        ((), "key", ExitCode.USAGE, "no batch ids: name some, or --batch-ids-file"),
+        ((), "key", ExitCode.USAGE, "no batch ids: name some, or --batch-ids-file, --batch-ids-query"),
         (("--batch-ids-file", "missing.txt"), "key", ExitCode.USAGE, "missing.txt"),
         (("id", "--max-batches", "0"), "key", ExitCode.USAGE, "max_batches is 0: set it to more than 0"),
         (("id", "--base-url", "http://api.enrow.example"), "key", ExitCode.USAGE, "use https"),
@@ -337,3 +337,53 @@ def test_the_demo_shows_the_main_job(folder: Path) -> None:
     assert sorted(fetched_again[1].split(", ")) == ["batch-in-progress", "batch-nobody-knows"]
     for table in ("batches", "batch_stats", "phone_results", "batch_errors"):
         assert f"\n{table}: SELECT" in first
+
+
+def test_ids_come_from_files_globs_and_a_query_at_once(
+    folder: Path, simulated: SimulatedEnrow, command: Command
+) -> None:
+    for name in "abcd":
+        simulated.add_completed(name, 1)
+    (folder / "one.csv").write_text("id,when\na,1\n")
+    (folder / "two.jsonl").write_text('{"event": "bulk_phone_search_finished", "id": "b"}\n{"event": "other"}\n')
+    command("d", "--batch-ids-file", "one.csv", "*.jsonl", "--batch-ids-query", "SELECT 'c' AS id")
+    assert [simulated.looks(name) for name in "abcd"] == [1, 1, 1, 1]
+
+
+def test_a_damaged_file_of_ids_is_told_and_gives_exit_code_3(
+    folder: Path, simulated: SimulatedEnrow, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    (folder / "ids.jsonl").write_text(f'"{simulated.add_completed("a", 1)}"\nnonsense\n')
+    ended = command("--batch-ids-file", "ids.jsonl")
+    assert ended.returncode == ExitCode.SOME_UNREADABLE
+    assert "damaged ids              1" in ended.stdout.splitlines()
+    assert "ids.jsonl:2 is no JSON" in caplog.text
+
+
+def test_what_is_configured_is_read_and_pending_leaves_it_out(
+    folder: Path, simulated: SimulatedEnrow, command: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / "ids.txt").write_text(f"{simulated.add_completed('a', 1)}\n{simulated.add_ongoing('b', 1, 1)}")
+    monkeypatch.setenv("SOURCES__ENROW__BATCH_IDS_FILE", '["ids.txt"]')
+    assert command("--pending").stdout.splitlines()[0] == "looked at                0"
+    assert command().stdout.splitlines()[0] == "looked at                2"
+    assert command("--pending").stdout.splitlines()[0] == "looked at                1"
+
+
+def test_a_stuck_batch_is_told_and_gives_an_exit_code_of_its_own(
+    folder: Path, simulated: SimulatedEnrow, command: Command, caplog: pytest.LogCaptureFixture
+) -> None:
+    ids = simulated.add_ongoing("running", 3, 1), simulated.add_completed("done", 1)
+    assert command(*ids, "--stuck-after-h", "0.0001").returncode == ExitCode.OK
+    first = query(
+        folder / "warehouse.duckdb", "SELECT first_seen_at FROM enrow_data.batches WHERE batch_id = 'running'"
+    )
+    time.sleep(0.4)
+    ended = command("--pending", "--stuck-after-h", "0.0001")
+    assert ended.returncode == ExitCode.STUCK
+    assert "stuck                    1" in ended.stdout.splitlines()
+    assert "1 batches have been pending for more than 0.0001 hours: 'running' since" in caplog.text
+    assert command("--pending").returncode == ExitCode.OK
+    assert command("--pending", "--stuck-after-h", "0.0001").returncode == ExitCode.OK
+    kept = query(folder / "warehouse.duckdb", "SELECT first_seen_at FROM enrow_data.batches WHERE batch_id = 'running'")
+    assert kept == first

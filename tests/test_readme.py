@@ -16,7 +16,7 @@ from dlt.common.destination import Destination
 from enrow_source import enrow_source
 from enrow_source.errors import ErrorKind
 from enrow_source.settings import BASE_URL, CONNECTIONS, GIVE_UP_AFTER, MAX_RESPONSE_MB
-from enrow_source.tables import TABLES, Table
+from enrow_source.tables import DEFERRED_BATCH_IDS, TABLES, Table
 from enrow_source.testing import SimulatedEnrow
 from pipelines import check, erase, phone_bulk
 from pipelines.phone_bulk import ExitCode
@@ -55,7 +55,7 @@ def rendered(table: Table) -> str:
 
 
 def test_the_tables_are_the_declared_ones() -> None:
-    expected = "\n\n".join(rendered(table) for table in TABLES)
+    expected = "\n\n".join(rendered(table) for table in (*TABLES, DEFERRED_BATCH_IDS))
     found = re.search(r"<!-- tables: .*? -->\n(.*?)<!-- /tables -->", README, re.DOTALL)
     assert found is not None
     assert found[1].strip() == expected, f"put this between the marks in README.md:\n\n{expected}\n"
@@ -76,6 +76,11 @@ def test_every_option_is_told_with_its_default() -> None:
         "pii": "`keep`",
         "pii_secret": "",
         "shard": "",
+        "batch_ids_file": "",
+        "batch_ids_query": "",
+        "batch_ids_cursor": "",
+        "batch_ids_database": "",
+        "stuck_after_h": "never",
         "stop": "",
     }
 
@@ -102,6 +107,7 @@ def test_every_command_runs(
         monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
         monkeypatch.setenv("SOURCES__ENROW__PII_SECRET", "a-secret-of-the-reader")
         api.add_completed("BATCH_ID", 3)
+        (tmp_path / "ids").mkdir()
         (tmp_path / "ids.txt").write_text(api.add_ongoing("other", 1, 3) + "\n", encoding="utf-8")
         for command in commands:
             if command in RUN_ELSEWHERE:

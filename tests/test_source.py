@@ -330,7 +330,7 @@ COLUMNS = """
 
 
 PROMISED = {
-    "batches": "batch_id status custom",
+    "batches": "batch_id status custom first_seen_at",
     "batch_stats": "batch_id status requested finished found credits_cost credits_to_refund results_received"
     " found_received",
     "phone_results": "batch_id index qualification number country custom params__linkedin_url params__firstname"

@@ -92,7 +92,7 @@ def values(row: Json) -> list[str]:
 def test_rows_of_a_completed_batch() -> None:
     batches, stats, ledger, results = map(rows, tables(parse(COMPLETED)))
     seen = {"batch_id": BATCH_ID, "status": "completed"}
-    assert batches == [{**seen, "custom": '{"crm": "17"}', **STAMPS}]
+    assert batches == [{**seen, "custom": '{"crm": "17"}', "first_seen_at": AT, **STAMPS}]
     assert stats == [
         {
             **seen,
@@ -134,7 +134,7 @@ def test_a_batch_that_has_not_ended_gives_no_results_even_where_some_arrived() -
         rows, tables(parse(ONGOING[:-1] + b', "results": [{"qualification": "found"}, {}]}'))
     )
     seen = {"batch_id": BATCH_ID, "status": "ongoing"}
-    assert batches == [{**seen, "custom": None, **STAMPS}]
+    assert batches == [{**seen, "custom": None, "first_seen_at": AT, **STAMPS}]
     counts = {"requested": 2, "finished": 1, "found": None, "results_received": 2, "found_received": 1}
     assert stats == [{**seen, **counts, "credits_cost": None, "credits_to_refund": None, **STAMPS}]
     assert ledger == [{**seen, "results_loaded": 0, **STAMPS}]
@@ -152,7 +152,7 @@ def test_rows_of_errors() -> None:
 
 STAMP_FIELDS = ", fetched_at: timestamp[us, tz=UTC] not null, _dlt_load_id: string not null"
 SCHEMAS = [
-    "batch_id: string not null, status: string not null, custom: string",
+    "batch_id: string not null, status: string not null, custom: string, first_seen_at: timestamp[us, tz=UTC]",
     """batch_id: string not null, status: string not null, requested: int64, finished: int64, found: int64,
     credits_cost: decimal128(38, 9), credits_to_refund: decimal128(38, 9),
     results_received: int64 not null, found_received: int64 not null""",
@@ -195,7 +195,9 @@ def test_undocumented_fields_become_text_columns_of_their_table() -> None:
     )
     batches, stats, _, results = tables(batch)
     seen = {"batch_id": BATCH_ID, "status": "completed", **STAMPS}
-    assert rows(batches) == [{**seen, "custom": None, "name": "Spring", "owner": '{"id": 7}', "warnings": "[]"}]
+    assert rows(batches) == [
+        {**seen, "custom": None, "first_seen_at": AT, "name": "Spring", "owner": '{"id": 7}', "warnings": "[]"}
+    ]
     assert (rows(stats)[0]["invalid"], rows(stats)[0]["credits_cost__initial"]) == ("1", "100")
     assert rows(results) == [
         {**NO_RESULT, "score": "0.5", "carrier": None, "params__dept": "Sales", "params__tags": '["a"]'},
