@@ -2,9 +2,11 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PYTHON_SOURCES := enrow_source pipelines tests benchmarks chaos fuzz soak
+PYTHON_SOURCES := enrow_source pipelines tests benchmarks chaos fuzz soak reference
+DOCS_READY := .venv-docs/.ready
 DBT := .venv-dbt/bin
 DBT_READY := .venv-dbt/.ready
+ANALYSIS := demo/analysis.duckdb
 
 # uv asks the index that pip is configured with and trusts what the system trusts, so a company's mirror works.
 PIP_INDEX = $(BIN)/pip config list | sed -n "s/^[^ ]*\.index-url='\(.*\)'$$/\1/p" | head -n 1
@@ -13,7 +15,7 @@ LOCK = $(UV) compile --quiet --universal --python-version 3.11 --generate-hashes
 	--no-strip-extras --no-emit-index-url
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-all lint format bench chaos fuzz soak dbt lock cassettes notebook clean
+.PHONY: help setup demo test test-all lint format bench chaos fuzz soak dbt reference docs lock cassettes notebook clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,10 +36,10 @@ demo: $(READY) ## Load a simulated bulk search into DuckDB: no key, no account
 	$(BIN)/python -m pipelines.demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/destinations --ignore tests/test_dbt.py
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/destinations --ignore tests/test_dbt.py --ignore tests/test_notebook.py --ignore tests/test_site.py
 
-test-all: test $(DBT_READY) ## Run the tests, those of the SQL models, and the same cases on every destination
-	$(BIN)/pytest -q tests/test_dbt.py
+test-all: test $(DBT_READY) $(DOCS_READY) ## Run the tests, those of SQL models, analysis page and site, and the same cases on every destination
+	$(BIN)/pytest -q tests/test_dbt.py tests/test_notebook.py tests/test_site.py
 	$(BIN)/python -m tests.destinations
 
 lint: $(READY) ## Check style, security rules, types and the direction of imports
@@ -75,6 +77,18 @@ dbt: $(DBT_READY) ## Build the SQL models on warehouse.duckdb; ENROW_WAREHOUSE=F
 		{ echo "warehouse.duckdb is missing: load one first, or name a file with ENROW_WAREHOUSE=FILE" >&2; exit 1; }
 	ENROW_WAREHOUSE="$$(realpath "$${ENROW_WAREHOUSE:-warehouse.duckdb}")" $(DBT)/dbt build --project-dir dbt --profiles-dir dbt
 
+reference: $(READY) ## Write docs/reference anew from the code
+	$(BIN)/python -m reference
+
+$(DOCS_READY): requirements/docs.txt | $(READY)
+	@echo "Setting up .venv-docs from requirements/docs.txt ..."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-docs
+	@$(UV) install --quiet --python .venv-docs/bin/python --require-hashes -r requirements/docs.txt
+	@touch $@
+
+docs: reference $(DOCS_READY) ## Build the documentation site in build/docs/site: it needs no network
+	.venv-docs/bin/python reference/site.py
+
 lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproject.toml allows
 	echo uv | $(LOCK) --upgrade --no-annotate - --output-file requirements/uv.txt
 	$(LOCK) --upgrade pyproject.toml --extra notebook --group dev --output-file requirements/dev.txt
@@ -83,12 +97,20 @@ lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproj
 	echo 'duckdb>=2,<3' | $(LOCK) --no-annotate pyproject.toml - --output-file requirements/bench-duckdb2.txt
 	printf '%s\n' 'dbt-core==1.11.*' dbt-duckdb dbt-postgres dbt-snowflake dbt-bigquery duckdb==1.5.6 | \
 		$(LOCK) --upgrade --no-annotate - --output-file requirements/dbt.txt
+	printf '%s\n' zensical mmdr | $(LOCK) --upgrade --no-annotate - --output-file requirements/docs.txt
 
 cassettes: $(READY) ## Make the tests' cassettes anew; with ENROW_API_KEY and BATCH_IDS="...", record live ones
 	$(BIN)/python -m tests.record_cassettes $(BATCH_IDS)
 
-notebook: $(READY) ## Open the page on a loaded warehouse in the browser
-	$(BIN)/marimo run notebooks/phone_bulk.py
+# The models name the file in their views, so it is made under its own name, and moved when it is whole.
+$(ANALYSIS): | $(DBT_READY)
+	@rm -rf $(@D)/unfinished
+	$(BIN)/python -m pipelines.demo_history $(@D)/unfinished/$(@F)
+	ENROW_WAREHOUSE="$$(realpath $(@D)/unfinished/$(@F))" $(DBT)/dbt --quiet build --project-dir dbt --profiles-dir dbt
+	@mv $(@D)/unfinished/$(@F) $@ && rmdir $(@D)/unfinished
+
+notebook: $(READY) $(if $(ENROW_WAREHOUSE),,$(ANALYSIS)) ## Open the analysis page on made-up data; ENROW_WAREHOUSE=FILE names a built warehouse
+	ENROW_WAREHOUSE="$${ENROW_WAREHOUSE:-$(ANALYSIS)}" $(BIN)/marimo run notebooks/phone_bulk_analysis.py
 
 clean: ## Remove .venv, caches and builds (no data)
 	rm -rf .venv .venv-* dbt/target dbt/logs build dist .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache

@@ -28,6 +28,7 @@ import sqlglot
 
 from enrow_source.tables import TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
+from notebooks.phone_bulk_analysis import app
 
 if TYPE_CHECKING:  # pytest imports it, as a plugin
     from tests.postgres import Postgres
@@ -239,6 +240,8 @@ class Warehouse:
     dbt: Dbt
     query: Callable[[str], list[Row]]
     """Runs a statement on the models."""
+    connect: Callable[[], Any]
+    """Opens a connection of the warehouse's driver, in the schema of the models."""
     campaign_key: str
     credits_per_found: int
     days: tuple[date, date]
@@ -280,11 +283,14 @@ def on_duckdb(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Wa
     dbt = Dbt(environment, PACKAGE, folder, ENROW_WAREHOUSE=str(file))
     dbt("build")
 
-    def query(statement: str) -> list[Row]:
-        with duckdb.connect(str(file), read_only=True) as connection:
-            return connection.execute(f"USE enrow; {statement}").fetchall()
+    def connect() -> duckdb.DuckDBPyConnection:
+        return duckdb.connect(str(file), read_only=True).execute("USE enrow")
 
-    return Warehouse(dbt, query, "campaign", 40, days)
+    def query(statement: str) -> list[Row]:
+        with connect() as connection:
+            return connection.execute(statement).fetchall()
+
+    return Warehouse(dbt, query, connect, "campaign", 40, days)
 
 
 def blocks(language: str) -> list[str]:
@@ -330,13 +336,15 @@ def on_postgres(
     dbt = Dbt(environment, installed, folder, DBT_PROFILES_DIR=str(folder))
     dbt("build")
 
+    def connect() -> Any:
+        return psycopg2.connect(postgres.url, options="-c search_path=crm_models")
+
     def query(statement: str) -> list[Row]:
-        with closing(psycopg2.connect(postgres.url)) as connection, connection.cursor() as cursor:
-            cursor.execute("SET search_path = crm_models")
+        with closing(connect()) as connection, connection.cursor() as cursor:
             cursor.execute(statement)
             return list(cursor.fetchall())
 
-    return Warehouse(dbt, query, "label", 50, days)
+    return Warehouse(dbt, query, connect, "label", 50, days)
 
 
 @pytest.fixture(params=["on_duckdb", "on_postgres"])
@@ -547,6 +555,24 @@ def test_the_queries_of_the_readme_run(built: Warehouse) -> None:
     assert {row[0] for row in by_kind} == {"profile_url", "name_and_company", "other"}
     assert {"disagrees", "failed", "all-done", UNKNOWN} <= {row[0] for row in attention}
     assert len(twice) == len(MEANT)
+
+
+def test_the_analysis_page_reads_the_models_through_any_driver(built: Warehouse) -> None:
+    with closing(built.connect()) as connection:
+        _, page = app.run(defs={"warehouse": connection})
+    by_campaign = {row["campaign"]: (row["found"], row["credits"]) for row in page["by_campaign"].to_dict("records")}
+    expected = {}
+    for campaign in {search.campaign for search in built.searches if search.found}:
+        found = [search for search in built.searches if search.found and search.campaign == campaign]
+        expected[campaign or "none told"] = (len(found), sum(search.claimed or 0 for search in found))
+    assert by_campaign.keys() == expected.keys()
+    for campaign, told in by_campaign.items():
+        assert told == pytest.approx(expected[campaign], abs=1e-3)
+    assert page["by_week"]["searches"].sum() == len(built.searches)
+    assert page["paid_again"]["searches"].sum() == sum(MEANT.values())
+    claimed = sum(body.get("stats", {}).get("credits_cost", 0) for body in served().values())
+    assert page["bill_by_day"]["claimed"].sum() == claimed
+    assert {"disagrees", "failed", "all-done", UNKNOWN} <= set(page["attention"]["Batch"])
 
 
 def test_freshness_warns_when_the_api_has_not_answered(on_duckdb: Warehouse) -> None:

@@ -1,113 +1,136 @@
-"""The notebook, run as marimo runs it, on a warehouse that the pipeline loaded."""
+"""The analysis page: made with its demo data by make, run as a script, and its filters tried. Needs dbt's environment.
 
-import json
-import os
-import subprocess
-import sys
-from pathlib import Path
-from typing import Any
-
-import dlt
-import pytest
-
-from enrow_source.testing import SimulatedEnrow, bodies
-from pipelines.phone_bulk import build_pipeline, run
-
-REPO = Path(__file__).parent.parent
-
-RUN = """
-import json
-
-import pandas as pd
-
-from notebooks.phone_bulk import app
-
-shown, defined = app.run()
-frames = {name: value for name, value in defined.items() if isinstance(value, pd.DataFrame)}
-rows = {name: json.loads(frame.to_json(orient="records")) for name, frame in frames.items()}
-print(json.dumps({"rows": rows, "shown": [str(getattr(output, "text", output)) for output in shown]}))
+What it makes of the models on DuckDB and on Postgres is in test_dbt.py.
 """
 
+import os
+import shutil
+import subprocess
+from collections.abc import Mapping, Sequence
+from datetime import date
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
-@pytest.fixture
-def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.chdir(tmp_path)
-    file = tmp_path / "loaded.duckdb"
-    pipeline = build_pipeline(dlt.destinations.duckdb(str(file)), pipelines_dir=str(tmp_path / "pipelines"))
-    with SimulatedEnrow() as api:
-        ids = [
-            api.add_documented(),
-            api.add_completed("half", 10, 0.5),
-            api.add_completed("none", 4, 0.0),
-            api.add_ongoing("busy", None, 25),
-            api.add_failed("bad"),
-            "nobody-knows",
-        ]
-        options = {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
-        run(ids, pipeline=pipeline, **options)
-        run(ids, pipeline=pipeline, **options)
+import duckdb
+import pandas as pd
+import pytest
+
+from notebooks.phone_bulk_analysis import app
+
+REPO = Path(__file__).parent.parent
+pytestmark = pytest.mark.timeout(600)  # the first run installs dbt
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make the demo data and its models as `make notebook` does."""
+    file = tmp_path_factory.mktemp("analysis") / "analysis.duckdb"
+    env = {name: value for name, value in os.environ.items() if name not in ("ENROW_WAREHOUSE", "DLT_DATA_DIR")}
+    made = subprocess.run(
+        [shutil.which("make") or "make", "--silent", str(file), f"ANALYSIS={file}"],
+        cwd=REPO,
+        env=env,
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    assert made.returncode == 0, f"{made.stdout}{made.stderr}"
     return file
 
 
-def run_notebook(cwd: Path, *arguments: str, **environment: str) -> Any:
-    clean = {name: value for name, value in os.environ.items() if name != "ENROW_WAREHOUSE"}
-    ended = subprocess.run(
-        [sys.executable, "-c", RUN, *arguments],
-        cwd=cwd,
-        env={**clean, "PYTHONPATH": str(REPO), **environment},
+def opened(warehouse: Path, **overrides: Any) -> tuple[Sequence[Any], Mapping[str, Any]]:
+    """Run the page; return what its cells show, and what they define."""
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        shown, defined = app.run(defs={"warehouse": connection.execute("USE enrow"), **overrides})
+    return shown, defined
+
+
+def asked(warehouse: Path, statement: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(str(warehouse), read_only=True) as connection:
+        return connection.execute(f"USE enrow; {statement}").fetchall()
+
+
+def filters(defined: Mapping[str, Any], **chosen: Any) -> dict[str, Any]:
+    """Choose in the filters, as a person would; what is not named stays as it is when the page opens."""
+    names = ("period", "campaigns", "countries")
+    return {name: SimpleNamespace(value=chosen.get(name, defined[name].value)) for name in names}
+
+
+def test_it_runs_as_a_script_on_the_file_that_the_environment_names(warehouse: Path) -> None:
+    command = [str(REPO / ".venv" / "bin" / "python"), "notebooks/phone_bulk_analysis.py"]
+    env = os.environ | {"ENROW_WAREHOUSE": str(warehouse)}
+    ended = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
+    assert ended.returncode == 0, ended.stderr
+    missing = subprocess.run(
+        command,
+        cwd=REPO,
+        env=env | {"ENROW_WAREHOUSE": f"{warehouse}.none"},
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
-    assert ended.returncode == 0, ended.stderr
-    return json.loads(ended.stdout)
+    assert missing.returncode != 0
+    assert f"{warehouse}.none" in missing.stderr
 
 
-def test_the_notebook_reads_what_the_pipeline_loaded(warehouse: Path) -> None:
-    ran = run_notebook(warehouse.parent, "--", "--warehouse", warehouse.name, ENROW_WAREHOUSE="another.duckdb")
-    rows = ran["rows"]
-    by_batch = {row.pop("batch_id"): row for row in rows["by_batch"]}
-    assert by_batch.keys() == {bodies.DOCUMENTED_ID, "half", "none"}
-    assert without_times(by_batch["half"]) == {
-        "searches": 10,
-        "found": 5,
-        "found_share": 0.5,
-        "credits": 200,
-        "credits_refunded": 200,
-        "credits_per_phone": 40,
-    }
-    assert (by_batch["none"]["found_share"], by_batch["none"]["credits_per_phone"]) == (0, None)
-    countries = {row["country"]: row["phones"] for row in rows["by_country"]}
-    assert countries["US"] >= 2
-    assert sum(countries.values()) == 2 + 5
-    assert [without_times(row) for row in rows["ongoing"]] == [
-        {"batch_id": "busy", "status": "ongoing", "finished": 0, "requested": 25}
-    ]
-    assert [without_times(row) for row in rows["unreadable"]] == [
-        {
-            "batch_id": "nobody-knows",
-            "tries": 2,
-            "kind": "not_readable",
-            "message": "Could not retrieve bulk search results",
-        }
-    ]
-    page = " ".join(ran["shown"])
-    assert "44%" in page  # 7 phones for 16 searches
-    assert "Nothing is loaded yet" not in page
+def test_it_has_five_plots_and_every_figure_is_the_models(warehouse: Path) -> None:
+    shown, defined = opened(warehouse)
+    plots = [name for name, value in defined.items() if type(value).__module__.startswith("altair.vegalite")]
+    assert sorted(plots) == ["again_plot", "bill_plot", "cost_plot", "country_plot", "share_plot"]
+    ((searches, found, claimed),) = asked(
+        warehouse,
+        "SELECT count(*), count_if(is_found), sum(credits_claimed)::DOUBLE FROM enrow__phone_searches",
+    )
+    assert tuple(defined["searches"][["searches", "found", "credits"]].sum()) == pytest.approx(
+        (searches, found, claimed)
+    )
+    ((again,),) = asked(warehouse, "SELECT sum(credits_claimed_again)::DOUBLE FROM enrow__duplicate_searches")
+    assert defined["paid_again"]["credits"].sum() == pytest.approx(again)
+    ((difference,),) = asked(warehouse, "SELECT sum(credits_difference)::DOUBLE FROM enrow__daily_credits")
+    assert defined["bill_by_day"]["difference"].sum() == pytest.approx(difference)
+    attention = asked(warehouse, "SELECT batch_id FROM enrow__batches WHERE needs_attention")
+    assert {(batch_id,) for batch_id in defined["attention"]["Batch"]} == set(attention)
+    countries = asked(warehouse, "SELECT country, found, credits_per_found FROM enrow__coverage_by_country")
+    told = {(c, f): per for c, f, per in countries if f}
+    by_country = defined["by_country"].set_index(["country", "found"])["credits_per_found"].to_dict()
+    assert by_country == pytest.approx(told, abs=1e-3)
+    page = str(shown[-1].text)
+    assert f"{searches:,}" in page
+    assert f"{again:,.0f}" in page
 
 
-def test_without_a_warehouse_the_notebook_tells_to_run_the_pipeline(tmp_path: Path) -> None:
-    ran = run_notebook(tmp_path, ENROW_WAREHOUSE="missing.duckdb")
-    assert ran["rows"] == {}
-    page = " ".join(ran["shown"])
-    assert "Nothing is loaded yet" in page
-    assert "missing.duckdb" in page
-    assert "Run the pipeline first" in page
-    assert not list(tmp_path.iterdir())
+def test_the_filters_by_period_campaign_and_country(warehouse: Path) -> None:
+    _, defined = opened(warehouse)
+    chosen = filters(defined, campaigns=["Partner list"], countries=["CA"])
+    _, filtered = opened(warehouse, **chosen)
+    ((found, per_found),) = asked(
+        warehouse,
+        "SELECT count(*), avg(credits_claimed)::DOUBLE FROM enrow__phone_searches"
+        " WHERE is_found AND campaign = 'Partner list' AND country = 'CA'",
+    )
+    (row,) = filtered["by_campaign"].to_dict("records")
+    assert (row["campaign"], row["found"]) == ("Partner list", found)
+    assert row["credits_per_found"] == pytest.approx(per_found)
+    assert list(filtered["by_country"]["country"]) == ["CA"]
+    # What was not found has no country, so the share is of all of them.
+    ((searches,),) = asked(warehouse, "SELECT count(*) FROM enrow__phone_searches WHERE campaign = 'Partner list'")
+    assert filtered["by_week"]["searches"].sum() == searches
+
+    days = [day for (day,) in asked(warehouse, "SELECT DISTINCT fetched_date FROM enrow__daily_credits ORDER BY ALL")]
+    period: tuple[date, date] = (days[2], days[5])
+    _, filtered = opened(warehouse, **filters(defined, period=period))
+    assert (filtered["bill_by_day"]["day"].min(), filtered["bill_by_day"]["day"].max()) == tuple(
+        map(pd.Timestamp, period)
+    )
 
 
-def without_times(row: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: value for name, value in row.items() if name not in ("fetched_at", "last_look", "since", "last_tried")
-    }
+def test_before_anything_is_loaded_it_says_what_to_run(warehouse: Path) -> None:
+    with duckdb.connect() as connection:
+        connection.execute(f"ATTACH '{warehouse}' AS full_one (READ_ONLY)")
+        for model in ("phone_searches", "daily_credits", "duplicate_searches", "batches"):
+            connection.execute(f"CREATE TABLE enrow__{model} AS FROM full_one.enrow.enrow__{model} LIMIT 0")
+        shown, _ = app.run(defs={"warehouse": connection})
+    assert "run the pipeline, then dbt" in " ".join(str(getattr(output, "text", output)) for output in shown)
