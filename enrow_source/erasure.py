@@ -346,6 +346,7 @@ def _record(pipeline: dlt.Pipeline, subject: Subject, privacy: Privacy) -> str:
 @dlt.source(name=ERASURES)
 def _erasures(row: dict[str, Any]) -> DltResource:
     resource: DltResource = dlt.resource([row], name=ERASURES, columns=_RECORD, write_disposition="append")
+    resource.apply_hints(additional_table_hints={"description": "One row for a person or a batch that was erased."})
     return resource
 
 

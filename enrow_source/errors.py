@@ -26,21 +26,22 @@ class ErrorKind(StrEnum):
     """What went wrong with one look at a batch; the `kind` column of `batch_errors`."""
 
     NOT_READABLE = "not_readable"
-    """400 or 404: the API does not know the id, or cannot read the batch."""
+    """400 or 404: the API does not know the id, or cannot read the batch. Check where the id comes from; ask Enrow."""
     RATE_LIMITED = "rate_limited"
-    """Still 429 after the retries."""
+    """Still 429 after the retries. Use fewer `connections`; the next run tries again."""
     SERVER_ERROR = "server_error"
-    """Still 5xx after the retries."""
+    """Still 5xx after the retries. The next run tries again."""
     CONNECTION = "connection"
-    """No complete answer: refused, reset, timed out, TLS."""
+    """No complete answer: refused, reset, timed out, TLS. Check the network and `request_timeout`; the next run tries
+    again."""
     TOO_LARGE = "too_large"
-    """A body past `max_response_mb`."""
+    """A body past `max_response_mb`. Raise it, if that is what the batch has."""
     REDIRECT = "redirect"
-    """3xx: not followed, since the key would go with it."""
+    """3xx: not followed, since the key would go with it. Check `enrow_base_url`."""
     UNEXPECTED_STATUS = "unexpected_status"
-    """Any other HTTP status."""
+    """Any other HTTP status. Read the message."""
     INVALID_RESPONSE = "invalid_response"
-    """The body is not what the API documents."""
+    """The body is not what the API documents. Report it with the message; the next run tries again."""
 
 
 class EnrowError(Exception):

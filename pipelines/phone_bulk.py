@@ -47,8 +47,11 @@ class ExitCode(IntEnum):
     """How the command ends."""
 
     OK = 0
+    """Done."""
     FAILED = 1
+    """The run failed: a refused key, no credits, a destination that cannot be reached; what was loaded stays."""
     USAGE = 2
+    """Something to fix in the call or in the settings; nothing was requested."""
     SOME_UNREADABLE = 3
     """It loaded, but some batches could not be read: they are in `batch_errors`."""
     ENDED_EARLY = 4

@@ -1,0 +1,86 @@
+"""The configuration page, from the signature and docstring of the source and from the commands' own parsers."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+from pathlib import Path
+from types import ModuleType
+from typing import Final
+
+from enrow_source import enrow_source
+from pipelines import check, erase, phone_bulk
+from reference.tables import grid
+
+_CONFIG: Final = Path(__file__).parent.parent / ".dlt" / "config.toml"
+_SECRETS: Final = ("enrow_api_key", "pii_secret")
+_ARGUMENTS_ONLY: Final = ("batch_ids", "stop")
+"""What no file can hold."""
+
+
+def page() -> str:
+    """Make the page."""
+    return f"""# Configuration
+
+## Options of the source
+
+As arguments of `enrow_source`; under `[sources.enrow]` in `.dlt/config.toml`, or in `.dlt/secrets.toml` where it says
+secret; or in the environment. An option that does not exist is an error that names the one that was meant.
+
+{grid(("option", "type", "default", "meaning", "environment"), _options())}
+
+## Commands
+
+{_commands()}
+
+## What the repository sets
+
+`.dlt/config.toml`, read in the folder where a command is run:
+
+```toml
+{_CONFIG.read_text(encoding="utf-8").strip()}
+```
+"""
+
+
+def _options() -> list[list[str]]:
+    told = _told(inspect.getdoc(enrow_source) or "")
+    rows = []
+    for name, parameter in inspect.signature(enrow_source).parameters.items():
+        if parameter.kind is parameter.VAR_KEYWORD:
+            continue
+        default = "required" if parameter.default is parameter.empty else _shown(parameter.default)
+        kind = re.sub(r"TSecretStrValue", "str", str(parameter.annotation)).replace(" | None", "")
+        where = "an argument alone" if name in _ARGUMENTS_ONLY else f"`SOURCES__ENROW__{name.upper()}`"
+        kind += ", secret" if name in _SECRETS else ""
+        rows.append([f"`{name}`", kind, default, told[name], where])
+    return rows
+
+
+def _shown(default: object) -> str:
+    return "" if default is None else f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def _told(docstring: str) -> dict[str, str]:
+    """Take the arguments of a docstring in Google's style apart."""
+    (section,) = re.findall(r"^Args:\n(.*?)^\S", docstring, re.DOTALL | re.MULTILINE)
+    found = re.findall(r"^ {4}(\w+): (.*?)(?=^ {4}\w|\Z)", section, re.DOTALL | re.MULTILINE)
+    return {name: " ".join(text.split()) for name, text in found}
+
+
+def _commands() -> str:
+    return "\n\n".join(_command(module) for module in (phone_bulk, check, erase))
+
+
+def _command(module: ModuleType) -> str:
+    name = module.__name__.rsplit(".", 1)[1]
+    parser: argparse.ArgumentParser = module._parser()  # noqa: SLF001 - it is private to other commands, not to us
+    rows = []
+    for action in parser._actions:  # noqa: SLF001 - argparse has no public way to list them
+        if isinstance(action, argparse._HelpAction):  # noqa: SLF001 - as above
+            continue
+        names = ", ".join(f"`{option}`" for option in action.option_strings) or f"`{action.metavar or action.dest}`"
+        told = (action.help or "").replace("%(default)s", str(action.default))
+        rows.append([names, told])
+    return f"### `pipelines/{name}.py`\n\n{parser.description}\n\n{grid(('argument', 'meaning'), rows)}"
