@@ -13,7 +13,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import duckdb
-import pandas as pd
+import pandas as pd  # type: ignore[import-untyped] # it has no types
 import pytest
 
 from notebooks.phone_bulk_analysis import app
