@@ -13,7 +13,10 @@ from tests.conftest import Row, Warehouse
 
 FILE = Path(__file__).parent.parent / "docs" / "faults.md"
 WRITES = os.environ.get("ENROW_WRITE_DOCS") == "1"  # read now: the tests clear the environment
-COMMAND = "ENROW_WRITE_DOCS=1 .venv/bin/pytest tests/test_weather.py tests/test_hostile.py"
+COMMAND = (
+    "ENROW_WRITE_DOCS=1 .venv/bin/pytest tests/test_weather.py tests/test_hostile.py tests/test_chaos.py"
+    " tests/test_pipeline.py"
+)
 
 INTRODUCTION = f"""\
 # What goes wrong, and what comes of it
@@ -30,6 +33,7 @@ SECTIONS = {
     "A 429 is for the whole run": "Arrivals as the server saw them.",
     "No HTTP at all": "Runs with `request_max_attempts` = 2 and `request_timeout` = 1 s.",
     "Runs that end early": "What is there is loaded; the next run goes on.",
+    "When the worker, the disk or the destination fails": "Processes of their own; the next run is given the same ids.",
     "Hostile and odd answers": "A result that is not mentioned was loaded as it came.",
     "Hostile and odd ids": "The id is sent percent-encoded and bound as a parameter in SQL.",
     "Too much": "`max_response_mb` = 1 for the bodies.",
@@ -50,14 +54,31 @@ def check(section: str, rows: Sequence[Seen]) -> None:
     made = _section(section, rows)
     written = _written()
     if WRITES:
-        sections = {title: written.get(title, "") for title in SECTIONS} | {section: made}
-        FILE.parent.mkdir(exist_ok=True)
-        text = "\n".join([INTRODUCTION, *(part for part in sections.values() if part)])
-        FILE.write_text(text, encoding="utf-8")
+        _write(section, made)
     elif written.get(section) != made or not FILE.read_text(encoding="utf-8").startswith(INTRODUCTION):
         there = set(written.get(section, "").splitlines())
         changed = "\n".join(line for line in made.splitlines() if line not in there)
         raise AssertionError(f"{FILE.name} is stale: run {COMMAND}\n{changed}")
+
+
+def check_row(section: str, row: Seen) -> None:
+    """Compare one `row` with the section of the file, or write it there: for tests that have one row each."""
+    written = _written().get(section, "")
+    lines = [line for line in written.splitlines() if line.startswith("| ")][1:]
+    if WRITES:
+        head = f"| {row.what} |"
+        others = [line for line in lines if not line.startswith(head)]
+        _write(section, _table(section, [*others, _line(row)]))
+    elif _line(row) not in lines:
+        raise AssertionError(f"{FILE.name} is stale: run {COMMAND}\n{_line(row)}")
+
+
+def _write(section: str, made: str) -> None:
+    written = _written()
+    sections = {title: written.get(title, "") for title in SECTIONS} | {section: made}
+    FILE.parent.mkdir(exist_ok=True)
+    text = "\n".join([INTRODUCTION, *(part for part in sections.values() if part)])
+    FILE.write_text(text, encoding="utf-8")
 
 
 def _written() -> dict[str, str]:
@@ -67,11 +88,16 @@ def _written() -> dict[str, str]:
 
 
 def _section(title: str, rows: Sequence[Seen]) -> str:
-    head = ("what happened", "what the run did", "where you see it")
-    lines = [" | ".join(cell.replace("|", "\\|") for cell in row) for row in (head, *rows)]
-    table = [f"| {line} |" for line in lines]
-    introduction = [SECTIONS[title], ""] if SECTIONS[title] else []
-    return "\n".join([f"## {title}", "", *introduction, table[0], "|---|---|---|", *table[1:]]) + "\n"
+    return _table(title, [_line(row) for row in rows])
+
+
+def _line(row: Seen) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |"
+
+
+def _table(title: str, lines: Sequence[str]) -> str:
+    head = _line(Seen("what happened", "what the run did", "where you see it"))
+    return "\n".join([f"## {title}", "", SECTIONS[title], "", head, "|---|---|---|", *lines]) + "\n"
 
 
 class Outcome(NamedTuple):

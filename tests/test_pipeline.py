@@ -18,6 +18,8 @@ import pytest
 from enrow_source import enrow_source
 from enrow_source.testing import Response, SimulatedEnrow
 from pipelines.phone_bulk import ExitCode, build_pipeline, drain, main, run
+from tests import fault_table
+from tests.fault_table import Seen
 
 REPO = Path(__file__).parent.parent
 
@@ -264,8 +266,18 @@ def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedE
         began = time.monotonic()
         assert running.wait(timeout=20) == ExitCode.ENDED_EARLY
         assert time.monotonic() - began < 10
+        assert running.stdout is not None
+        assert re.search(r"^ended early +stopped ", running.stdout.read(), re.MULTILINE)
     assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches") == [("done",)]
     assert query(folder / "warehouse.duckdb", "SELECT batch_id, message FROM enrow_data.batch_errors") == []
+    fault_table.check_row(
+        "When the worker, the disk or the destination fails",
+        Seen(
+            "SIGTERM, while one batch waits for a retry and another for its answer",
+            "loaded what it had, and ended within 10 s; the next run goes on",
+            f"exit code {ExitCode.ENDED_EARLY}, `ended early`: `stopped`",
+        ),
+    )
 
 
 def test_a_locked_warehouse_is_named(folder: Path, simulated: SimulatedEnrow, command: Command) -> None:
