@@ -38,7 +38,7 @@ DATASET_NAME = "enrow_data"
 WAREHOUSE = "warehouse"
 """Name of the default destination, and so of its file: `warehouse.duckdb`."""
 
-DUCKDB_LIMITS = {"memory_limit": "128MB", "threads": 1}
+DUCKDB_LIMITS = {"memory_limit": "96MB", "threads": 1}
 """What DuckDB may use while it loads the default warehouse; more threads load no faster, and cost more."""
 TABLES = ("batches", "batch_stats", "phone_results", "batch_errors")
 

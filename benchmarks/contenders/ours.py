@@ -1,4 +1,4 @@
-"""The source of this repository, as its README shows it."""
+"""The source of this repository, run as its command runs it: `pipelines/phone_bulk.py` into `warehouse.duckdb`."""
 
 from __future__ import annotations
 
@@ -7,24 +7,20 @@ from pathlib import Path
 
 import dlt
 
-from enrow_source import enrow_source
+from pipelines.phone_bulk import build_pipeline as build
+from pipelines.phone_bulk import run
 
-DATASET_NAME = "enrow_data"
 
-
-def build_pipeline(file: str) -> dlt.Pipeline:
-    """Build the pipeline that loads into the DuckDB `file`; its working files are in the working directory."""
-    pipeline: dlt.Pipeline = dlt.pipeline(
-        "enrow", destination=dlt.destinations.duckdb(file), dataset_name=DATASET_NAME, pipelines_dir="dlt"
-    )
-    return pipeline
+def build_pipeline() -> dlt.Pipeline:
+    """Build the pipeline that loads into the working directory, its working files included."""
+    return build(pipelines_dir="dlt")
 
 
 def main() -> None:
     """Load the batches."""
-    url, ids_file, file = sys.argv[1:4]
+    url, ids_file = sys.argv[1:3]
     batch_ids = Path(ids_file).read_text(encoding="utf-8").split()
-    build_pipeline(file).run(enrow_source(batch_ids, enrow_api_key="key", enrow_base_url=url))
+    run(batch_ids, pipeline=build_pipeline(), enrow_api_key="key", enrow_base_url=url)
 
 
 if __name__ == "__main__":

@@ -86,7 +86,7 @@ class Sections:
 
 def main() -> None:
     """Load the batches step by step."""
-    url, ids_file, file = sys.argv[1:4]
+    url, ids_file = sys.argv[1:3]
     sections = Sections()
     sections.cpu_s["import"] = time.process_time() - STARTED
     sections.time_function(EnrowClient, "fetch_batch", "download")
@@ -97,7 +97,7 @@ def main() -> None:
     sections.time_statements(job_client_impl.SqlLoadJob, "run", "merge")
     batch_ids = Path(ids_file).read_text(encoding="utf-8").split()
     with sections.step("start"):
-        pipeline = build_pipeline(file)
+        pipeline = build_pipeline()
         source = enrow_source(batch_ids, enrow_api_key="key", enrow_base_url=url)
         pipeline.sync_destination()
     with sections.step("extract", "download", "parse", "shape"):
