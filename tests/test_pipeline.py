@@ -347,8 +347,16 @@ def test_the_demo_shows_the_main_job(folder: Path) -> None:
     fetched_again = re.search(r"^GET: (.+)$", second, re.MULTILINE)
     assert fetched_again is not None
     assert sorted(fetched_again[1].split(", ")) == ["batch-in-progress", "batch-nobody-knows"]
-    for table in ("batches", "batch_stats", "phone_results", "batch_errors"):
-        assert f"\n{table}: SELECT" in first
+    for table in ("FROM batches AS b JOIN batch_stats", "FROM phone_results", "FROM batch_errors"):
+        assert table in first
+    _, cost, share, bill = second.split("\n== ")
+    assert cost.startswith("What does a found number cost, by country?")
+    assert re.search(r"│ US +│ +\d+ │ +40\.\d+ │", cost)
+    assert share.startswith("What share is found, by which kind of search?")
+    assert re.search(r"│ profile URL +│ +\d+ │ +\d\d\.\d │", share)
+    assert bill.startswith("Does the bill agree with what arrived, at 40 credits a number?")
+    agreed = dict(re.findall(r"^│ (batch-\S+) .*│ (true|false) ", bill, re.MULTILINE))
+    assert agreed == {"batch-in-progress": "true", "batch-of-3000": "true", "batch-rate-limited": "false"}
 
 
 def test_ids_come_from_files_globs_and_a_query_at_once(
