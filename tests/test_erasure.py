@@ -114,12 +114,15 @@ _number = count()
 
 
 @pytest.fixture(params=["duckdb", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Store:
+def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     if request.param == "duckdb":
-        return duckdb_store(tmp_path)
+        # Held open: dlt connects to it a dozen times in a run, and each is quicker then.
+        with duckdb.connect(str(tmp_path / "warehouse.duckdb")):
+            yield duckdb_store(tmp_path)
+        return
     postgres: Postgres = request.getfixturevalue("postgres")
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres.url)
-    return postgres_store(postgres, tmp_path)
+    yield postgres_store(postgres, tmp_path)
 
 
 # One destination is enough where it makes no difference.
