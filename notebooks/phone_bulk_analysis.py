@@ -267,7 +267,7 @@ def _(all_attention, chosen_campaigns, chosen_period, mo):
                 WHEN a.state = 'unreadable' THEN 'Cannot be read: ' || a.last_error_kind
                 WHEN a.state = 'failed' THEN 'Failed'
                 WHEN a.is_stuck AND a.finished >= a.requested THEN 'Stuck: all done, not ended'
-                WHEN a.is_stuck THEN 'Stuck: no longer looked at'
+                WHEN a.is_stuck THEN 'Stuck: pending for long'
                 WHEN a.results_difference <> 0 THEN 'Results are missing'
                 ELSE 'The bill disagrees'
             END AS "What is wrong",

@@ -14,7 +14,6 @@ from pipelines import check, erase, phone_bulk
 from reference.tables import grid
 
 _CONFIG: Final = Path(__file__).parent.parent / ".dlt" / "config.toml"
-_SECRETS: Final = ("enrow_api_key", "pii_secret")
 _ARGUMENTS_ONLY: Final = ("batch_ids", "stop")
 """What no file can hold."""
 
@@ -51,9 +50,8 @@ def _options() -> list[list[str]]:
         if parameter.kind is parameter.VAR_KEYWORD:
             continue
         default = "required" if parameter.default is parameter.empty else _shown(parameter.default)
-        kind = re.sub(r"TSecretStrValue", "str", str(parameter.annotation)).replace(" | None", "")
+        kind = str(parameter.annotation).replace(" | None", "").replace("TSecretStrValue", "str, secret")
         where = "an argument alone" if name in _ARGUMENTS_ONLY else f"`SOURCES__ENROW__{name.upper()}`"
-        kind += ", secret" if name in _SECRETS else ""
         rows.append([f"`{name}`", kind, default, told[name], where])
     return rows
 

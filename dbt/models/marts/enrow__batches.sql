@@ -65,6 +65,7 @@ joined as (
         coalesce(last_errors.errors, 0) as errors,
         last_errors.kind as last_error_kind,
         last_errors.fetched_at as last_error_at,
+        batches.first_seen_at,
         batches.fetched_at,
         newest.looked_at as newest_look_at
     from ids
@@ -102,7 +103,7 @@ judged as (
             not is_ended and fetched_at is not null
             and (
                 (requested > 0 and finished >= requested)
-                or {{ dbt.datediff('fetched_at', 'newest_look_at', 'minute') }}
+                or {{ dbt.datediff('coalesce(first_seen_at, fetched_at)', 'newest_look_at', 'minute') }}
                 > 60 * {{ var('enrow_stuck_after_hours') }}
             ),
             false
@@ -159,5 +160,6 @@ select
     errors,
     last_error_kind,
     last_error_at,
+    first_seen_at,
     fetched_at
 from reconciled
