@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 import time
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -12,13 +11,11 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from ipaddress import ip_address
 from threading import Event, Lock, local
-from typing import Final, NoReturn, Self
+from typing import TYPE_CHECKING, Final, NoReturn, Self
 from urllib.parse import urlsplit
 
 import msgspec
-import requests
 import tenacity
-import urllib3
 from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.specs import RuntimeConfiguration
 
@@ -40,7 +37,11 @@ from .settings import (
     MESSAGE_CHARS,
     READ_BYTES,
 )
-from .transport import Unpacker, open_session
+
+if TYPE_CHECKING:
+    from types import ModuleType
+
+    import requests
 
 _RETRIED: Final = frozenset({ErrorKind.CONNECTION, ErrorKind.RATE_LIMITED, ErrorKind.SERVER_ERROR})
 
@@ -165,7 +166,7 @@ class EnrowClient:
     def _get(self, url: str, params: Mapping[str, str]) -> Answer:
         try:
             response, body = self._exchange(url, params)
-        except (OSError, urllib3.exceptions.HTTPError, zlib.error) as error:  # what requests raises is an OSError
+        except _transport().ERRORS as error:
             failed = RequestFailedError(f"no complete answer: {_innermost(error)}", ErrorKind.CONNECTION)
         else:
             if response.status_code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
@@ -195,7 +196,7 @@ class EnrowClient:
         # Unpacked here: urllib3 would not return to look at the size before it has unpacked all it was asked for.
         response.raw.decode_content = False
         is_packed = response.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
-        unpacker = Unpacker(self._max_bytes + 1) if is_packed else None
+        unpacker = _transport().Unpacker(self._max_bytes + 1) if is_packed else None
         while packed := response.raw.read1(READ_BYTES):
             part = unpacker.unpack(packed) if unpacker else packed
             parts.append(part)
@@ -204,14 +205,21 @@ class EnrowClient:
                 message = f"the body is larger than max_response_mb, {self._max_bytes / 1_000_000:g}"
                 raise RequestFailedError(message, ErrorKind.TOO_LARGE, response.status_code)
         if unpacker and unpacker.is_inside:
-            raise requests.ConnectionError("the packed body breaks off")
+            raise ConnectionError("the packed body breaks off")
         return b"".join(parts)
 
     def _session(self) -> requests.Session:
         session: requests.Session | None = getattr(self._threads, "session", None)
         if session is None:
-            session = self._threads.session = open_session(self._url)
+            session = self._threads.session = _transport().open_session(self._url)
         return session
+
+
+def _transport() -> ModuleType:
+    """Import requests with the first request: a run with nothing new sends none."""
+    from . import transport  # noqa: PLC0415
+
+    return transport
 
 
 class _RetryLaterError(RequestFailedError):

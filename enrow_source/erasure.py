@@ -15,8 +15,6 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final
 
 import dlt
-import pyarrow as pa
-import pyarrow.compute as pc
 from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
@@ -25,6 +23,7 @@ from dlt.common.typing import TSecretStrValue
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltResource
 
+from .arrow import pa, pc
 from .errors import ConfigurationError
 from .privacy import Privacy
 from .settings import SECRET_CHECK_CHARS, SOURCE_NAME

@@ -21,7 +21,6 @@ from typing import IO, Any, Final, Self
 
 import dlt
 import msgspec
-import pyarrow as pa
 import sqlglot.expressions as sql
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.exceptions import MissingDependencyException
@@ -31,6 +30,7 @@ from dlt.extract import DltResource
 from dlt.extract.incremental import Incremental
 from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
 
+from .arrow import pa
 from .batch_ids import Damaged, batch_id_of
 from .errors import ConfigurationError, InvalidBatchIdError
 from .settings import FINISHED_EVENT, ID_LAG_S, ID_ROWS
@@ -38,17 +38,19 @@ from .settings import FINISHED_EVENT, ID_LAG_S, ID_ROWS
 Found = str | Damaged
 """An id, or what stands in place of one that cannot be read."""
 
-_DAMAGE: Final = (
-    EOFError,
-    UnicodeDecodeError,
-    RecursionError,
-    csv.Error,
-    gzip.BadGzipFile,
-    msgspec.DecodeError,
-    pa.ArrowInvalid,
-    zlib.error,
-)
-"""What a damaged file raises; any other error is one of reading it, and ends the run before its cursor moves."""
+
+def _damage() -> tuple[type[Exception], ...]:
+    """What a damaged file raises; any other error is one of reading it, and ends the run before its cursor moves."""
+    return (
+        EOFError,
+        UnicodeDecodeError,
+        RecursionError,
+        csv.Error,
+        gzip.BadGzipFile,
+        msgspec.DecodeError,
+        pa.ArrowInvalid,
+        zlib.error,
+    )
 
 
 class _Position(Incremental[Any]):
@@ -162,7 +164,7 @@ def _ids_of_file(file: FileItemDict) -> Iterator[Found]:
             yield from _READERS.get(suffix, _from_text)(opened, name)
     except FileNotFoundError:
         yield Damaged(f"{name} was gone before it could be read")
-    except _DAMAGE as error:
+    except _damage() as error:
         yield Damaged(f"{name} is damaged: {type(error).__name__}")
 
 

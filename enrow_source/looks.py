@@ -13,9 +13,9 @@ from queue import Empty, SimpleQueue
 from threading import Event, Lock, Semaphore, Thread
 from typing import Final, Generic, TypeVar
 
-import pyarrow as pa
 from dlt.common import logger
 
+from .arrow import pa
 from .client import Answer, EnrowClient
 from .errors import BatchError, ErrorKind, InvalidResponseError
 from .models import Batch, parse_batch

@@ -6,8 +6,7 @@ import hmac
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-import pyarrow as pa
-
+from .arrow import pa
 from .errors import ConfigurationError
 from .settings import PII_SECRET_CHARS
 

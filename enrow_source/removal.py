@@ -11,8 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import dlt
-import pyarrow as pa
 
+from .arrow import pa
 from .settings import REMOVAL_IDS
 
 if TYPE_CHECKING:

@@ -11,11 +11,11 @@ import os
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import partial
 from threading import Event
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import dlt
-import pyarrow as pa
 from dlt.common import logger
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.typing import TSecretStrValue
@@ -23,6 +23,7 @@ from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from . import tables
+from .arrow import pa
 from .batch_ids import BatchIds, Candidates, Shard, read_batch_ids
 from .client import EnrowClient
 from .erasure import Erasures, read_erasures
@@ -53,6 +54,8 @@ from .tables import (
     TABLES,
     Table,
 )
+
+Item = TypeVar("Item")
 
 _EVIDENCE: Final = {
     BATCHES.name: BATCHES.name,
@@ -142,22 +145,23 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     def batches(chunk: Chunk) -> Iterator[pa.Table]:
         """One row for a batch that the API knows."""
         _count(chunk)
-        yield from _rows(chunk, tables.batches_table(chunk.seen, chunk.stamp))
+        yield from _rows(chunk, chunk.seen, tables.batches_table)
         yield from _deferred(chunk, BATCHES)
 
     @dlt.transformer(data_from=looks)
     def batch_stats(chunk: Chunk) -> Iterator[pa.Table]:
         """One row for a batch: what the API claims, and what arrived."""
         _count(chunk)
-        yield from _rows(chunk, tables.batch_stats_table(chunk.seen, chunk.stamp))
+        yield from _rows(chunk, chunk.seen, tables.batch_stats_table)
         yield from _deferred(chunk, BATCH_STATS)
 
     @dlt.transformer(data_from=looks)
     def phone_results(chunk: Chunk) -> Iterator[pa.Table | DataItemWithMeta]:
         """One row for a search in a batch that has ended, and in its ledger one for each batch."""
         _count(chunk)
-        yield from _rows(chunk, tables.joined(chunk.results))
-        for rows in _rows(chunk, tables.phone_results_ledger_table(chunk.seen, chunk.stamp, chunk.erased)):
+        yield from _rows(chunk, chunk.results, lambda results, _: tables.joined(results))
+        ledger_table = partial(tables.phone_results_ledger_table, erased=chunk.erased)
+        for rows in _rows(chunk, chunk.seen, ledger_table):
             yield _variant(rows, PHONE_RESULTS_LEDGER, PHONE_RESULTS.name)
         yield from _deferred(chunk, PHONE_RESULTS)
 
@@ -165,7 +169,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     def batch_errors(chunk: Chunk) -> Iterator[pa.Table]:
         """One row for a look at a batch that failed."""
         _count(chunk)
-        yield from _rows(chunk, tables.batch_errors_table(chunk.errors, chunk.stamp))
+        yield from _rows(chunk, chunk.errors, tables.batch_errors_table)
 
     # Before their own columns, which a variant would take over.
     for resource, table in (
@@ -297,10 +301,12 @@ _IN_PACKAGE: Final = "enrow_source"
 """Marks a load package that has the rows of a source: a second one cannot know what the first has fetched."""
 
 
-def _rows(chunk: Chunk, rows: pa.Table) -> Iterator[pa.Table]:
-    """Yield the rows where there are any, or where the table is to be created."""
-    if rows.num_rows or chunk.creates_tables:
-        yield rows
+def _rows(
+    chunk: Chunk, of: Sequence[Item], make: Callable[[Sequence[Item], tables.Stamp], pa.Table]
+) -> Iterator[pa.Table]:
+    """Make rows where there is something to make them of, or where the table is to be created."""
+    if of or chunk.creates_tables:
+        yield make(of, chunk.stamp)
 
 
 def _deferred(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:

@@ -6,12 +6,11 @@ import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import cache
 from threading import Lock
 from typing import TYPE_CHECKING, Any, Final, Literal
 
-import pyarrow as pa
-import pyarrow.compute as pc
-
+from .arrow import pa, pc
 from .models import PARAMS, RESULT_FIELDS, Batch, Results
 from .privacy import Privacy
 from .settings import CREDITS_PRECISION, CREDITS_SCALE
@@ -23,12 +22,15 @@ if TYPE_CHECKING:
 
 DataType = Literal["text", "bigint", "decimal", "timestamp"]
 
-_ARROW: Final[Mapping[DataType, pa.DataType]] = {
-    "text": pa.string(),
-    "bigint": pa.int64(),
-    "decimal": pa.decimal128(CREDITS_PRECISION, CREDITS_SCALE),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-}
+
+@cache
+def _arrow_types() -> Mapping[DataType, pa.DataType]:
+    return {
+        "text": pa.string(),
+        "bigint": pa.int64(),
+        "decimal": pa.decimal128(CREDITS_PRECISION, CREDITS_SCALE),
+        "timestamp": pa.timestamp("us", tz="UTC"),
+    }
 
 
 _PERSONAL: Final = "x-personal-data"
@@ -51,7 +53,7 @@ class Column:
     @property
     def arrow(self) -> pa.Field:
         """The column as a field of an Arrow table."""
-        return pa.field(self.name, _ARROW[self.data_type], nullable=self.nullable)
+        return pa.field(self.name, _arrow_types()[self.data_type], nullable=self.nullable)
 
     @property
     def hints(self) -> TColumnSchema:
@@ -309,7 +311,7 @@ def phone_results_table(batch: Batch, fetched_at: datetime, stamp: Stamp) -> pa.
         "index": results.index,
         **{name: results.fields.get(name, ()) for name in RESULT_FIELDS},
         **{f"params__{name}": results.params.get(name, ()) for name in PARAMS},
-        "fetched_at": pa.repeat(pa.scalar(fetched_at, _ARROW["timestamp"]), results.count),
+        "fetched_at": pa.repeat(pa.scalar(fetched_at, _arrow_types()["timestamp"]), results.count),
         "_dlt_load_id": pa.repeat(stamp.load_id, results.count),
     }
     unknown: dict[str, list[str | None]] = {}

@@ -14,12 +14,16 @@ import requests
 from dlt.sources.helpers.requests.session import Session
 from requests.adapters import HTTPAdapter
 from urllib3.connection import HTTPConnection, HTTPSConnection
+from urllib3.exceptions import HTTPError
 
 from .settings import RESPONSE_TIMEOUT_FACTOR
 
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from urllib3 import HTTPConnectionPool
+
+ERRORS: Final = (OSError, HTTPError, zlib.error)
+"""What an answer that does not come raises; what requests raises is an `OSError`."""
 
 _ANY_ZLIB: Final = 47
 """zlib's number for: gzip or deflate, whichever it is."""
