@@ -29,6 +29,7 @@ import sqlglot
 from enrow_source.tables import TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
 from notebooks.phone_bulk_analysis import app
+from tests.destinations.environments import python_of
 
 if TYPE_CHECKING:  # pytest imports it, as a plugin
     from tests.postgres import Postgres
@@ -654,6 +655,22 @@ def test_it_compiles_offline(compiled: tuple[str, dict[str, str]]) -> None:
         assert "from `raw`.`phones`.`batches`" in batches
         assert "json_value(custom, '$.\"Ann\\'s key\"')" in batches
         assert "`index` as search_index" in results
+
+
+def test_it_builds_on_an_emulated_snowflake(environment: Path, tmp_path: Path) -> None:
+    env = {
+        **os.environ,
+        "HOME": str(tmp_path),
+        "NO_PROXY": "127.0.0.1,localhost",
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
+    }
+    python = str(python_of("snowflake"))
+    made(python, "-m", "tests.destinations.models_on_fakesnow", str(environment / "dbt"), str(tmp_path), env=env)
+    results = json.loads((tmp_path / "target" / "run_results.json").read_text(encoding="utf-8"))["results"]
+    assert {result["status"] for result in results} == {"success", "pass"}
+    models = {result["unique_id"] for result in results if result["unique_id"].startswith("model.")}
+    assert models == {f"model.enrow.{name}" for name in STAGING | MARTS}
 
 
 # Documentation ----------------------------------------------------------------------------------------------------

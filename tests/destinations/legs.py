@@ -66,17 +66,17 @@ def _postgres(_: Path) -> Iterator[Started]:
 @contextmanager
 def _snowflake(_: Path) -> Iterator[Started]:
     with servers.fakesnow() as port:
-        yield Started(_snowflake_at(port))
+        yield Started(snowflake_at(port))
 
 
 @contextmanager
 def _snowflake_staged(_: Path) -> Iterator[Started]:
     with servers.s3() as url, servers.fakesnow(url) as port:
         bucket = _bucket(url, "staging")
-        yield Started(_snowflake_at(port), pipeline_options=lambda: {"staging": bucket()})
+        yield Started(snowflake_at(port), pipeline_options=lambda: {"staging": bucket()})
 
 
-def _snowflake_at(port: int) -> NewDestination:
+def snowflake_at(port: int) -> NewDestination:
     credentials = {
         "database": "WAREHOUSE",
         "username": "fake",
