@@ -27,25 +27,23 @@ def describe_tables(pipeline: dlt.Pipeline, info: LoadInfo) -> int:
     """
     if pipeline.destination.destination_type not in (DUCKDB, POSTGRES):
         return 0
-    changed = {name for package in info.load_packages for name in package.schema_update if not name.startswith("_dlt")}
-    if not changed:
-        return 0
-    is_postgres = pipeline.destination.destination_type == POSTGRES
-    with pipeline.sql_client() as client:
-        statements = [
-            sql
-            for name in sorted(changed)
-            for sql in (
-                *_comments(client, name, pipeline.default_schema.tables[name]),
-                *(_indexes(client, name) if is_postgres else ()),
-            )
-        ]
-        try:
-            client.execute_many(statements)
-        except DatabaseException as error:
-            logger.warning(f"tables are without their comments: {error}")
-            return 0
-    return len(statements)
+    count = 0
+    for package in info.load_packages:
+        changed = sorted(name for name in package.schema_update if not name.startswith("_dlt"))
+        if not changed:
+            continue
+        tables = pipeline.schemas[package.schema_name].tables
+        with pipeline.sql_client(package.schema_name) as client:
+            statements = [sql for name in changed for sql in _comments(client, name, tables[name])]
+            if pipeline.destination.destination_type == POSTGRES:
+                statements += [sql for name in changed for sql in _indexes(client, name)]
+            try:
+                client.execute_many(statements)
+            except DatabaseException as error:
+                logger.warning(f"tables are without their comments: {error}")
+            else:
+                count += len(statements)
+    return count
 
 
 def _comments(client: SqlClientBase[object], name: str, table: TTableSchema) -> Iterator[str]:

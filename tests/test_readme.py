@@ -92,8 +92,9 @@ def test_every_kind_of_error_and_every_exit_code_is_told() -> None:
 
 def test_ci_runs_what_the_readme_names() -> None:
     run = (REPO / ".ci" / "run").read_text(encoding="utf-8").splitlines()
-    for line in ("make demo", "make test"):
-        assert line in run
+    assert "make demo" in run
+    assert "make test-all" in run
+    assert re.search(r"^test-all: test\b", (REPO / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 def test_every_command_runs(

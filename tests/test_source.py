@@ -761,3 +761,23 @@ def test_files_become_delta_tables_and_nothing_else(new_source: NewSource, tmp_p
     assert formats == {"delta"}
     assert pipeline.default_schema.tables["phone_results"]["write_disposition"] == "append"
     assert pipeline.default_schema.tables["phone_results_ledger"]["write_disposition"] == "merge"
+
+
+def test_a_run_that_dies_after_it_removed_rows_is_made_good_by_the_next(
+    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
+) -> None:
+    """Rows of a batch that comes back without any go before the load, which may then never come."""
+    bodies_of = {"empties": (9, 0), "stays": (4, 4)}
+    for batch_id, (first, then) in bodies_of.items():
+        api.respond(batch_id, bodies.completed(batch_id, first), bodies.completed(batch_id, then))
+    warehouse.run(new_source(list(bodies_of)).with_resources("phone_results"))
+    pipeline = warehouse.pipeline()
+    pipeline.extract(new_source(list(bodies_of)))
+    pipeline.abort_packages()
+    assert warehouse.sql("SELECT batch_id, count(*) FROM phone_results GROUP BY ALL") == [("stays", 4)]
+    # Its id is not given any more: it is known to be missing.
+    warehouse.run(new_source([]).with_resources("phone_results"), container="fresh")
+    assert (api.looks("empties"), api.looks("stays")) == (3, 2)
+    assert warehouse.sql("SELECT results_loaded FROM phone_results_ledger ORDER BY batch_id") == [(0,), (4,)]
+    warehouse.run(new_source(list(bodies_of)).with_resources("phone_results"), container="fresh")
+    assert (api.looks("empties"), api.looks("stays")) == (3, 2)
