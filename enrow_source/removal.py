@@ -11,6 +11,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Any, cast
 
 import dlt
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from .arrow import pa
 from .settings import REMOVAL_IDS
@@ -25,7 +26,7 @@ def remove_results(batch_ids: Sequence[str], results: str, ledger: str, *, is_de
     Their rows in the ledger leave their load first: whatever ends the run from here on, the next one fetches them.
 
     Args:
-        batch_ids: The batches; their ids are known to be in the ledger.
+        batch_ids: The batches.
         results: The table to remove them from.
         ledger: The table that tells which batches it holds.
         is_delta: Whether the tables are Delta tables of a filesystem.
@@ -41,10 +42,12 @@ def _remove_from_lake(batch_ids: Sequence[str], results: str, ledger: str) -> No
     matched: dict[str, Any] = {"predicate": "t.batch_id = s.batch_id", "source_alias": "s", "target_alias": "t"}
     with dlt.current.pipeline().destination_client() as client:
         lake = cast("FilesystemClient", client)
-        lake.load_open_table("delta", ledger).merge(source, **matched).when_matched_update(
-            {"_dlt_load_id": "''"}
-        ).execute()
-        lake.load_open_table("delta", results).merge(source, **matched).when_matched_delete().execute()
+        try:
+            tables = [lake.load_open_table("delta", name) for name in (ledger, results)]
+        except DestinationUndefinedEntity:
+            return  # nothing was ever loaded
+        tables[0].merge(source, **matched).when_matched_update({"_dlt_load_id": "''"}).execute()
+        tables[1].merge(source, **matched).when_matched_delete().execute()
 
 
 def _remove_with_sql(batch_ids: Sequence[str], results: str, ledger: str) -> None:

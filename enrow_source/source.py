@@ -267,9 +267,13 @@ _FILESYSTEM: Final = "dlt.destinations.filesystem"
 def _removing_replaced(chunks: Iterable[Chunk], had_results: Collection[str], *, is_delta: bool) -> Iterator[Chunk]:
     """Pass the chunks on, and remove what the load itself cannot replace of what their batches had."""
     for chunk in chunks:
-        alone = {batch_id for batch_id, rows in chunk.rows_of_seen() if is_delta or not rows}
-        replaced = sorted(alone.intersection(had_results))
-        remove_results(replaced, PHONE_RESULTS.name, PHONE_RESULTS_LEDGER.name, is_delta=is_delta)
+        # Rows are appended to Delta tables, and a load that was killed may have left some that no ledger knows of.
+        replaced = {
+            batch_id
+            for batch_id, rows in chunk.rows_of_seen()
+            if (is_delta and rows) or (batch_id in had_results and (is_delta or not rows))
+        }
+        remove_results(sorted(replaced), PHONE_RESULTS.name, PHONE_RESULTS_LEDGER.name, is_delta=is_delta)
         yield chunk
 
 
