@@ -6,6 +6,7 @@ import io
 import os
 import time
 import zlib
+from functools import cache
 from http.client import HTTPResponse
 from socket import socket
 from typing import TYPE_CHECKING, Any, Final
@@ -13,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final
 import requests
 from dlt.sources.helpers.requests.session import Session
 from requests.adapters import HTTPAdapter
-from urllib3.connection import HTTPConnection, HTTPSConnection
 from urllib3.exceptions import HTTPError
 
 from .settings import RESPONSE_TIMEOUT_FACTOR
@@ -21,6 +21,7 @@ from .settings import RESPONSE_TIMEOUT_FACTOR
 if TYPE_CHECKING:
     from _typeshed import WriteableBuffer
     from urllib3 import HTTPConnectionPool
+    from urllib3.connection import HTTPConnection
 
 ERRORS: Final = (OSError, HTTPError, zlib.error)
 """What an answer that does not come raises; what requests raises is an `OSError`."""
@@ -59,8 +60,16 @@ class _Adapter(HTTPAdapter):
 
     def get_connection_with_tls_context(self, *arguments: Any, **options: Any) -> HTTPConnectionPool:  # noqa: ANN401 - passed on as they are
         pool = super().get_connection_with_tls_context(*arguments, **options)
-        pool.ConnectionCls = _HTTPSConnection if pool.scheme == "https" else _HTTPConnection
+        pool.ConnectionCls = _bounded(pool.ConnectionCls)
         return pool
+
+
+@cache
+def _bounded(connection: type[HTTPConnection]) -> type[HTTPConnection]:
+    """Bound the answers of the pool's own kind of connection: a recorder of tests has another one."""
+    if getattr(connection, "response_class", None) is _Answer:
+        return connection
+    return type(connection.__name__, (connection,), {"response_class": _Answer})
 
 
 class _Answer(HTTPResponse):
@@ -91,14 +100,6 @@ class _UntilDeadline(io.RawIOBase):
     def close(self) -> None:
         self._raw.close()
         super().close()
-
-
-class _HTTPConnection(HTTPConnection):
-    response_class = _Answer
-
-
-class _HTTPSConnection(HTTPSConnection):
-    response_class = _Answer
 
 
 class Unpacker:
