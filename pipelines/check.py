@@ -30,6 +30,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from packaging.specifiers import SpecifierSet
 
 from enrow_source import EnrowError, enrow_source, fetch_account
+from pipelines.erase import first_line
 from pipelines.phone_bulk import DATASET_NAME, build_pipeline
 
 SECTIONS = ("sources", "destination", "runtime", "extract", "normalize", "load", "data_writer", "schema")
@@ -133,7 +134,7 @@ def _tried(name: str, check: Callable[[], str]) -> Check:
     except (EnrowError, ConfigurationException) as error:
         return Check(name, Outcome.FAILED, str(error))
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
-        return Check(name, Outcome.FAILED, _first_line(error))
+        return Check(name, Outcome.FAILED, first_line(error))
 
 
 def _versions() -> Iterator[Check]:
@@ -295,12 +296,6 @@ def _write_to_files(client: FilesystemClient) -> str:
         if not existed and client.fs_client.exists(client.dataset_path):
             client.fs_client.rm(client.dataset_path, recursive=True)
     return f"a file was written to {client.dataset_name}"
-
-
-def _first_line(error: BaseException) -> str:
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _parser() -> argparse.ArgumentParser:

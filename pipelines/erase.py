@@ -53,7 +53,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"error: {subject.masked(str(error))}", file=sys.stderr)
         return ExitCode.USAGE
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
-        print(f"error: {subject.masked(_first_line(error))}", file=sys.stderr)
+        print(f"error: {subject.masked(first_line(error))}", file=sys.stderr)
         return ExitCode.FAILED
     print(_told(erasure))
     return ExitCode.OK
@@ -94,7 +94,8 @@ def _told(erasure: Erasure) -> str:
     return "\n".join(lines)
 
 
-def _first_line(error: BaseException) -> str:
+def first_line(error: BaseException) -> str:
+    """Tell the first cause in a line: drivers add the statement, and what else they know, in the next ones."""
     while error.__cause__ is not None:
         error = error.__cause__
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
