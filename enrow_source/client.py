@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -56,6 +56,26 @@ class Answer:
     """When the last byte arrived, UTC."""
 
 
+@dataclass(slots=True)
+class Traffic:
+    """What went to and fro; counted by many threads."""
+
+    requests: int = 0
+    """Every one, also those that were tried again."""
+    retries: int = 0
+    """Those of them that repeated another one."""
+    bytes_received: int = 0
+    """Of bodies, as they came: packed."""
+    _lock: Lock = field(default_factory=Lock)
+
+    def add(self, *, retries: int = 0, requests: int = 0, bytes_received: int = 0) -> None:
+        """Count some more."""
+        with self._lock:
+            self.requests += requests
+            self.retries += retries
+            self.bytes_received += bytes_received
+
+
 class EnrowClient:
     """Fetches batches; one instance serves many threads, with a connection for each.
 
@@ -87,6 +107,7 @@ class EnrowClient:
         self._runtime = resolve_configuration(RuntimeConfiguration())
         self._max_bytes = int(max_response_mb * 1_000_000)
         self.connections = connections
+        self.traffic = Traffic()
         self._threads = local()
         self._closed = Event()
         self._pause = _Pause(self._closed)
@@ -118,6 +139,7 @@ class EnrowClient:
                 self._pause.wait()
                 if self._closed.is_set():
                     raise failed
+                self.traffic.add(retries=attempt.retry_state.attempt_number > 1)
                 try:
                     return self._get(self._url, {"id": batch_id})
                 except RequestFailedError as error:
@@ -178,6 +200,7 @@ class EnrowClient:
         raise failed
 
     def _exchange(self, url: str, params: Mapping[str, str]) -> tuple[requests.Response, bytes]:
+        self.traffic.add(requests=1)
         response = self._session().get(
             url,
             params=params,
@@ -187,7 +210,10 @@ class EnrowClient:
             stream=True,
         )
         with response:
-            return response, self._read(response)
+            try:
+                return response, self._read(response)
+            finally:
+                self.traffic.add(bytes_received=response.raw.tell())
 
     def _read(self, response: requests.Response) -> bytes:
         """Read the body, but not without end."""

@@ -16,7 +16,7 @@ from typing import Final, Generic, TypeVar
 from dlt.common import logger
 
 from .arrow import pa
-from .client import Answer, EnrowClient
+from .client import Answer, EnrowClient, Traffic
 from .errors import BatchError, ErrorKind, InvalidResponseError
 from .models import Batch, parse_batch
 from .settings import CHUNK_BATCHES, CHUNK_ROWS, ENDING_GRACE_S, ENDING_POLL_S
@@ -101,6 +101,8 @@ class Chunk:
     """Batches that have been pending for too long."""
     damaged_ids: int = 0
     """Ids that could not be read where they lie."""
+    traffic: Traffic | None = None
+    """What all of the looks took; with the last of them."""
     ended: EndReason | None = None
     """Why these are the last ones, where not every batch was looked at."""
 

@@ -225,7 +225,8 @@ def _looks(
     left = [i for i in due if i in reading.of_resources and i not in answered and i not in noted.pending]
     stuck = noted.older_than(options.stuck_after_h, due)
     _warn_of_stuck(stuck, options.stuck_after_h)
-    yield Chunk(stamp, deferred=left, stuck=len(stuck), damaged_ids=len(reading.damaged))
+    damaged_ids = len(reading.damaged)
+    yield Chunk(stamp, deferred=left, stuck=len(stuck), damaged_ids=damaged_ids, traffic=client.traffic)
     _warn_of_overflow(stamp)
 
 
@@ -339,8 +340,9 @@ def _count(chunk: Chunk) -> None:
     outcomes = [BatchStatus.of(batch.status).value for batch, _ in chunk.seen] + ["errors"] * len(chunk.errors)
     for outcome in outcomes:
         metrics[outcome] = metrics.get(outcome, 0) + 1
-    for name, count in {"stuck": chunk.stuck, "damaged_ids": chunk.damaged_ids}.items():
-        metrics[name] = metrics.get(name, 0) + count
+    if chunk.traffic is not None:
+        metrics |= {"stuck": chunk.stuck, "damaged_ids": chunk.damaged_ids, "requests": chunk.traffic.requests}
+        metrics |= {"retries": chunk.traffic.retries, "bytes_received": chunk.traffic.bytes_received}
     if chunk.ended is not None:
         metrics["ended"] = chunk.ended.value
 

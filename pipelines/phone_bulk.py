@@ -7,19 +7,18 @@ fetches none twice, and never waits for one.
 from __future__ import annotations
 
 import argparse
-import logging
 import signal
 import sys
 import threading
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
-from enum import IntEnum
+from dataclasses import asdict
 from pathlib import Path
 from threading import Event
 from typing import Any
 
 import dlt
+from dlt.common import logger
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination import TDestinationReferenceArg
 from dlt.common.destination.exceptions import UnknownDestinationModule
@@ -32,6 +31,11 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source import ConfigurationError, EnrowError, enrow_source
 from pipelines.after_load import describe_tables
+from pipelines.alerts import alert
+from pipelines.logs import json_line, set_up_logs
+from pipelines.metrics import write_metrics
+from pipelines.report import ExitCode, RunReport, Start, failure_of, report_of
+from pipelines.runs_table import record_run
 
 PIPELINE_NAME = "enrow"
 DATASET_NAME = "enrow_data"
@@ -41,85 +45,6 @@ WAREHOUSE = "warehouse"
 DUCKDB_LIMITS = {"memory_limit": "96MB", "threads": 1}
 """What DuckDB may use while it loads the default warehouse; more threads load no faster, and cost more."""
 TABLES = ("batches", "batch_stats", "phone_results", "batch_errors")
-
-
-class ExitCode(IntEnum):
-    """How the command ends."""
-
-    OK = 0
-    """Done."""
-    FAILED = 1
-    """The run failed: a refused key, no credits, a destination that cannot be reached; what was loaded stays."""
-    USAGE = 2
-    """Something to fix in the call or in the settings; nothing was requested."""
-    SOME_UNREADABLE = 3
-    """It loaded, but some batches could not be read: they are in `batch_errors`."""
-    ENDED_EARLY = 4
-    """SIGTERM or the deadline: what was there is loaded, the next run goes on."""
-    GAVE_UP = 5
-    """The API did not answer for many batches in a row; what was there is loaded."""
-    STUCK = 6
-    """It loaded, but batches have been pending for longer than `stuck_after_h`."""
-
-
-@dataclass(frozen=True, slots=True)
-class RunReport:
-    """What one run did."""
-
-    completed: int
-    ongoing: int
-    failed: int
-    other: int
-    """Batches with a status that is not documented; looked at again, as ongoing ones are."""
-    unreadable: int
-    rows: dict[str, int]
-    """Rows loaded, by table."""
-    drained: int
-    """Load packages that an earlier run had left behind, loaded first."""
-    destination: str
-    dataset: str
-    stuck: int = 0
-    """Batches that have been pending for longer than `stuck_after_h`."""
-    damaged_ids: int = 0
-    """Ids, and files of ids, that could not be read."""
-    ended: str | None = None
-    """Why it ended early: `stopped`, `deadline`, `no_answers`; None where every batch was looked at."""
-
-    @property
-    def looked_at(self) -> int:
-        """Batches that were asked for: one GET each, and more where it was retried."""
-        return self.completed + self.ongoing + self.failed + self.other + self.unreadable
-
-    @property
-    def exit_code(self) -> ExitCode:
-        """What the command returns for this run."""
-        if self.ended is not None:
-            return ExitCode.GAVE_UP if self.ended == "no_answers" else ExitCode.ENDED_EARLY
-        if self.stuck:
-            return ExitCode.STUCK
-        return ExitCode.SOME_UNREADABLE if self.unreadable or self.damaged_ids else ExitCode.OK
-
-    def __str__(self) -> str:
-        """Tell it in a few lines."""
-        counts = {
-            "looked at": self.looked_at,
-            "completed": self.completed,
-            "still ongoing": self.ongoing,
-            "failed": self.failed,
-            "status unknown": self.other,
-            "could not be read": self.unreadable,
-            "stuck": self.stuck,
-            "damaged ids": self.damaged_ids,
-        }
-        # What seldom happens is told only when it does.
-        told = {what: count for what, count in counts.items() if count or what in ("looked at", "completed")}
-        lines = [f"{what:<18}{count:>8,}" for what, count in told.items()]
-        lines += [f"{'rows loaded':<18}{count:>8,}  {table}" for table, count in self.rows.items()]
-        if self.drained:
-            lines.insert(0, f"{'finished first':<18}{self.drained:>8,}  load(s) of an earlier run")
-        if self.ended:
-            lines.append(f"{'ended early':<18}{self.ended:>8}  the next run goes on")
-        return "\n".join([*lines, f"in {self.destination}, dataset {self.dataset}"])
 
 
 def build_pipeline(
@@ -153,31 +78,58 @@ def run(
     *,
     pipeline: dlt.Pipeline | None = None,
     tables: Sequence[str] = (),
+    trigger: str = "python",
+    metrics_file: Path | None = None,
     **options: Any,  # noqa: ANN401 - passed on as they are
 ) -> RunReport:
     """Load the batches and those still ongoing; `options` go to `enrow_source`, `tables` selects some of its tables.
+
+    What the run did is a row of `enrow_runs`, with `trigger`, who started it, and OpenMetrics text in `metrics_file`,
+    where one is named; also where the run fails after it has begun.
 
     Raises:
         ConfigurationError: Something to fix in the arguments or the settings; nothing was requested.
         PipelineStepFailed: The run ended; what was loaded before is as it was.
     """
     pipeline = pipeline or build_pipeline()
+    start = Start(trigger)
     with _stopped_by_sigterm() as stop:
         try:
             source = enrow_source(batch_ids, **{"stop": stop} | options)
         except (ConfigurationError, ConfigurationException) as error:
             raise error.with_traceback(None) from None  # the frames of dlt that it came through hold the key
-        drained = drain(pipeline)
         try:
-            info = pipeline.run(source.with_resources(*tables) if tables else source)
+            drained, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
         except PipelineStepFailed as error:
-            if not isinstance(_cause(error), SignalReceivedException):
-                raise
-            # dlt leaves off between two files; what it has is loaded all the same.
-            stop.set()
-            info = pipeline.run()
+            told = f"{type(_cause(error)).__name__} in {error.step}"
+            _tell(pipeline, failure_of(pipeline, told, start), metrics_file)
+            raise
     describe_tables(pipeline, info)
-    return _report(pipeline, source, info, drained)
+    report = report_of(pipeline, source, info, drained, start)
+    _tell(pipeline, report, metrics_file)
+    return report
+
+
+def _load(pipeline: dlt.Pipeline, source: DltSource, stop: Event) -> tuple[int, LoadInfo]:
+    drained = drain(pipeline)
+    try:
+        return drained, pipeline.run(source)
+    except PipelineStepFailed as error:
+        if not isinstance(_cause(error), SignalReceivedException):
+            raise
+        # dlt leaves off between two files; what it has is loaded all the same.
+        stop.set()
+        return drained, pipeline.run()
+
+
+def _tell(pipeline: dlt.Pipeline, report: RunReport, metrics_file: Path | None) -> None:
+    record_run(pipeline, report)
+    alert(pipeline, report)
+    if metrics_file is not None:
+        try:
+            write_metrics(report, metrics_file)
+        except OSError as error:
+            logger.warning(f"no metrics of this run: {error}")
 
 
 @contextmanager
@@ -224,38 +176,11 @@ def _has_begun(package: LoadPackageInfo) -> bool:
     )
 
 
-def _report(pipeline: dlt.Pipeline, source: DltSource, info: LoadInfo, drained: int) -> RunReport:
-    trace = pipeline.last_trace
-    counts: dict[str, Any] = {}
-    extracted = trace.last_extract_info if trace else None
-    normalized = trace.last_normalize_info if trace else None
-    for metrics in extracted.metrics.values() if extracted else ():
-        for name, resource in ((n, r) for m in metrics for n, r in m["resource_metrics"].items()):
-            if name in source.resources:  # each counts every look
-                counts |= resource.custom_metrics
-    rows = normalized.row_counts if normalized else {}
-    ended = counts.pop("ended", None)
-    return RunReport(
-        completed=counts.get("completed", 0),
-        ongoing=counts.get("ongoing", 0),
-        failed=counts.get("failed", 0),
-        other=counts.get("unknown", 0),
-        unreadable=counts.get("errors", 0),
-        rows={table: count for table, count in sorted(rows.items()) if not table.startswith("_dlt") and count},
-        drained=drained,
-        stuck=counts.get("stuck", 0),
-        damaged_ids=counts.get("damaged_ids", 0),
-        destination=f"{pipeline.destination.destination_name} ({info.destination_displayable_credentials})",
-        dataset=pipeline.dataset_name,
-        ended=ended,
-    )
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    logging.getLogger("dlt").addFilter(_ONE_LINE)
+    set_up_logs(as_json=options.log_format == "json")
     piped = sys.stdin.read().split() if "-" in options.batch_ids_file else []
     batch_ids = [*options.batch_ids, *piped]
     files = [location for location in options.batch_ids_file if location != "-"]
@@ -276,11 +201,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "connections": options.connections,
         "deadline_s": options.deadline_s,
     }
+    as_json = options.log_format == "json"
     try:
         report = run(
             batch_ids,
             pipeline=build_pipeline(options.destination, options.dataset, progress=_progress()),
             tables=options.tables,
+            trigger=options.trigger,
+            metrics_file=options.metrics_file,
             # What is not given is left to .dlt/config.toml.
             **{name: value for name, value in source_options.items() if value is not None},
         )
@@ -289,14 +217,19 @@ def main(arguments: Sequence[str] | None = None) -> int:
             f"--destination: dlt has no destination {options.destination!r}, and none of that name is configured"
         )
     except (ConfigurationError, ConfigurationException) as error:
-        print(f"error: {error}", file=sys.stderr)
+        _complain(str(error), as_json=as_json)
         return ExitCode.USAGE
     except PipelineStepFailed as error:
-        print(f"error: {_told(error)}", file=sys.stderr)
+        _complain(_told(error), as_json=as_json)
         is_ours = isinstance(_cause(error), ConfigurationError | ConfigurationException)
         return ExitCode.USAGE if is_ours else ExitCode.FAILED
-    print(report)
+    fields = asdict(report) | {"looked_at": report.looked_at, "exit_code": report.exit_code}
+    print(json_line("INFO", "the run has ended", **fields) if as_json else report)
     return report.exit_code
+
+
+def _complain(message: str, *, as_json: bool) -> None:
+    print(json_line("ERROR", message) if as_json else f"error: {message}", file=sys.stderr)
 
 
 def _has_configured_ids() -> bool:
@@ -310,15 +243,6 @@ def _told(error: PipelineStepFailed) -> str:
     return message if isinstance(cause, EnrowError) else f"{error.step}: {message}"
 
 
-class _OneLine(logging.Filter):
-    """Keeps dlt's log to a line for each record: what ends the run is told at its end."""
-
-    def filter(self, record: logging.LogRecord) -> bool:
-        """Cut the record down to its first line."""
-        record.msg, record.args, record.exc_info = record.getMessage().split("\n", 1)[0], (), None
-        return True
-
-
 def _cause(error: BaseException) -> BaseException:
     """Find what a person can act on: our own error, else the first cause."""
     while error.__cause__ is not None and not isinstance(error, EnrowError):
@@ -329,9 +253,6 @@ def _cause(error: BaseException) -> BaseException:
 def _progress() -> LogCollector | None:
     """Show progress to a person; a scheduler's log stays short."""
     return LogCollector(2.0, sys.stderr, dump_system_stats=False) if sys.stderr.isatty() else None
-
-
-_ONE_LINE = _OneLine()
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -368,6 +289,18 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--deadline-s", type=float, help="end after so many seconds, with what is there")
     parser.add_argument(
         "--stuck-after-h", type=float, help="hours after which a batch that is still pending is told as stuck"
+    )
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="json: a JSON object on each line"
+    )
+    parser.add_argument(
+        "--metrics-file",
+        metavar="PATH",
+        type=Path,
+        help="write OpenMetrics text, for node_exporter's textfile collector",
+    )
+    parser.add_argument(
+        "--trigger", default="command", help="who starts the run, for the table enrow_runs (default: %(default)s)"
     )
     parser.add_argument("--connections", type=int, help="batches fetched at the same time")
     return parser

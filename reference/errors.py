@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import TypeVar
 
 from enrow_source import errors
-from pipelines.phone_bulk import ExitCode
+from pipelines.report import ExitCode
 from reference.tables import grid
 
 E = TypeVar("E", bound=Enum)

@@ -27,6 +27,18 @@ _OF_DLT: Final = {"_dlt_load_id": "1772442900.1234567", "_dlt_id": "Vb2kq0fXyB1m
 _ORDER: Final = ("batches", "batch_stats", "phone_results", "phone_results_ledger", "batch_errors")
 
 
+_OF_THE_RUN = {
+    "run_id": "1f0c...",
+    "load_id": _OF_DLT["_dlt_load_id"],
+    "bytes_received": "48213",
+    **dict.fromkeys(("extract_s", "normalize_s", "load_s", "total_s"), "0.5"),
+    "enrow_source_version": "0.1.0",
+    "dlt_version": "1.31.0",
+    "python_version": "3.11.7",
+}
+"""What differs from run to run and from machine to machine."""
+
+
 @dataclass(frozen=True)
 class Warehouse:
     """The loaded tables; `tables` is dlt's schema of them, in the order in which a reader meets them."""
@@ -49,6 +61,8 @@ def _shown(name: str, value: object) -> str | None:
         return TIME
     if name in _OF_DLT:
         return _OF_DLT[name]
+    if name in _OF_THE_RUN:
+        return _OF_THE_RUN[name]
     if isinstance(value, Decimal | float):
         return f"{value:.6g}" if value % 1 else f"{value:.0f}"
     return str(value)
@@ -59,7 +73,7 @@ def loaded() -> Iterator[Warehouse]:
     """Load batches of every kind, erase one, and yield the warehouse."""
     with SimulatedEnrow() as api, tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "warehouse.duckdb"
-        options = {"enrow_api_key": api.api_key, "enrow_base_url": api.url, "pii_secret": SECRET}
+        options: dict[str, Any] = {"enrow_api_key": api.api_key, "enrow_base_url": api.url, "pii_secret": SECRET}
         destination = dlt.destinations.duckdb(str(file))
         pipeline = build_pipeline(destination, pipelines_dir=folder)
         run(_batches(api), pipeline=pipeline, connections=1, **options)

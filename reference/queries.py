@@ -129,6 +129,17 @@ QUERIES: Final[Mapping[str, tuple[Query, ...]]] = {
             """,
         ),
     ),
+    "enrow_runs": (
+        Query(
+            "How did the runs end, by who started them?",
+            """
+            SELECT trigger, outcome, count(*) AS runs, sum(looked_at) AS looked_at, sum(rows_loaded) AS rows_loaded
+            FROM enrow_runs
+            GROUP BY trigger, outcome
+            ORDER BY trigger, outcome
+            """,
+        ),
+    ),
     "enrow_erasures": (
         Query(
             "What was erased, and how many rows went?",

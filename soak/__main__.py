@@ -19,7 +19,7 @@ from typing import Final
 
 import duckdb
 
-from pipelines.phone_bulk import ExitCode
+from pipelines.report import ExitCode
 
 from . import batches
 

@@ -25,7 +25,8 @@ from enrow_source.client import EnrowClient
 from enrow_source.errors import BatchError, ErrorKind, RequestFailedError, RunError
 from enrow_source.models import parse_batch
 from enrow_source.testing import Response, SimulatedEnrow, bodies
-from pipelines.phone_bulk import RunReport, build_pipeline, run
+from pipelines.phone_bulk import build_pipeline, run
+from pipelines.report import RunReport
 from tests.record_cassettes import (
     BASE_URL,
     FOLDER,

@@ -386,13 +386,13 @@ def test_a_later_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fix
         ended = command("--linkedin-url", URL, "--execute")
         assert (ended.code, told in ended.err, len(store.recorded())) == (ExitCode.USAGE, True, 1)
     requests = len(api.requests)
-    assert phone_bulk.main(["second", *store.arguments]) == phone_bulk.ExitCode.USAGE
+    assert phone_bulk.main(["second", *store.arguments]) == ExitCode.USAGE
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
     assert len(api.requests) == requests
     # Where nothing is due the table is not even read.
-    assert phone_bulk.main(["first", *store.arguments]) == phone_bulk.ExitCode.OK
+    assert phone_bulk.main(["first", *store.arguments]) == ExitCode.OK
 
 
 AWKWARD = ["x' OR 1=1 --", '"; DROP TABLE phone_results; --', "%s", "_?%", "\\%", "a' ü😀İK"]

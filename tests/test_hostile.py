@@ -25,7 +25,8 @@ from enrow_source import InvalidBatchIdError
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from enrow_source.testing.responses import encoded
 from fuzz.__main__ import fuzz
-from pipelines.phone_bulk import ExitCode, RunReport, run
+from pipelines.phone_bulk import run
+from pipelines.report import ExitCode, RunReport
 from tests import fault_table
 from tests.conftest import Row, Warehouse
 from tests.fault_table import Outcome, Seen, outcomes

@@ -19,7 +19,7 @@ from enrow_source.settings import BASE_URL, CONNECTIONS, GIVE_UP_AFTER, MAX_RESP
 from enrow_source.tables import DEFERRED_BATCH_IDS, TABLES, Table
 from enrow_source.testing import SimulatedEnrow
 from pipelines import check, erase, phone_bulk
-from pipelines.phone_bulk import ExitCode
+from pipelines.report import ExitCode
 from tests.destinations.legs import LEGS
 
 REPO = Path(__file__).parent.parent
@@ -175,9 +175,12 @@ def test_the_snippet_and_the_queries_run(tmp_path: Path, monkeypatch: pytest.Mon
         api.respond("wrong", wrong)
         for _ in range(2):
             pipeline.run(enrow_source(["was-fine", "nobody-knows", "wrong"]))
-    unreadable, disagreeing = blocks("sql")
+        phone_bulk.run([api.add_ongoing("stuck", None)], pipeline=pipeline, trigger="cron")
+    runs, stuck, unreadable, disagreeing = blocks("sql")
     with pipeline.sql_client() as client:
         ((batch_id, since, last_tried, tries),) = client.execute_sql(unreadable) or []
         assert (batch_id, tries) == ("nobody-knows", 2)
         assert since < last_tried
+        assert [row[:3] for row in client.execute_sql(runs) or []] == [("cron", "ok", 1)]
+        assert [row[:2] for row in client.execute_sql(stuck) or []] == [("stuck", "ongoing")]
         assert client.execute_sql(disagreeing) == [("wrong", 3, 0, 1, 0, None)]

@@ -23,7 +23,8 @@ import pytest
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from enrow_source.testing.batches import Script
 from enrow_source.testing.responses import encoded
-from pipelines.phone_bulk import ExitCode, RunReport, run
+from pipelines.phone_bulk import run
+from pipelines.report import ExitCode, RunReport
 from tests import fault_table
 from tests.conftest import Warehouse
 from tests.fault_table import Outcome, Seen, outcomes
