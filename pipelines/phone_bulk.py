@@ -25,6 +25,7 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
 from dlt.common.runtime.collector import LogCollector
+from dlt.common.storages import LoadStorage
 from dlt.common.storages.load_package import LoadPackageInfo, PackageStorage
 from dlt.extract import DltResource, DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
@@ -153,6 +154,7 @@ def drain(pipeline: dlt.Pipeline) -> int:
     committed in the last moment, and would do them twice. The ledger knows nothing of its batches, so they are
     fetched again.
     """
+    _make_folders(pipeline)
     normalized = pipeline.list_normalized_load_packages()
     # Not has_pending_data: it leaves out a package that was being given up, whose end would take a new one with it.
     if not normalized and not pipeline.list_extracted_load_packages():
@@ -165,6 +167,14 @@ def drain(pipeline: dlt.Pipeline) -> int:
     info = pipeline.run()
     # None, whatever dlt declares, where a first load was killed: the destination knows nothing of it, and dlt drops it.
     return len(info.loads_ids) if info else 0  # type: ignore[redundant-expr]
+
+
+def _make_folders(pipeline: dlt.Pipeline) -> None:
+    """Make the folders that a killed run was about to make: dlt takes one for all of them, and every run would end."""
+    folder = Path(pipeline.working_dir, "load")
+    if folder.is_dir():
+        for name in (LoadStorage.NEW_PACKAGES_FOLDER, LoadStorage.NORMALIZED_FOLDER, LoadStorage.LOADED_FOLDER):
+            (folder / name).mkdir(exist_ok=True)
 
 
 def _has_begun(package: LoadPackageInfo) -> bool:

@@ -172,6 +172,13 @@ def test_what_a_killed_run_left_is_loaded_first(folder: Path, simulated: Simulat
     assert sorted(loaded) == [("first", 3), ("second", 4), ("zero", 1)]
 
 
+def test_a_run_killed_while_it_made_its_folders_does_not_end_the_next(
+    folder: Path, simulated: SimulatedEnrow, command: Command
+) -> None:
+    (Path(build_pipeline().working_dir) / "load").mkdir()
+    assert command(simulated.add_completed("done", 1)).returncode == ExitCode.OK
+
+
 def test_dlt_finds_the_default_warehouse_by_the_name_of_the_pipeline(folder: Path, simulated: SimulatedEnrow) -> None:
     pipelines_dir = str(folder / "pipelines")
     run(
