@@ -8,15 +8,21 @@ if (location.protocol === "file:") {
       const inside = frame.contentWindow;
       const script = inside.document.createElement("script");
       this.loaded = new Promise((resolve) => (script.onload = resolve));
-      inside.postMessage = (data) => setTimeout(() => this.onmessage?.({ data }));
+      inside.postMessage = (sent) => this.answer(structuredClone(sent));
       this.inside = inside;
       this.terminate = () => frame.remove();
       script.src = url;
       inside.document.body.append(script);
     }
 
-    postMessage(data) {
+    // What is sent is copied, as it is between a page and a worker: each side changes what it has.
+    postMessage(sent) {
+      const data = structuredClone(sent);
       this.loaded.then(() => this.inside.onmessage({ data }));
+    }
+
+    answer(data) {
+      setTimeout(() => this.onmessage?.({ data }));
     }
   };
 }
