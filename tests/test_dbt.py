@@ -657,7 +657,8 @@ def test_it_compiles_offline(compiled: tuple[str, dict[str, str]]) -> None:
         assert "`index` as search_index" in results
 
 
-def test_it_builds_on_an_emulated_snowflake(environment: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("name", ["snowflake", "bigquery"])
+def test_it_builds_on_an_emulator(name: str, environment: Path, tmp_path: Path) -> None:
     env = {
         **os.environ,
         "HOME": str(tmp_path),
@@ -665,8 +666,8 @@ def test_it_builds_on_an_emulated_snowflake(environment: Path, tmp_path: Path) -
         "RUNTIME__DLTHUB_TELEMETRY": "false",
         "DBT_SEND_ANONYMOUS_USAGE_STATS": "false",
     }
-    python = str(python_of("snowflake"))
-    made(python, "-m", "tests.destinations.models_on_fakesnow", str(environment / "dbt"), str(tmp_path), env=env)
+    python, dbt = str(python_of(name)), str(environment / "dbt")
+    made(python, "-m", "tests.destinations.models_on_emulator", name, dbt, str(tmp_path), env=env)
     results = json.loads((tmp_path / "target" / "run_results.json").read_text(encoding="utf-8"))["results"]
     assert {result["status"] for result in results} == {"success", "pass"}
     models = {result["unique_id"] for result in results if result["unique_id"].startswith("model.")}

@@ -97,7 +97,7 @@ def snowflake_at(port: int) -> NewDestination:
 @contextmanager
 def _bigquery(_: Path) -> Iterator[Started]:
     with servers.bqemulator() as url:
-        yield Started(_bigquery_at, _bigquery_environ(url))
+        yield Started(bigquery_at, bigquery_environ(url))
 
 
 @contextmanager
@@ -107,8 +107,8 @@ def _bigquery_staged(folder: Path) -> Iterator[Started]:
         gcs = {"STORAGE_EMULATOR_HOST": storage, "GCSFS_EXPERIMENTAL_ZB_HNS_SUPPORT": "false"}
         options = {"token": "anon", "endpoint_url": storage}
         yield Started(
-            _bigquery_at,
-            _bigquery_environ(url) | gcs,
+            bigquery_at,
+            bigquery_environ(url) | gcs,
             lambda: {
                 "staging": dlt.destinations.filesystem(
                     "gs://staging", credentials=_google_credentials(), kwargs=options
@@ -117,12 +117,12 @@ def _bigquery_staged(folder: Path) -> Iterator[Started]:
         )
 
 
-def _bigquery_environ(url: str) -> dict[str, str]:
+def bigquery_environ(url: str) -> dict[str, str]:
     # The emulator does not unpack what is loaded.
     return {"BIGQUERY_EMULATOR_HOST": url, "DATA_WRITER__DISABLE_COMPRESSION": "true"}
 
 
-def _bigquery_at() -> Destination[Any, Any]:
+def bigquery_at() -> Destination[Any, Any]:
     # The emulator adds one column in a statement.
     abilities: dict[str, Any] = {"project_id": BIGQUERY_PROJECT, "alter_add_multi_column": False}
     return dlt.destinations.bigquery(credentials=_google_credentials(), **abilities)
