@@ -3,12 +3,17 @@
 import gzip
 import json
 import os
+import random
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
 import psycopg2.extras  # type: ignore[import-untyped] # it has no types
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,6 +25,8 @@ from enrow_source.batch_ids import read_batch_ids
 from enrow_source.testing import Response, SimulatedEnrow
 from tests.conftest import NewSource, Warehouse
 from tests.postgres import Postgres
+
+REPO = Path(__file__).parent.parent
 
 pytest_plugins = ("tests.postgres",)
 
@@ -399,3 +406,36 @@ def test_everything_can_stand_in_the_configuration(
 def test_the_errors_are_configuration_errors() -> None:
     with pytest.raises(ConfigurationError):
         batch_ids_from_query("SELECT 1", cursor="not a name")
+
+
+def test_no_id_is_lost_where_runs_are_killed(tmp_path: Path, api: SimulatedEnrow) -> None:
+    """Runs that take a few batches each, killed at random moments; at random the working folder goes too."""
+    chance = random.Random(6)
+    (tmp_path / "ids").mkdir()
+    environ = {
+        "PATH": os.environ["PATH"],
+        "DLT_DATA_DIR": str(tmp_path / "dlt"),
+        "ENROW_API_KEY": api.api_key,
+        "SOURCES__ENROW__ENROW_BASE_URL": api.url,
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+    }
+    command = [sys.executable, str(REPO / "pipelines" / "phone_bulk.py"), "--batch-ids-file", "ids/*.txt"]
+    ids: list[str] = []
+    for run in range(6):
+        new = [api.add_completed(f"b{run}-{number}", 2) for number in range(5)]
+        ids += new
+        written(tmp_path / "ids" / f"{run}.txt", *new)
+        running = subprocess.Popen([*command, "--max-batches", "3"], cwd=tmp_path, env=environ)
+        started = len(api.requests)
+        until = time.monotonic() + 30
+        while running.poll() is None and len(api.requests) == started and time.monotonic() < until:
+            time.sleep(0.01)
+        time.sleep(chance.uniform(0, 1.5))
+        running.kill()
+        running.wait()
+        if chance.random() < 0.4:
+            shutil.rmtree(tmp_path / "dlt", ignore_errors=True)
+    subprocess.run(command, cwd=tmp_path, env=environ, check=True, stdout=subprocess.DEVNULL)
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
+        found = connection.execute("SELECT batch_id, count(*) FROM enrow_data.phone_results GROUP BY 1").fetchall()
+    assert dict(found) == dict.fromkeys(ids, 2)

@@ -173,7 +173,7 @@ def test_what_a_killed_run_left_is_loaded_first(folder: Path, simulated: Simulat
 
 
 def test_a_run_killed_while_it_made_its_folders_does_not_end_the_next(
-    folder: Path, simulated: SimulatedEnrow, command: Command
+    simulated: SimulatedEnrow, command: Command
 ) -> None:
     (Path(build_pipeline().working_dir) / "load").mkdir()
     assert command(simulated.add_completed("done", 1)).returncode == ExitCode.OK
