@@ -56,6 +56,7 @@ format: $(READY) ## Format the code and fix what can be fixed
 bench: $(READY) ## Measure the source beside what a user would write instead (20 minutes)
 	$(BIN)/python -m benchmarks
 	$(BIN)/python -m benchmarks.profile
+	$(BIN)/python -m benchmarks.page
 
 chaos: $(READY) ## Kill 200 runs for each destination, and compare the tables with what was served (20 minutes)
 	$(BIN)/python -m chaos

@@ -19,11 +19,13 @@ _RESULTS: Final = (
     " count(*) FILTER (qualification = 'found') FROM {table}"
 )
 _CREDITS: Final = "SELECT coalesce(sum(credits_cost), 0)::BIGINT FROM {table}"
+_OURS: Final = (
+    _RESULTS.format(id="batch_id", table="enrow_data.phone_results"),
+    _CREDITS.format(table="enrow_data.batch_stats"),
+)
 _TOTALS: Final = {
-    "ours": (
-        _RESULTS.format(id="batch_id", table="enrow_data.phone_results"),
-        _CREDITS.format(table="enrow_data.batch_stats"),
-    ),
+    "ours": _OURS,
+    "ours_appending": _OURS,
     "rest_api_taught": (
         _RESULTS.format(id="_batch_ids_id", table="rest_api_data.phone_results"),
         _CREDITS.format(table="rest_api_data.batch_stats"),

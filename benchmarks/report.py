@@ -21,7 +21,7 @@ def table(figures: Sequence[Figure], *, judge: bool) -> str:
     """Set the figures as a table; `judge` marks those that do not reach their target."""
     rows = [("work", "measure", "target", "got")]
     for figure in figures:
-        got = _number(figure.got, figure.unit) + (" missed" if judge and not figure.is_met else "")
+        got = shown(figure) + (" missed" if judge and not figure.is_met else "")
         rows.append((figure.work, figure.measure, f"{figure.bound} {figure.target:g} {figure.unit}".strip(), got))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
@@ -65,9 +65,10 @@ def tell(text: str) -> None:
     sys.stdout.flush()
 
 
-def _number(value: float, unit: str) -> str:
-    digits = 0 if unit in ("MB", "ms") or value == int(value) else 2
-    return f"{value:,.{digits}f} {unit}".strip()
+def shown(figure: Figure) -> str:
+    """Write what a figure came to, with its unit."""
+    digits = 0 if figure.unit in ("MB", "ms") or figure.got == int(figure.got) else 2
+    return f"{figure.got:,.{digits}f} {figure.unit}".strip()
 
 
 def _read() -> dict[str, Any]:

@@ -91,9 +91,10 @@ def against_floor(scale: Scale) -> Outcome:
                     name: run_fresh(name, batch_ids(few), api, expected(few, FULL_BATCH))
                     for name in ("ours", "floor", "analyst")
                 }
+                appending = run_fresh("ours_appending", batch_ids(few), api, expected(few, FULL_BATCH))
                 four_times = run_fresh("ours", batch_ids(many), api, expected(many, FULL_BATCH), sample=True)
                 memory[:] = four_times.memory
-                yield measured | {"ours, 1,600 batches": four_times}
+                yield measured | {"ours, appending": appending, "ours, 1,600 batches": four_times}
 
     found = medians(rounds())
     ours, work = found["ours"], "400 x 3,000"

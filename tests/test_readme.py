@@ -1,6 +1,7 @@
 """The README is true: its tables are the declared ones, and its commands and queries run."""
 
 import inspect
+import json
 import re
 import shlex
 import tomllib
@@ -13,6 +14,7 @@ import pytest
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.destination import Destination
 
+from benchmarks import page
 from enrow_source import enrow_source
 from enrow_source.errors import ErrorKind
 from enrow_source.settings import BASE_URL, CONNECTIONS, GIVE_UP_AFTER, MAX_RESPONSE_MB
@@ -184,3 +186,11 @@ def test_the_snippet_and_the_queries_run(tmp_path: Path, monkeypatch: pytest.Mon
         assert [row[:3] for row in client.execute_sql(runs) or []] == [("cron", "ok", 1)]
         assert [row[:2] for row in client.execute_sql(stuck) or []] == [("stuck", "ongoing")]
         assert client.execute_sql(disagreeing) == [("wrong", 3, 0, 1, 0, None)]
+
+
+def test_what_is_said_of_speed_is_what_was_measured() -> None:
+    results = json.loads((REPO / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    told = page.MARKS.search(README)
+    assert told is not None
+    assert told[0] == page.paragraph(results), "run: python -m benchmarks.page"
+    assert page.PAGE.read_text(encoding="utf-8") == page.page(results), "run: python -m benchmarks.page"
