@@ -46,9 +46,10 @@ def nothing_new(scale: Scale) -> Outcome:
             where.check("ours", expected(count, _FEW_RESULTS))
         state_few, state_many = small.ask("check", "state")[0], known.ask("check", "state")[0]
         known.run("empty_dlt")  # its first run creates what later ones find
+        known.run("ours_command", batch_ids(many), api)  # as above
         before = api.count()
         found = medians(
-            {"empty_dlt": known.run("empty_dlt"), "ours": known.run("ours", batch_ids(many), api)}
+            {name: known.run(name, batch_ids(many), api) for name in ("empty_dlt", "ours", "ours_command")}
             for _ in range(scale.rounds)
         )
         known.run("ours_counted", batch_ids(many), api)

@@ -1,4 +1,4 @@
-"""The source of this repository, run as its command runs it: `pipelines/phone_bulk.py` into `warehouse.duckdb`."""
+"""The source of this repository in a pipeline, as its README shows it, with the default warehouse of its command."""
 
 from __future__ import annotations
 
@@ -7,8 +7,8 @@ from pathlib import Path
 
 import dlt
 
+from enrow_source import enrow_source
 from pipelines.phone_bulk import build_pipeline as build
-from pipelines.phone_bulk import run
 
 
 def build_pipeline() -> dlt.Pipeline:
@@ -20,7 +20,7 @@ def main() -> None:
     """Load the batches."""
     url, ids_file = sys.argv[1:3]
     batch_ids = Path(ids_file).read_text(encoding="utf-8").split()
-    run(batch_ids, pipeline=build_pipeline(), enrow_api_key="key", enrow_base_url=url)
+    build_pipeline().run(enrow_source(batch_ids, enrow_api_key="key", enrow_base_url=url))
 
 
 if __name__ == "__main__":
