@@ -101,10 +101,11 @@ Medians; CPU is user and system time of the whole process. {machine["cores"]} co
 {_table(("work", "measure", "to reach", "got", "reached"), figures)}
 
 The contenders are in `benchmarks/contenders`: **ours** is the source in a pipeline with the command's default
-warehouse (**ours_command** is the command, which also writes the row of `enrow_runs`); **rest_api** is dlt's declarative
-source as its documentation teaches it, and tuned; **analyst** is requests, `json_normalize` and DuckDB from a frame;
-the **floor** is keep-alive threads, msgspec, Arrow and one transaction in DuckDB: no framework, no checks, no ledger. All
-batches have the same people and differ in their id, so the files are smaller than real ones, for each contender.
+warehouse (**ours_command** is the command, which also writes the row of `enrow_runs`); **rest_api** is dlt's
+declarative source as its documentation teaches it, and tuned; **analyst** is requests, `json_normalize` and DuckDB
+from a frame; the **floor** is keep-alive threads, msgspec, Arrow and one transaction in DuckDB: no framework, no
+checks, no ledger. All batches have the same people and differ in their id, so the files are smaller than real ones,
+for each contender.
 
 ## Where the rest goes
 
