@@ -155,13 +155,13 @@ def drain(pipeline: dlt.Pipeline) -> int:
     fetched again.
     """
     _make_folders(pipeline)
-    normalized = pipeline.list_normalized_load_packages()
+    normalized, extracted = pipeline.list_normalized_load_packages(), pipeline.list_extracted_load_packages()
     # Not has_pending_data: it leaves out a package that was being given up, whose end would take a new one with it.
-    if not normalized and not pipeline.list_extracted_load_packages():
+    if not normalized and not extracted:
         return 0
-    # In both places: killed between moving a package on and removing what it was made of.
-    both = set(normalized) & set(pipeline.list_extracted_load_packages())
-    if both or any(_has_begun(pipeline.get_load_package_info(load_id)) for load_id in normalized):
+    # In both places: killed between moving a package on, or giving it up, and removing what it was made of.
+    moved_on = {*normalized, *pipeline.list_completed_load_packages()}.intersection(extracted)
+    if moved_on or any(_has_begun(pipeline.get_load_package_info(load_id)) for load_id in normalized):
         pipeline.abort_packages()
         return 0
     info = pipeline.run()

@@ -179,6 +179,25 @@ def test_a_run_killed_while_it_made_its_folders_does_not_end_the_next(
     assert command(simulated.add_completed("done", 1)).returncode == ExitCode.OK
 
 
+def test_a_package_that_was_put_away_before_what_it_was_made_of_does_not_end_the_next(
+    folder: Path, simulated: SimulatedEnrow
+) -> None:
+    options: dict[str, Any] = {"enrow_api_key": simulated.api_key, "enrow_base_url": simulated.url}
+    pipeline = build_pipeline(pipelines_dir=str(folder / "pipelines"))
+    pipeline.extract(enrow_source([simulated.add_completed("first", 3)], **options))
+    extracted = Path(pipeline.working_dir, "normalize", "extracted")
+    shutil.copytree(extracted, folder / "left")
+    pipeline.normalize()
+    pipeline.load()
+    shutil.copytree(folder / "left", extracted, dirs_exist_ok=True)
+
+    report = run([simulated.add_completed("second", 4)], pipeline=pipeline, **options)
+
+    assert (report.drained, report.completed, drain(pipeline)) == (0, 1, 0)
+    loaded = query(folder / "warehouse.duckdb", "SELECT batch_id, count(*) FROM enrow_data.phone_results GROUP BY 1")
+    assert sorted(loaded) == [("first", 3), ("second", 4)]
+
+
 def test_dlt_finds_the_default_warehouse_by_the_name_of_the_pipeline(folder: Path, simulated: SimulatedEnrow) -> None:
     pipelines_dir = str(folder / "pipelines")
     run(
