@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Self
 
@@ -45,6 +45,10 @@ class Shard:
     def __contains__(self, batch_id: str) -> bool:
         """Whether the id is in this part."""
         return self.of == 1 or zlib.crc32(batch_id.encode()) % self.of == self.number - 1
+
+    def of_ids(self, batch_ids: Sequence[str]) -> Sequence[str]:
+        """Return those of the ids that are in this part."""
+        return batch_ids if self.of == 1 else [batch_id for batch_id in batch_ids if batch_id in self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,8 +91,8 @@ class Candidates:
                 if isinstance(item, Damaged):
                     damaged.append(item.message)
                 else:
-                    found[batch_id_of(item, f"batch_ids[{position}]")] = None
-        ids = tuple(dict.fromkeys([*self.given, *found]))
+                    found[batch_id_of(item, position)] = None
+        ids = tuple(dict.fromkeys([*self.given, *found])) if found else self.given
         return Reading(ids, frozenset(found), tuple(damaged))
 
     def __iter__(self) -> Iterator[str]:
@@ -112,19 +116,26 @@ def read_batch_ids(batch_ids: BatchIds, *more: DltResource) -> Candidates:
     given: dict[str, None] = {}
     resources: list[DltResource] = []
     for position, item in enumerate(batch_ids):
-        if isinstance(item, DltResource):
+        if not isinstance(item, str) and isinstance(item, DltResource):
             resources.append(item)
         else:
-            given[batch_id_of(item, f"batch_ids[{position}]")] = None
+            given[batch_id_of(item, position)] = None
     return Candidates(given, [*resources, *more])
 
 
-def batch_id_of(item: object, where: str) -> str:
+def batch_id_of(item: object, at: str | int) -> str:
     """Return the id that a string, or a dict with an `id` or a `batch_id`, is; trimmed.
+
+    Args:
+        item: What was given.
+        at: Where, for the error; a number is a position in `batch_ids`.
 
     Raises:
         InvalidBatchIdError: It is empty or not a string; says where.
     """
+    if isinstance(item, str) and item.isascii() and item.isprintable() and item == item.strip() != "":
+        return item  # nearly all of them; there may be a million
+    where = at if isinstance(at, str) else f"batch_ids[{at}]"
     batch_id = item
     if isinstance(item, Mapping):
         if "batch_id" not in item and "id" not in item:

@@ -25,25 +25,29 @@ if TYPE_CHECKING:
 
 _COUNTED: Final = "phone_results_ledger"
 """The table that tells how many results of a batch were loaded."""
+_HAS_RESULTS: Final = 2
+"""Added to what tells whether a batch is pending, so that both come in one column."""
 DEFERRED: Final = "deferred_batch_ids"
 """The table of ids that were read and not looked at, which is read along."""
 
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """What the ledger knows of one batch."""
+    """What the ledger knows of one batch that is not loaded for good."""
 
     batch_id: str
     last_look: datetime | None
-    """When the batch was last looked at; None where it never was, and once it is loaded for good."""
+    """When the batch was last looked at; None where it never was."""
     is_pending: bool
     """Whether some row of it is not final: it is looked at again, also when its id is not given any more."""
-    is_loaded: bool = False
-    """Whether each selected table has it for good."""
     first_seen: datetime | None = None
     """When a run first knew of it."""
     has_results: bool = False
-    """Whether the destination has rows of it in `phone_results`, loaded for good or not."""
+    """Whether the destination has rows of it in `phone_results`."""
+
+
+Known = Entry | str
+"""An entry; the id alone of a batch that each selected table has for good, since there may be a million of them."""
 
 
 class Noted:
@@ -57,10 +61,10 @@ class Noted:
         self.with_results: set[str] = set()
         """Batches that have rows in `phone_results` and may be looked at."""
 
-    def noting(self, entries: Iterable[Entry]) -> Iterator[Entry]:
+    def noting(self, entries: Iterable[Known]) -> Iterator[Known]:
         """Pass the entries on."""
         for entry in entries:
-            if not entry.is_loaded:
+            if not isinstance(entry, str):
                 if entry.has_results:
                     self.with_results.add(entry.batch_id)
                 if entry.is_pending:
@@ -80,7 +84,7 @@ class Noted:
         return {batch_id: first_seen for batch_id, first_seen in since.items() if first_seen < limit}
 
 
-def due_batches(candidates: Iterable[str], entries: Iterable[Entry]) -> list[str]:
+def due_batches(candidates: Iterable[str], entries: Iterable[Known]) -> list[str]:
     """Return the ids to look at: never seen ones first, in the order given, then those seen longest ago first.
 
     Ids that an earlier run has read and not looked at go before those that are new.
@@ -88,8 +92,8 @@ def due_batches(candidates: Iterable[str], entries: Iterable[Entry]) -> list[str
     deferred: list[str] = []
     due: dict[str, datetime | None] = dict.fromkeys(candidates)
     for entry in entries:
-        if entry.is_loaded:
-            due.pop(entry.batch_id, None)
+        if isinstance(entry, str):
+            due.pop(entry, None)
         elif entry.is_pending or entry.batch_id in due:
             due[entry.batch_id] = entry.last_look
             if entry.last_look is None:
@@ -111,7 +115,7 @@ def is_emptied(resources: Iterable[str]) -> bool:
 
 def read_ledger(
     evidence: dict[str, str], log: str | None, candidates: Sequence[str], *, retry_failed: bool
-) -> Iterator[Entry]:
+) -> Iterator[Known]:
     """Read what the destination of the running pipeline knows; nothing outside a pipeline or before its first load.
 
     Args:
@@ -159,7 +163,7 @@ class _Statement:
         self._candidates = candidates if len(candidates) <= LEDGER_NARROW_IDS else None
         self._deferred: str | None = None
 
-    def entries(self, evidence: Sequence[str], more: Sequence[str]) -> Iterator[Entry]:
+    def entries(self, evidence: Sequence[str], more: Sequence[str]) -> Iterator[Known]:
         try:
             yield from self._read(evidence, more)
         except DestinationUndefinedEntity:
@@ -175,7 +179,7 @@ class _Statement:
         except DestinationUndefinedEntity:
             return False
 
-    def _read(self, evidence: Sequence[str], more: Sequence[str]) -> Iterator[Entry]:
+    def _read(self, evidence: Sequence[str], more: Sequence[str]) -> Iterator[Known]:
         self._deferred = DEFERRED if DEFERRED in more else None
         parts = [self._looks(table, number, len(evidence)) for number, table in enumerate(evidence)]
         parts += [
@@ -184,16 +188,21 @@ class _Statement:
         ]
         named = len(parts) - (self._deferred is not None)
         loaded = " + ".join(f"MAX(loaded_{number})" for number in range(len(evidence)))
-        is_loaded = f"CASE WHEN {loaded} = {self._tables_wanted} THEN 1 ELSE 0 END"
+        is_loaded = f"{loaded} = {self._tables_wanted}"
+        # No points in time of what is loaded: to make them takes most of the time, where a million batches are.
         sql = (
-            f"SELECT batch_id, MAX(looked_at), {is_loaded}, MAX(pending), MIN(first_seen), MAX(has_results)"  # noqa: S608
+            f"SELECT batch_id, CASE WHEN {is_loaded} THEN NULL ELSE MAX(pending) + {_HAS_RESULTS} * MAX(has_results) END,"  # noqa: S608
+            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(looked_at) END,"
+            f" CASE WHEN {is_loaded} THEN NULL ELSE MIN(first_seen) END"
             f" FROM ({' UNION ALL '.join(parts)}) looks GROUP BY batch_id"
         )
         with self._client.execute_query(sql, *(list(self._candidates or ()) * named)) as cursor:
             while rows := cursor.fetchmany(LEDGER_FETCH_ROWS):
-                for batch_id, last_look, done, pending, first_seen, has_results in rows:
-                    look = None if done else last_look
-                    yield Entry(batch_id, look, pending == 1, done == 1, first_seen, has_results == 1)
+                for batch_id, flags, last_look, first_seen in rows:
+                    if flags is None:
+                        yield batch_id
+                    else:
+                        yield Entry(batch_id, last_look, int(flags) % 2 == 1, first_seen, int(flags) >= _HAS_RESULTS)
 
     def _looks(self, table: str, number: int, tables: int) -> str:
         """Select the rows of one table: loaded where the state is final and the load was completed."""

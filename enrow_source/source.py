@@ -202,13 +202,12 @@ def _looks(
     begin_anew_where_it_does_not_fit(candidates.resources, evidence, str(options.part), is_emptied=is_emptied(evidence))
     reading = candidates.read()
     _warn_of_damage(reading.damaged)
-    ids = tuple(batch_id for batch_id in reading.ids if batch_id in options.part)
+    ids = options.part.of_ids(reading.ids)
     log = BATCH_ERRORS.name if options.max_batches is not None else None
     is_delta, noted = _fit_tables_to_destination(), Noted()
     due = due_batches(ids, noted.noting(read_ledger(evidence, log, ids, retry_failed=options.retry_failed)))
-    due = [batch_id for batch_id in due if batch_id in options.part]
     erasures = read_erasures(privacy) if due else Erasures()
-    due = [batch_id for batch_id in due if batch_id not in erasures.batches]
+    due = [i for i in options.part.of_ids(due) if i not in erasures.batches]
     stamp = _stamp(privacy, erasures, noted.first_seen)
     created = dlt.current.source_schema().tables
     if any(table.name not in created for table in TABLES if table.name in {*selected, *evidence.values()}):
