@@ -21,10 +21,18 @@ from pipelines.phone_bulk import DATASET_NAME, build_pipeline, run
 
 SECRET: Final = "the-secret-of-the-examples"  # noqa: S105 - keys nothing but made-up people
 ERASED: Final = "asked-to-be-erased"
+NOT_READABLE: Final = "nobody-knows"
 TIME: Final = "2026-03-02 09:15:00+00:00"
 """Stands for every time in the examples, or each load would give other pages."""
 _OF_DLT: Final = {"_dlt_load_id": "1772442900.1234567", "_dlt_id": "Vb2kq0fXyB1mZw"}
-_ORDER: Final = ("batches", "batch_stats", "phone_results", "phone_results_ledger", "batch_errors")
+_ORDER: Final = (
+    "batches",
+    "batch_stats",
+    "phone_results",
+    "phone_results_ledger",
+    "batch_errors",
+    "deferred_batch_ids",
+)
 
 
 _OF_THE_RUN = {
@@ -76,7 +84,9 @@ def loaded() -> Iterator[Warehouse]:
         options: dict[str, Any] = {"enrow_api_key": api.api_key, "enrow_base_url": api.url, "pii_secret": SECRET}
         destination = dlt.destinations.duckdb(str(file))
         pipeline = build_pipeline(destination, pipelines_dir=folder)
-        run(_batches(api), pipeline=pipeline, connections=1, **options)
+        submitted = Path(folder) / "submitted.txt"
+        submitted.write_text(NOT_READABLE, encoding="utf-8")
+        run(_batches(api), pipeline=pipeline, connections=1, batch_ids_file=[str(submitted)], **options)
         erasing = build_pipeline(destination, pipeline_name="enrow_erasures", pipelines_dir=folder)
         erase(erasing, Subject(SubjectKind.BATCH, ERASED), execute=True)
         with duckdb.connect(str(file), read_only=True) as connection:
@@ -98,7 +108,6 @@ def _batches(api: SimulatedEnrow) -> list[str]:
         api.add_ongoing("summer-2", None, 25),
         api.add_failed("summer-3", {"requested": 10}),
         api.add_completed(ERASED, 5),
-        "nobody-knows",
     ]
 
 

@@ -129,6 +129,18 @@ QUERIES: Final[Mapping[str, tuple[Query, ...]]] = {
             """,
         ),
     ),
+    "deferred_batch_ids": (
+        Query(
+            "Which ids are left to later runs?",
+            """
+            SELECT d.batch_id, d.deferred_at
+            FROM deferred_batch_ids AS d
+            LEFT JOIN batches AS b ON b.batch_id = d.batch_id
+            WHERE b.batch_id IS NULL
+            ORDER BY d.batch_id
+            """,
+        ),
+    ),
     "enrow_runs": (
         Query(
             "How did the runs end, by who started them?",
