@@ -15,6 +15,7 @@ from .errors import (
     UnknownOptionError,
 )
 from .id_sources import batch_ids_from_files, batch_ids_from_query
+from .looks import LooksSoFar
 from .source import enrow_source
 
 __all__ = [
@@ -24,6 +25,7 @@ __all__ = [
     "Erasure",
     "InvalidApiKeyError",
     "InvalidBatchIdError",
+    "LooksSoFar",
     "OutOfCreditsError",
     "RunError",
     "Subject",

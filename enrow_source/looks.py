@@ -18,7 +18,7 @@ from dlt.common import logger
 from .arrow import pa
 from .client import Answer, EnrowClient, Traffic
 from .errors import BatchError, ErrorKind, InvalidResponseError
-from .models import Batch, parse_batch
+from .models import Batch, BatchStatus, parse_batch
 from .settings import CHUNK_BATCHES, CHUNK_ROWS, ENDING_GRACE_S, ENDING_POLL_S
 from .tables import Seen, Stamp, phone_results_table
 
@@ -82,6 +82,37 @@ class Ending:
 _UNANSWERED: Final = frozenset({ErrorKind.SERVER_ERROR, ErrorKind.RATE_LIMITED, ErrorKind.CONNECTION})
 
 
+@dataclass(frozen=True, slots=True)
+class LooksSoFar:
+    """How far a run is, for who waits for it."""
+
+    due: int
+    """Batches that it looks at, if it does not end early."""
+    looked_at: int = 0
+    ongoing: int = 0
+    """Batches that were looked at, and have not ended."""
+    rows: int = 0
+    """Rows of `phone_results`."""
+    seconds: float = 0.0
+    """Since the first batch was asked for."""
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows in a second, since the first batch was asked for."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that the batches left take, if they are like those before; None before the first one."""
+        return self.seconds / self.looked_at * (self.due - self.looked_at) if self.looked_at else None
+
+    def after(self, look: Look, seconds: float) -> LooksSoFar:
+        """Count one look more."""
+        ongoing = look.batch is not None and not BatchStatus.of(look.batch.status).is_terminal
+        rows = look.results.num_rows if look.results is not None else 0
+        return LooksSoFar(self.due, self.looked_at + 1, self.ongoing + ongoing, self.rows + rows, seconds)
+
+
 @dataclass(slots=True)
 class Chunk:
     """Looks that are handed to dlt together."""
@@ -135,17 +166,19 @@ class Chunk:
         return len(self.seen) + len(self.errors)
 
 
-def look_at_batches(
+def look_at_batches(  # noqa: PLR0913 - what a run is made of
     batch_ids: Sequence[str],
     client: EnrowClient,
     stamp: Stamp,
     *,
     with_results: bool,
     ending: Ending,
+    progress: Callable[[LooksSoFar], None] | None,
 ) -> Iterator[Chunk]:
     """Look at each batch once, many at a time, and yield the looks in chunks as they come in.
 
     A run that is to end early takes no new batches; those that are not answered soon are left to the next run.
+    `progress` is told of each look, and before the first one.
 
     Raises:
         RunError: No batch can be read.
@@ -158,12 +191,16 @@ def look_at_batches(
             return batch_id, _bare(error), datetime.now(UTC)
         return batch_id, answer, answer.fetched_at
 
-    chunk, looks = Chunk(stamp), 0
+    chunk, so_far, began = Chunk(stamp), LooksSoFar(len(batch_ids)), time.monotonic()
+    if progress is not None:
+        progress(so_far)
     workers = _Workers(fetch, batch_ids, client.connections, lambda: ending.reason is not None)
     for batch_id, answer, at in workers.outcomes():
         # Here and not in the threads: many of them parsing at a time cost half as much again, and twice the memory.
         look = _look(batch_id, answer, at, stamp, with_results=with_results)
-        looks += 1
+        so_far = so_far.after(look, time.monotonic() - began)
+        if progress is not None:
+            progress(so_far)
         ending.note(look)
         chunk.add(look)
         if chunk.result_rows >= CHUNK_ROWS:
@@ -173,7 +210,7 @@ def look_at_batches(
         if len(chunk) >= CHUNK_BATCHES:
             yield chunk
             chunk = Chunk(stamp)
-    if looks < len(batch_ids):
+    if so_far.looked_at < so_far.due:
         chunk.ended = ending.reason
     if len(chunk) or chunk.ended:
         yield chunk

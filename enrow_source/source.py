@@ -30,7 +30,7 @@ from .erasure import Erasures, read_erasures
 from .errors import ConfigurationError, UnknownOptionError
 from .id_sources import begin_anew_where_it_does_not_fit, configured_resources
 from .ledger import Noted, due_batches, is_emptied, read_ledger
-from .looks import Chunk, Ending, look_at_batches
+from .looks import Chunk, Ending, LooksSoFar, look_at_batches
 from .models import BatchStatus
 from .privacy import Pii, Privacy
 from .removal import remove_results
@@ -85,6 +85,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     batch_ids_database: TSecretStrValue | None = None,
     stuck_after_h: float | None = None,
     stop: Event | None = None,
+    progress: Callable[[LooksSoFar], None] | None = None,
     **unknown_options: Any,  # noqa: ANN401 - named in an error, whatever it is
 ) -> Sequence[DltResource]:
     """Load bulk phone searches by their batch ids, incrementally: what the destination holds is not fetched again.
@@ -114,6 +115,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         batch_ids_database: SQLAlchemy URL of the database of the query, from `.dlt/secrets.toml`.
         stuck_after_h: Hours after which a batch that is still pending is told as stuck. None for never.
         stop: Ends the run as a deadline does, when it is set: for a signal handler.
+        progress: Called for each look with how far the run is, in the thread of the run; what it raises ends the run.
         unknown_options: Anything else is an error that names the option that was meant.
 
     Returns:
@@ -135,7 +137,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     configured = configured_resources(batch_ids_file, batch_ids_query, batch_ids_cursor, batch_ids_database)
     candidates = read_batch_ids(batch_ids, *configured)
     privacy = Privacy(_chosen(pii), pii_secret)
-    options = _Options(max_batches, retry_failed, Shard.parse(shard), stuck_after_h)
+    options = _Options(max_batches, retry_failed, Shard.parse(shard), stuck_after_h, progress)
 
     @dlt.resource(name="looks", selected=False)
     def looks() -> Iterator[Chunk]:
@@ -191,6 +193,7 @@ class _Options:
     retry_failed: bool
     part: Shard
     stuck_after_h: float | None
+    progress: Callable[[LooksSoFar], None] | None
 
 
 def _looks(
@@ -215,7 +218,9 @@ def _looks(
     answered: set[str] = set()
     wanted, with_results = due[: options.max_batches], PHONE_RESULTS.name in selected
     with client:
-        chunks = look_at_batches(wanted, client, stamp, with_results=with_results, ending=ending())
+        chunks = look_at_batches(
+            wanted, client, stamp, with_results=with_results, ending=ending(), progress=options.progress
+        )
         for chunk in _removing_replaced(chunks, noted.with_results, is_delta=is_delta):
             answered.update(batch.batch_id for batch, _ in chunk.seen)
             noted.pending -= {batch.batch_id for batch, _ in chunk.seen if BatchStatus.of(batch.status).is_terminal}

@@ -6,6 +6,8 @@ import json
 import logging
 from datetime import UTC, datetime
 
+import dlt
+
 
 class _OneLine(logging.Filter):
     """Keeps dlt's log to a line for each record: what ends the run is told at its end."""
@@ -35,6 +37,7 @@ _ONE_LINE = _OneLine()
 
 def set_up_logs(*, as_json: bool) -> None:
     """Make dlt's log, in which the source warns, one of a line for each record."""
+    dlt.current.run_context()  # makes the handler, which would else come later, with a format of its own
     log = logging.getLogger("dlt")
     log.addFilter(_ONE_LINE)
     if as_json:

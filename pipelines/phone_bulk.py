@@ -24,7 +24,6 @@ from dlt.common.destination import TDestinationReferenceArg
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
-from dlt.common.runtime.collector import LogCollector
 from dlt.common.storages import LoadStorage
 from dlt.common.storages.load_package import LoadPackageInfo, PackageStorage
 from dlt.extract import DltResource, DltSource
@@ -35,6 +34,7 @@ from pipelines.after_load import describe_tables
 from pipelines.alerts import alert
 from pipelines.logs import json_line, set_up_logs
 from pipelines.metrics import write_metrics
+from pipelines.progress import display
 from pipelines.report import ExitCode, RunReport, Start, failure_of, report_of
 from pipelines.runs_table import record_run
 
@@ -212,13 +212,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "deadline_s": options.deadline_s,
     }
     as_json = options.log_format == "json"
+    of_dlt, of_source = display(as_json=as_json)
     try:
         report = run(
             batch_ids,
-            pipeline=build_pipeline(options.destination, options.dataset, progress=_progress()),
+            pipeline=build_pipeline(options.destination, options.dataset, progress=of_dlt),
             tables=options.tables,
             trigger=options.trigger,
             metrics_file=options.metrics_file,
+            progress=of_source,
             # What is not given is left to .dlt/config.toml.
             **{name: value for name, value in source_options.items() if value is not None},
         )
@@ -258,11 +260,6 @@ def _cause(error: BaseException) -> BaseException:
     while error.__cause__ is not None and not isinstance(error, EnrowError):
         error = error.__cause__
     return error
-
-
-def _progress() -> LogCollector | None:
-    """Show progress to a person; a scheduler's log stays short."""
-    return LogCollector(2.0, sys.stderr, dump_system_stats=False) if sys.stderr.isatty() else None
 
 
 def _parser() -> argparse.ArgumentParser:

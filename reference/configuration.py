@@ -14,7 +14,7 @@ from pipelines import check, erase, phone_bulk
 from reference.tables import grid
 
 _CONFIG: Final = Path(__file__).parent.parent / ".dlt" / "config.toml"
-_ARGUMENTS_ONLY: Final = ("batch_ids", "stop")
+_ARGUMENTS_ONLY: Final = ("batch_ids", "stop", "progress")
 """What no file can hold."""
 
 

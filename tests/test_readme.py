@@ -84,6 +84,7 @@ def test_every_option_is_told_with_its_default() -> None:
         "batch_ids_database": "",
         "stuck_after_h": "never",
         "stop": "",
+        "progress": "",
     }
 
 
