@@ -191,7 +191,8 @@ class _Statement:
         is_loaded = f"{loaded} = {self._tables_wanted}"
         # No points in time of what is loaded: to make them takes most of the time, where a million batches are.
         sql = (
-            f"SELECT batch_id, CASE WHEN {is_loaded} THEN NULL ELSE MAX(pending) + {_HAS_RESULTS} * MAX(has_results) END,"  # noqa: S608
+            "SELECT batch_id,"  # noqa: S608
+            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(pending) + {_HAS_RESULTS} * MAX(has_results) END,"
             f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(looked_at) END,"
             f" CASE WHEN {is_loaded} THEN NULL ELSE MIN(first_seen) END"
             f" FROM ({' UNION ALL '.join(parts)}) looks GROUP BY batch_id"
