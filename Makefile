@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PYTHON_SOURCES := enrow_source pipelines tests benchmarks chaos fuzz soak reference
+PYTHON_SOURCES := enrow_source pipelines orchestration tests benchmarks chaos fuzz soak reference
 DOCS_READY := .venv-docs/.ready
 DBT := .venv-dbt/bin
 DBT_READY := .venv-dbt/.ready
@@ -36,11 +36,12 @@ demo: $(READY) ## Load a simulated bulk search into DuckDB: no key, no account
 	$(BIN)/python -m pipelines.demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/destinations --ignore tests/buckets --ignore tests/test_dbt.py --ignore tests/test_notebook.py --ignore tests/test_site.py
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/destinations --ignore tests/buckets --ignore tests/orchestration --ignore tests/test_dbt.py --ignore tests/test_notebook.py --ignore tests/test_site.py
 
 test-all: test $(DBT_READY) $(DOCS_READY) ## Run the tests, those of SQL models, analysis page and site, and the same cases on every destination
 	$(BIN)/pytest -q tests/test_dbt.py tests/test_notebook.py tests/test_site.py
 	$(BIN)/python -m tests.buckets
+	$(BIN)/pytest -q tests/orchestration
 	$(BIN)/python -m tests.destinations
 
 lint: $(READY) ## Check style, security rules, types and the direction of imports
@@ -67,12 +68,13 @@ fuzz: $(READY) ## Feed the parser with damaged answers for two minutes
 soak: $(READY) ## Run 200,000 ids with every kind of error among them
 	$(BIN)/python -m soak
 
-# A copy of the lock is the mark, so that the tests can tell whether the environment is made from it.
-$(DBT_READY): requirements/dbt.txt | $(READY)
-	@echo "Setting up .venv-dbt from requirements/dbt.txt ..."
-	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-dbt
-	@$(UV) install --quiet --python $(DBT)/python --require-hashes -r requirements/dbt.txt
-	@cp requirements/dbt.txt $@
+# Environments of their own, .venv-<name> from requirements/<name>.txt; a copy of the lock is the mark, so that the tests
+# can tell whether one is made from it.
+.venv-%/.ready: requirements/%.txt | $(READY)
+	@echo "Setting up .venv-$* from $< ..."
+	@$(BIN)/uv venv --quiet --clear --python $(BIN)/python .venv-$*
+	@$(UV) install --quiet --python .venv-$*/bin/python --require-hashes -r $<
+	@cp $< $@
 
 dbt: $(DBT_READY) ## Build the SQL models on warehouse.duckdb; ENROW_WAREHOUSE=FILE names another one
 	@test -f "$${ENROW_WAREHOUSE:-warehouse.duckdb}" || \
@@ -99,6 +101,12 @@ lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproj
 	echo 'duckdb>=2,<3' | $(LOCK) --no-annotate pyproject.toml - --output-file requirements/bench-duckdb2.txt
 	printf '%s\n' 'dbt-core==1.11.*' dbt-duckdb dbt-postgres dbt-snowflake dbt-bigquery duckdb==1.5.6 | \
 		$(LOCK) --upgrade --no-annotate - --output-file requirements/dbt.txt
+	printf '%s\n' 'dagster==1.13.*' dagster-webserver 'dlt[deltalake,postgres]==1.31.0' duckdb==1.5.5 duckdb-extensions \
+		duckdb-extension-delta==1.5.5 | $(LOCK) --upgrade --no-annotate pyproject.toml --extra dask - \
+		--output-file requirements/orchestration.txt
+	printf '%s\n' 'apache-airflow-core==3.3.*' apache-airflow-providers-standard 'dlt[postgres]' | \
+		$(LOCK) --upgrade --no-annotate pyproject.toml --constraints requirements/dev.txt - \
+		--output-file requirements/airflow.txt
 	printf '%s\n' zensical mmdr | $(LOCK) --upgrade --no-annotate - --output-file requirements/docs.txt
 
 cassettes: $(READY) ## Make the tests' cassettes anew; with ENROW_API_KEY and BATCH_IDS="...", record live ones

@@ -4,6 +4,7 @@ https://dlthub.com/docs, https://enrow.readme.io
 """
 
 from .account import Account, fetch_account
+from .batch_ids import Shard
 from .erasure import Erasure, Subject, SubjectKind, erase
 from .errors import (
     ConfigurationError,
@@ -28,6 +29,7 @@ __all__ = [
     "LooksSoFar",
     "OutOfCreditsError",
     "RunError",
+    "Shard",
     "Subject",
     "SubjectKind",
     "UnknownOptionError",

@@ -1,0 +1,43 @@
+"""The environments that the schedules and the backfill run in, each made by make from its lock when that is due."""
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from enrow_source.testing import SimulatedEnrow
+
+REPO = Path(__file__).resolve().parents[2]
+
+
+def made(name: str) -> Path:
+    subprocess.run(["make", "--silent", f".venv-{name}/.ready"], cwd=REPO, check=True)  # noqa: S607 - as a person does
+    return REPO / f".venv-{name}" / "bin"
+
+
+@pytest.fixture(scope="session")
+def orchestration() -> Path:
+    """The folder of commands with dagster and dask."""
+    return made("orchestration")
+
+
+@pytest.fixture(scope="session")
+def airflow() -> Path:
+    """The folder of commands with Airflow."""
+    return made("airflow")
+
+
+@pytest.fixture
+def environ(api: SimulatedEnrow, tmp_path: Path) -> dict[str, str]:
+    """What a scheduler gives the command: a key, an API, and a dlt folder of its own."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(tmp_path),
+        "PYTHONPATH": str(REPO),
+        "DLT_DATA_DIR": str(tmp_path / "dlt"),
+        "ENROW_API_KEY": api.api_key,
+        "SOURCES__ENROW__ENROW_BASE_URL": api.url,
+        "RUNTIME__DLTHUB_TELEMETRY": "false",
+        "RUNTIME__REQUEST_BACKOFF_FACTOR": "0.01",
+    }
