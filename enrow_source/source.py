@@ -79,7 +79,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     pii: str = Pii.KEEP.value,
     pii_secret: TSecretStrValue | None = None,
     shard: str | None = None,
-    batch_ids_file: Sequence[str] | None = None,
+    batch_ids_file: str | Sequence[str] | None = None,
     batch_ids_query: str | None = None,
     batch_ids_cursor: str | None = None,
     batch_ids_database: TSecretStrValue | None = None,
