@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
+_SETUP: Final = REPOSITORY / ".venv" / "bin"
+"""What `make setup` makes; the others have neither uv nor pip, and may be what runs this."""
 
 EXTRAS: Final = {
     "duckdb2": (),
@@ -65,12 +67,12 @@ def _lock_file(name: str) -> Path:
 def _uv(*arguments: str) -> None:
     """Run uv as the Makefile does: with the index that pip is configured with, and what the system trusts."""
     environment = {"UV_SYSTEM_CERTS": "true", "UV_DEFAULT_INDEX": _pip_index()} | os.environ
-    uv = Path(sys.executable).parent / "uv"
+    uv = _SETUP / "uv"
     subprocess.run([str(uv), *arguments], cwd=REPOSITORY, env=environment, check=True)
 
 
 def _pip_index() -> str:
-    pip = Path(sys.executable).parent / "pip"
+    pip = _SETUP / "pip"
     listed = subprocess.run([str(pip), "config", "list"], capture_output=True, text=True, check=True).stdout
     indexes = re.findall(r"^\S+\.index-url='(.*)'$", listed, flags=re.MULTILINE)
     return indexes[0] if indexes else ""
