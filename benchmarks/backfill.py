@@ -123,6 +123,7 @@ def report(few: Outcome, half: Outcome, many: Outcome, large: Outcome) -> str:
         f"a run costs {fixed_s:.1f} s CPU, a batch {per_batch_s * 1e3:.2f} ms, a row {per_row_s * 1e6:.1f} us",
         "",
         f"{_GOAL_ROWS:,} rows in {batches:,} batches of {_FULL_BATCH:,}, from these figures:",
+        "",
         f"- CPU {cpu_s / 60:.0f} min; on two cores as busy as in the last run {cpu_s / in_parallel / 60:.0f} min",
         f"- {batches * many.requests / many.size.batches:,.0f} requests",
         f"- {max(o.took.peak_mb for o in (few, half, many, large)):.0f} MB in the largest process",
