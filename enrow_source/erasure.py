@@ -37,7 +37,7 @@ ERASURES: Final = "enrow_erasures"
 
 _RESULTS: Final = "phone_results"
 _LEDGER: Final = "phone_results_ledger"
-_TABLES: Final = ("batches", "batch_stats", _RESULTS, _LEDGER, "batch_errors")
+_TABLES: Final = ("batches", "batch_stats", _RESULTS, _LEDGER, "batch_errors", "deferred_batch_ids")
 
 
 class SubjectKind(StrEnum):

@@ -26,7 +26,7 @@ import pytest
 from enrow_source import ConfigurationError, Erasure, Subject, SubjectKind, enrow_source, erase
 from enrow_source.erasure import _RECORD, _TABLES, ERASURES, Erasures
 from enrow_source.privacy import Privacy
-from enrow_source.tables import TABLES
+from enrow_source.tables import DEFERRED_BATCH_IDS, TABLES
 from enrow_source.testing import SimulatedEnrow
 from pipelines import phone_bulk
 from pipelines.erase import ExitCode, main
@@ -217,7 +217,7 @@ def test_a_person_leaves_every_batch(
     ]
     assert store.people() == [("first", *OTHER), ("first", *NOT_FOUND), ("second", *OTHER)]
     assert store.loaded() == [("first", 2), ("second", 1)]
-    assert store.recorded() == [(subject, hashed(value), None, 0, 0, 2, 0, 0)]
+    assert store.recorded() == [(subject, hashed(value), None, 0, 0, 2, 0, 0, 0)]
     assert command(*arguments).out.splitlines()[0] == "rows to erase            0  phone_results"
 
 
@@ -276,7 +276,7 @@ def test_a_batch_leaves_every_table_and_is_not_fetched_again(
         "rows erased              1  phone_results_ledger",
         "rows erased              1  batch_errors",
     ]
-    assert store.recorded() == [("batch", None, "third", 1, 1, 1, 1, 1)]
+    assert store.recorded() == [("batch", None, "third", 1, 1, 1, 1, 1, 0)]
     looks = api.looks("third")
     for container in ("first", "fresh"):
         load(store, "first", "second", "third", container=container)
@@ -288,6 +288,20 @@ def test_a_batch_leaves_every_table_and_is_not_fetched_again(
         assert store.sql(f"SELECT batch_id FROM {table.name} WHERE batch_id = 'third'") == []
     # It does not take the place of another one either.
     assert store.sql("SELECT batch_id FROM batches") == [("second",)]
+
+
+@in_duckdb
+def test_an_erased_batch_is_not_left_to_later_runs(
+    store: Store, command: Command, api: SimulatedEnrow, tmp_path: Path
+) -> None:
+    (tmp_path / "left.txt").write_text("first\nsecond")
+    files = ["--batch-ids-file", str(tmp_path / "left.txt")]
+    phone_bulk.main([*files, "--max-batches", "1", *store.arguments])
+    assert store.sql("SELECT batch_id FROM deferred_batch_ids") == [("second",)]
+    assert "rows erased              1  deferred_batch_ids" in command("--batch-id", "second", "--execute").out
+    assert store.sql("SELECT batch_id FROM deferred_batch_ids") == []
+    phone_bulk.main([*files, *store.arguments])
+    assert api.looks("second") == 0
 
 
 @in_duckdb
@@ -598,7 +612,7 @@ def check_what_a_killed_erasure_left(store: Store) -> None:
     """The rows are still there, the record says that it was not finished, and no run brings the person again."""
     assert store.people() == [("first", *PERSON), ("first", *OTHER), ("first", *NOT_FOUND)]
     assert store.loaded() == [("first", 3)]
-    assert store.recorded() == [("number", hashed(NUMBER), None, None, None, None, None, None)]
+    assert store.recorded() == [("number", hashed(NUMBER), None, None, None, None, None, None, None)]
     load(store, "second", container="fresh")
     assert [row for row in store.people() if row[0] == "second"] == [("second", *OTHER)]
     assert store.loaded() == [("first", 3), ("second", 1)]
@@ -626,7 +640,7 @@ def test_each_distinct_value_is_compared_and_null_is_nobody() -> None:
 
 
 def test_every_table_of_the_source_is_erased_from() -> None:
-    assert set(_TABLES) == {table.name for table in TABLES}
+    assert set(_TABLES) == {table.name for table in (*TABLES, DEFERRED_BATCH_IDS)}
     assert {column["name"] for column in _RECORD} >= {f"{table}_rows" for table in _TABLES}
 
 
