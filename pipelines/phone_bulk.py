@@ -103,7 +103,8 @@ def run(
             drained, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
         except PipelineStepFailed as error:
             told = f"{type(_cause(error)).__name__} in {error.step}"
-            _tell(pipeline, failure_of(pipeline, told, start), metrics_file)
+            report = failure_of(pipeline, told, start, is_to_be_fixed=_is_to_be_fixed(error))
+            _tell(pipeline, report, metrics_file)
             raise
     describe_tables(pipeline, info)
     report = report_of(pipeline, source, info, drained, start)
@@ -233,11 +234,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return ExitCode.USAGE
     except PipelineStepFailed as error:
         _complain(_told(error), as_json=as_json)
-        is_ours = isinstance(_cause(error), ConfigurationError | ConfigurationException)
-        return ExitCode.USAGE if is_ours else ExitCode.FAILED
+        return ExitCode.USAGE if _is_to_be_fixed(error) else ExitCode.FAILED
     fields = asdict(report) | {"looked_at": report.looked_at, "exit_code": report.exit_code}
     print(json_line("INFO", "the run has ended", **fields) if as_json else report)
     return report.exit_code
+
+
+def _is_to_be_fixed(error: PipelineStepFailed) -> bool:
+    return isinstance(_cause(error), ConfigurationError | ConfigurationException)
 
 
 def _complain(message: str, *, as_json: bool) -> None:

@@ -69,6 +69,8 @@ class RunReport:
     """Why it ended early: `stopped`, `deadline`, `no_answers`; None where every batch was looked at."""
     error: str | None = None
     """Kind and step of what ended it, without its message, which may quote a row; None where nothing did."""
+    is_to_be_fixed: bool = False
+    """Whether what ended it is something to fix in the call or in the settings."""
 
     @property
     def looked_at(self) -> int:
@@ -84,7 +86,7 @@ class RunReport:
     def exit_code(self) -> ExitCode:
         """What the command returns for this run."""
         if self.error is not None:
-            return ExitCode.FAILED
+            return ExitCode.USAGE if self.is_to_be_fixed else ExitCode.FAILED
         if self.ended is not None:
             return ExitCode.GAVE_UP if self.ended == "no_answers" else ExitCode.ENDED_EARLY
         if self.stuck:
@@ -154,7 +156,7 @@ def report_of(pipeline: dlt.Pipeline, source: DltSource, info: LoadInfo, drained
     )
 
 
-def failure_of(pipeline: dlt.Pipeline, error: str, start: Start) -> RunReport:
+def failure_of(pipeline: dlt.Pipeline, error: str, start: Start, *, is_to_be_fixed: bool) -> RunReport:
     """Report a run that failed: nothing is known of what it looked at."""
     return RunReport(
         completed=0,
@@ -171,6 +173,7 @@ def failure_of(pipeline: dlt.Pipeline, error: str, start: Start) -> RunReport:
         ended_at=datetime.now(UTC),
         step_s=_step_s(pipeline),
         error=error,
+        is_to_be_fixed=is_to_be_fixed,
     )
 
 
