@@ -21,6 +21,7 @@ from typing import IO, Any, Final, Self
 
 import dlt
 import msgspec
+import sqlglot
 import sqlglot.expressions as sql
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.exceptions import MissingDependencyException
@@ -284,10 +285,11 @@ def batch_ids_from_query(
         A resource for `enrow_source(batch_ids=...)`, which remembers the highest value of the cursor.
 
     Raises:
-        ConfigurationError: The cursor is no name of a column. While it is read: the query has no column of ids or
-            no cursor, a table does not exist, or a package is missing.
+        ConfigurationError: It is not one SELECT, or the cursor is no name of a column. While it is read: the query has
+            no column of ids or no cursor, a table does not exist, or a package is missing.
     """
     query = query.strip().rstrip(";")
+    _check_reads_only(query)
     if cursor is not None and not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_$]*", cursor):
         raise ConfigurationError(f"batch_ids_cursor is {cursor!r:.80}: name a column of batch_ids_query")
     column = cursor.lower() if cursor else ""
@@ -319,6 +321,18 @@ def batch_ids_from_query(
 
     resource: DltResource = rows | ids
     return resource
+
+
+def _check_reads_only(query: str) -> None:
+    """Refuse what would change the database: it would be run there, every quarter of an hour."""
+    try:
+        statements = sqlglot.parse(query)
+    except sqlglot.errors.SqlglotError:
+        statements = []  # a dialect that sqlglot takes for another one; the first word tells
+    changes = (sql.DML, sql.DDL, sql.Command, sql.Drop, sql.Alter, sql.TruncateTable, sql.Into)
+    reads = len(statements) == 1 and isinstance(statements[0], sql.Query) and not statements[0].find(*changes)
+    if not (reads if statements else re.match(r"(?i)\(*\s*(select|with|from|values)\b", query)):
+        raise ConfigurationError(f"batch_ids_query is {query!r:.80}: write one SELECT, which changes nothing")
 
 
 def _of_database(url: str, query: str, cursor: str | None, start: object) -> Iterator[list[dict[str, Any]]]:

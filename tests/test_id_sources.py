@@ -418,6 +418,37 @@ def test_a_list_of_files_that_is_none_is_named(new_source: NewSource) -> None:
         new_source(batch_ids_file='["ids.txt"')
 
 
+@pytest.mark.parametrize(
+    "query",
+    [
+        "DELETE FROM phone_results",
+        "DROP TABLE batches",
+        "SELECT 1 AS id; DROP TABLE batches",
+        "WITH gone AS (DELETE FROM batches RETURNING batch_id AS id) SELECT * FROM gone",
+        "SELECT 1 AS id INTO batches",
+        "not SQL",
+        "",
+    ],
+)
+def test_a_query_that_is_no_select_is_refused(query: str) -> None:
+    with pytest.raises(ConfigurationError, match="write one SELECT"):
+        batch_ids_from_query(query)
+
+
+@pytest.mark.parametrize(
+    "query",
+    [
+        "SELECT 1 AS id",
+        "SELECT a AS id FROM b UNION ALL SELECT c FROM d;",
+        "WITH ids AS (SELECT 1 AS id) SELECT * FROM ids",
+        "FROM sent SELECT id",
+        "SELECT id FROM `project.dataset.sent` -- sent today",
+    ],
+)
+def test_any_select_is_taken(query: str) -> None:
+    assert batch_ids_from_query(query).name
+
+
 def test_the_errors_are_configuration_errors() -> None:
     with pytest.raises(ConfigurationError):
         batch_ids_from_query("SELECT 1", cursor="not a name")
