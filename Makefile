@@ -36,7 +36,7 @@ demo: $(READY) ## Load a simulated bulk search into DuckDB: no key, no account
 	$(BIN)/python -m pipelines.demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/destinations --ignore tests/buckets --ignore tests/orchestration --ignore tests/test_dbt.py --ignore tests/test_notebook.py --ignore tests/test_site.py
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/buckets --ignore tests/orchestration --ignore tests/test_dbt.py --ignore tests/test_notebook.py --ignore tests/test_site.py
 
 test-all: test $(DBT_READY) $(DOCS_READY) ## Run the tests, those of SQL models, analysis page and site, and the same cases on every destination
 	$(BIN)/pytest -q tests/test_dbt.py tests/test_notebook.py tests/test_site.py
