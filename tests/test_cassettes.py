@@ -88,7 +88,8 @@ def rows(tmp_path: Path, sql: str) -> list[tuple[Any, ...]]:
 
 
 def load(pipeline: dlt.Pipeline, *batch_ids: str) -> RunReport:
-    return run(batch_ids, pipeline=pipeline, enrow_api_key=KEY)
+    # One at a time: for each connection vcrpy takes its patches away for a moment, for all threads.
+    return run(batch_ids, pipeline=pipeline, enrow_api_key=KEY, connections=1)
 
 
 # The committed cassettes ----------------------------------------------------------------------------------------
