@@ -31,6 +31,7 @@ from dlt.common.schema.typing import TTableSchemaColumns
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source import EnrowError, Shard, batch_ids_from_files
+from pipelines.causes import first_cause, one_line
 from pipelines.phone_bulk import (
     DATASET_NAME,
     PIPELINE_NAME,
@@ -176,16 +177,10 @@ def load_shard(plan: Backfill, number: int, batch_ids: list[str], budget: Semaph
                         client.drop_dataset()
         except (PipelineStepFailed, EnrowError, ConfigurationException) as error:
             # What dlt raises holds the pipeline, which cannot be sent to another process.
-            raise BackfillError(f"shard {shard}: {_first_cause(error)}") from None
+            raise BackfillError(f"shard {shard}: {one_line(first_cause(error))}") from None
     if report.ended is not None:
         raise BackfillError(f"shard {shard} ended early: {report.ended}")
     return report
-
-
-def _first_cause(error: BaseException) -> str:
-    while error.__cause__ is not None and not isinstance(error, EnrowError):
-        error = error.__cause__
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def publish(plan: Backfill, target: dlt.Pipeline) -> dict[str, int]:

@@ -30,7 +30,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from packaging.specifiers import SpecifierSet
 
 from enrow_source import EnrowError, enrow_source, fetch_account
-from pipelines.erase import first_line
+from pipelines.causes import first_line
 from pipelines.phone_bulk import DATASET_NAME, build_pipeline
 
 SECTIONS = ("sources", "destination", "runtime", "extract", "normalize", "load", "data_writer", "schema")

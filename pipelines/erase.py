@@ -17,6 +17,7 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.pipeline.exceptions import CannotRestorePipelineException
 
 from enrow_source import ConfigurationError, Erasure, Subject, SubjectKind, erase
+from pipelines.causes import first_line
 from pipelines.phone_bulk import DATASET_NAME, PIPELINE_NAME, build_pipeline
 
 OPTIONS = {
@@ -92,13 +93,6 @@ def _told(erasure: Erasure) -> str:
     else:
         lines.append("nothing was changed: --execute does it")
     return "\n".join(lines)
-
-
-def first_line(error: BaseException) -> str:
-    """Tell the first cause in a line: drivers add the statement, and what else they know, in the next ones."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -32,6 +32,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from enrow_source import ConfigurationError, EnrowError, enrow_source
 from pipelines.after_load import describe_tables
 from pipelines.alerts import alert
+from pipelines.causes import first_cause, one_line
 from pipelines.logs import json_line, set_up_logs
 from pipelines.metrics import write_metrics
 from pipelines.progress import display
@@ -102,7 +103,7 @@ def run(
         try:
             drained, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
         except PipelineStepFailed as error:
-            told = f"{type(_cause(error)).__name__} in {error.step}"
+            told = f"{type(first_cause(error)).__name__} in {error.step}"
             report = failure_of(pipeline, told, start, is_to_be_fixed=_is_to_be_fixed(error))
             _tell(pipeline, report, metrics_file)
             raise
@@ -117,7 +118,7 @@ def _load(pipeline: dlt.Pipeline, source: DltSource, stop: Event) -> tuple[int, 
     try:
         return drained, pipeline.run(source)
     except PipelineStepFailed as error:
-        if not isinstance(_cause(error), SignalReceivedException):
+        if not isinstance(first_cause(error), SignalReceivedException):
             raise
         # dlt leaves off between two files; what it has is loaded all the same.
         stop.set()
@@ -241,7 +242,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _is_to_be_fixed(error: PipelineStepFailed) -> bool:
-    return isinstance(_cause(error), ConfigurationError | ConfigurationException)
+    return isinstance(first_cause(error), ConfigurationError | ConfigurationException)
 
 
 def _complain(message: str, *, as_json: bool) -> None:
@@ -254,16 +255,8 @@ def _has_configured_ids() -> bool:
 
 def _told(error: PipelineStepFailed) -> str:
     """Tell the failure in one line: what we know of it, else where it happened and the first cause."""
-    cause = _cause(error)
-    message = " ".join(str(cause).split()) or type(cause).__name__
-    return message if isinstance(cause, EnrowError) else f"{error.step}: {message}"
-
-
-def _cause(error: BaseException) -> BaseException:
-    """Find what a person can act on: our own error, else the first cause."""
-    while error.__cause__ is not None and not isinstance(error, EnrowError):
-        error = error.__cause__
-    return error
+    cause = first_cause(error)
+    return one_line(cause) if isinstance(cause, EnrowError) else f"{error.step}: {one_line(cause)}"
 
 
 def _parser() -> argparse.ArgumentParser:
