@@ -7,6 +7,7 @@ of 100 million rows in batches of 3,000 follow from these. It takes ten minutes.
 from __future__ import annotations
 
 import argparse
+import re
 import subprocess
 import sys
 import tempfile
@@ -22,6 +23,10 @@ from .measure import Measured, RunFailedError, measure
 from .served import served
 
 _PYTHON: Final = REPOSITORY / ".venv-orchestration" / "bin" / "python"
+_PAGE: Final = REPOSITORY / "docs" / "scheduling.md"
+_MARKS: Final = re.compile(
+    r"(?<=<!-- figures: made by `python -m benchmarks\.backfill` -->\n).*?(?=<!-- /figures -->)", re.DOTALL
+)
 _KEY: Final = "benchmark-key"
 _CONFIG: Final = """[sources.enrow]
 enrow_base_url = "{url}"
@@ -67,13 +72,16 @@ class Outcome:
 
 
 def main() -> None:
-    """Measure the four sizes, and print them with what follows."""
+    """Measure the four sizes, print them with what follows, and write that into `docs/scheduling.md`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backfill", description=__doc__)
     parser.add_argument("--batches", type=int, default=30_000, help="small batches of the largest run")
     many = parser.parse_args().batches
     subprocess.run(["make", ".venv-orchestration/.ready"], cwd=REPOSITORY, check=True)  # noqa: S607 - as a person does
     small = [Size(batches, 3, -(-batches // _SHARD)) for batches in (many // 10, many // 2, many)]
-    sys.stdout.write(report(*(_run(size) for size in (*small, Size(many // 100, _FULL_BATCH, 2)))))
+    told = report(*(_run(size) for size in (*small, Size(many // 100, _FULL_BATCH, 2))))
+    sys.stdout.write(told)
+    text = _PAGE.read_text(encoding="utf-8")
+    _PAGE.write_text(_MARKS.sub(lambda _: told, text), encoding="utf-8")
 
 
 def _run(size: Size) -> Outcome:
