@@ -2,7 +2,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
-PYTHON_SOURCES := enrow_source pipelines orchestration tests benchmarks chaos fuzz soak reference
+PYTHON_SOURCES := enrow_source pipelines tests benchmarks docs/generate notebooks/demo_data.py
 DOCS_READY := .venv-docs/.ready
 DBT := .venv-dbt/bin
 DBT_READY := .venv-dbt/.ready
@@ -33,7 +33,7 @@ $(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
 	@touch $@
 
 demo: $(READY) ## Load a simulated bulk search into DuckDB: no key, no account
-	$(BIN)/python -m pipelines.demo
+	$(BIN)/enrow demo
 
 test: $(READY) ## Run the tests
 	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/buckets --ignore tests/orchestration --ignore tests/test_dbt.py --ignore tests/test_notebook.py --ignore tests/test_site.py
@@ -60,13 +60,13 @@ bench: $(READY) ## Measure the source beside what a user would write instead (20
 	$(BIN)/python -m benchmarks.page
 
 chaos: $(READY) ## Kill 200 runs for each destination, and compare the tables with what was served (20 minutes)
-	$(BIN)/python -m chaos
+	$(BIN)/python -m tests.chaos
 
 fuzz: $(READY) ## Feed the parser with damaged answers for two minutes
-	$(BIN)/python -m fuzz
+	$(BIN)/python -m tests.fuzz
 
 soak: $(READY) ## Run 200,000 ids with every kind of error among them
-	$(BIN)/python -m soak
+	$(BIN)/python -m tests.soak
 
 # Environments of their own, .venv-<name> from requirements/<name>.txt; a copy of the lock is the mark, so that the tests
 # can tell whether one is made from it.
@@ -82,7 +82,7 @@ dbt: $(DBT_READY) ## Build the SQL models on warehouse.duckdb; ENROW_WAREHOUSE=F
 	ENROW_WAREHOUSE="$$(realpath "$${ENROW_WAREHOUSE:-warehouse.duckdb}")" $(DBT)/dbt build --project-dir dbt --profiles-dir dbt
 
 reference: $(READY) ## Write docs/reference anew from the code
-	$(BIN)/python -m reference
+	$(BIN)/python -m docs.generate
 
 $(DOCS_READY): requirements/docs.txt | $(READY)
 	@echo "Setting up .venv-docs from requirements/docs.txt ..."
@@ -91,7 +91,7 @@ $(DOCS_READY): requirements/docs.txt | $(READY)
 	@touch $@
 
 docs: reference $(DOCS_READY) ## Build the documentation site in build/docs/site: it needs no network
-	.venv-docs/bin/python reference/site.py
+	.venv-docs/bin/python docs/generate/site.py
 
 lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproject.toml allows
 	echo uv | $(LOCK) --upgrade --no-annotate - --output-file requirements/uv.txt
@@ -115,7 +115,7 @@ cassettes: $(READY) ## Make the tests' cassettes anew; with ENROW_API_KEY and BA
 # The models name the file in their views, so it is made under its own name, and moved when it is whole.
 $(ANALYSIS): | $(DBT_READY)
 	@rm -rf $(@D)/unfinished
-	$(BIN)/python -m pipelines.demo_history $(@D)/unfinished/$(@F)
+	$(BIN)/python -m notebooks.demo_data $(@D)/unfinished/$(@F)
 	ENROW_WAREHOUSE="$$(realpath $(@D)/unfinished/$(@F))" $(DBT)/dbt --quiet build --project-dir dbt --profiles-dir dbt
 	@mv $(@D)/unfinished/$(@F) $@ && rmdir $(@D)/unfinished
 

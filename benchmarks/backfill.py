@@ -23,7 +23,7 @@ from .measure import Measured, RunFailedError, measure
 from .served import served
 
 _PYTHON: Final = REPOSITORY / ".venv-orchestration" / "bin" / "python"
-_PAGE: Final = REPOSITORY / "docs" / "scheduling.md"
+_PAGE: Final = REPOSITORY / "docs" / "backfill.md"
 _MARKS: Final = re.compile(
     r"(?<=<!-- figures: made by `python -m benchmarks\.backfill` -->\n).*?(?=<!-- /figures -->)", re.DOTALL
 )
@@ -72,7 +72,7 @@ class Outcome:
 
 
 def main() -> None:
-    """Measure the four sizes, print them with what follows, and write that into `docs/scheduling.md`."""
+    """Measure the four sizes, print them with what follows, and write that into `docs/backfill.md`."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.backfill", description=__doc__)
     parser.add_argument("--batches", type=int, default=30_000, help="small batches of the largest run")
     many = parser.parse_args().batches

@@ -17,13 +17,13 @@ CONNECTIONS: Final = 32
 
 CONNECTIONS_LIMIT: Final = 256
 
-GIVE_UP_AFTER: Final = 50
+MAX_CONSECUTIVE_FAILURES: Final = 50
 """Batches in a row that the API did not answer for, after which a run ends early."""
 
-ENDING_GRACE_S: Final = 2.0
+STOP_GRACE_S: Final = 2.0
 """A run that is told to end waits this long for the answers that are under way."""
 
-ENDING_POLL_S: Final = 0.2
+STOP_POLL_S: Final = 0.2
 """How often a run looks whether it is told to end, while no answer comes in."""
 
 MAX_RESPONSE_MB: Final = 64
@@ -38,7 +38,7 @@ CHUNK_BATCHES: Final = 1_000
 LEDGER_NARROW_IDS: Final = 100
 """Up to this many candidate ids are named in the ledger statement; past it, all known ids are read."""
 
-REMOVAL_IDS: Final = 1_000
+DELETE_IDS: Final = 1_000
 """Batch ids named in one statement that removes their rows."""
 
 LEDGER_FETCH_ROWS: Final = 50_000
@@ -78,5 +78,5 @@ ID_LAG_S: Final = 3600.0
 ID_ROWS: Final = 10_000
 """Ids read from a file or a database at a time."""
 
-DAMAGED_TOLD: Final = 10
+INVALID_IDS_LOGGED: Final = 10
 """Damaged ids of one run that are told in the log one by one."""

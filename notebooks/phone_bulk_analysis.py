@@ -406,7 +406,7 @@ def _(ink, amber, alt, paid_again, plot):
     )
     again_plot = plot(
         _base.mark_bar(color=amber, cornerRadiusEnd=3, size=22)
-        + _base.transform_calculate(told="format(datum.searches, ',d') + ' numbers'")
+        + _base.transform_calculate(message="format(datum.searches, ',d') + ' numbers'")
         .mark_text(align="left", dx=6, color=ink)
         .encode(text="told:N"),
         "Who was searched twice, and paid for twice?",
@@ -428,7 +428,7 @@ def _(blue, ink, alt, by_country, plot):
     )
     country_plot = plot(
         _base.mark_bar(color=blue, cornerRadiusEnd=3, size=16)
-        + _base.transform_calculate(told="format(datum.credits_per_found, '.1f') + ' credits each'")
+        + _base.transform_calculate(message="format(datum.credits_per_found, '.1f') + ' credits each'")
         .mark_text(align="left", dx=6, color=ink)
         .encode(text="told:N"),
         "Where are numbers found, and what does one cost?",
@@ -441,7 +441,7 @@ def _(blue, ink, alt, by_country, plot):
 def _(bill_by_day, mo, newest_look, paid_again, pd, searches):
     _searched, _found, _credits = searches[["searches", "found", "credits"]].sum()
     _hours = (pd.Timestamp.now("UTC") - newest_look).total_seconds() / 3600
-    _told = {
+    _message = {
         "Searches": (f"{_searched:,.0f}", "in completed batches"),
         "Found": (f"{_found / max(_searched, 1):.0%}", f"{_found:,.0f} numbers"),
         "A found number": (f"{_credits / max(_found, 1):.1f}", "credits"),
@@ -450,7 +450,7 @@ def _(bill_by_day, mo, newest_look, paid_again, pd, searches):
         "Last answer": (f"{_hours:.0f} h" if _hours < 48 else f"{_hours / 24:.0f} days", "ago"),
     }
     figures = mo.hstack(
-        [mo.stat(value, label=label, caption=caption, bordered=True) for label, (value, caption) in _told.items()],
+        [mo.stat(value, label=label, caption=caption, bordered=True) for label, (value, caption) in _message.items()],
         widths="equal",
         gap=0.75,
     )

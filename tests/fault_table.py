@@ -1,4 +1,4 @@
-"""`docs/faults.md`: what each fault and each odd input gave, written from what the tests saw in the tables.
+"""`docs/reference/faults.md`: what each fault and each odd input gave, written from what the tests saw in the tables.
 
 A test hands in the rows of its section. They have to be what the file says; `ENROW_WRITE_DOCS=1` writes them instead.
 """
@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from tests.conftest import Row, Warehouse
 
-FILE = Path(__file__).parent.parent / "docs" / "faults.md"
+FILE = Path(__file__).parent.parent / "docs" / "reference" / "faults.md"
 WRITES = os.environ.get("ENROW_WRITE_DOCS") == "1"  # read now: the tests clear the environment
 COMMAND = (
     "ENROW_WRITE_DOCS=1 .venv/bin/pytest tests/test_weather.py tests/test_hostile.py tests/test_chaos.py"
@@ -19,13 +19,13 @@ COMMAND = (
 )
 
 INTRODUCTION = f"""\
-# What goes wrong, and what comes of it
+# Observed faults
 
-Each row was seen in a whole run: requests over real sockets, a load into DuckDB, and beside the batch named here
-healthy ones, all of which loaded. Made by the tests, which fail when a row is not true any more; made anew with
+Each row was seen in a whole run: requests over real sockets, a load into DuckDB, and healthy batches beside the one
+named here, all of which loaded. The tests write this page, and fail when a row is no longer true:
 `{COMMAND}`.
 
-A batch with a row in `batch_errors` is looked at again by the next run that is given its id.
+[Failure modes](../failure-modes.md) is the summary.
 """
 SECTIONS = {
     "HTTP weather": "Runs with `request_max_attempts` = 2 and `request_timeout` = 1.5 s.",
@@ -139,13 +139,15 @@ def shown_error(outcome: Outcome, tells: str = "") -> str:
     """Show the error row; of a connection's error only what is the same on every machine, and what it `tells`."""
     kind, status, message = outcome.error
     assert tells in message
-    told = ": ".join([message.split(":")[0], *([f"... {tells}"] if tells else [])]) if kind == "connection" else message
-    return f"`batch_errors`: `{kind}`, {status or 'no status'}: {shown(told)}"
+    message = (
+        ": ".join([message.split(":")[0], *([f"... {tells}"] if tells else [])]) if kind == "connection" else message
+    )
+    return f"`batch_errors`: `{kind}`, {status or 'no status'}: {shown(message)}"
 
 
 def shown_loaded(outcome: Outcome, plain: Outcome) -> str:
     """Show in what the rows of a loaded batch are not those of a `plain` one."""
-    told = [
+    message = [
         f"`{table}.{column_shown(column)}` is {shown(value)}"
         for table, rows, usual in (
             ("batches", outcome.batches, plain.batches),
@@ -155,8 +157,8 @@ def shown_loaded(outcome: Outcome, plain: Outcome) -> str:
         for column, value in sorted(_differences(rows, usual).items())
     ]
     if len(outcome.results) != len(plain.results):
-        told.append(f"`phone_results` has {len(outcome.results):,} rows")
-    return "; ".join(told) or "all tables, as ever"
+        message.append(f"`phone_results` has {len(outcome.results):,} rows")
+    return "; ".join(message) or "all tables, as ever"
 
 
 def column_shown(name: str) -> str:

@@ -53,7 +53,7 @@ def make_documented(folder: Path) -> list[Path]:
     """Make the cassettes of the documented responses, from the simulated API under the real URL."""
     with SimulatedEnrow() as api:
         api.respond(bodies.DOCUMENTED_ID, bodies.ongoing(bodies.DOCUMENTED_ID, 2, 0), bodies.documented())
-        looks: list[tuple[str, str, str | None]] = [
+        fetches: list[tuple[str, str, str | None]] = [
             ("ongoing", bodies.DOCUMENTED_ID, api.api_key),
             ("completed", bodies.DOCUMENTED_ID, api.api_key),
             ("unknown_id", UNKNOWN_ID, api.api_key),
@@ -62,7 +62,7 @@ def make_documented(folder: Path) -> list[Path]:
         ]
         return [
             _write(folder, f"documented_{name}", _record(api.url, batch_id, api_key, live=False)[1])
-            for name, batch_id, api_key in looks
+            for name, batch_id, api_key in fetches
         ]
 
 
@@ -72,12 +72,12 @@ def record_live(folder: Path, batch_ids: Sequence[str], api_key: str, base_url: 
     for batch_id in batch_ids:
         status, cassette = _record(base_url, batch_id, api_key, live=True)
         cassettes[_not_in(cassettes, f"live_{status}")] = cassette
-    looks: list[tuple[str, str, str | None]] = [
+    fetches: list[tuple[str, str, str | None]] = [
         ("live_unknown_id", UNKNOWN_ID, api_key),
         ("live_no_key", batch_ids[0], None),
         ("live_bad_key", batch_ids[0], BAD_KEY),
     ]
-    for name, batch_id, key in looks:
+    for name, batch_id, key in fetches:
         cassettes[name] = _record(base_url, batch_id, key, live=True)[1]
     # Only now: a recording that fails leaves the old cassettes alone.
     return [_write(folder, name, cassette) for name, cassette in cassettes.items()]
@@ -169,7 +169,7 @@ def _general(general: Any, number: int) -> Any:
 def _stats(stats: Any, number: int) -> Any:
     if isinstance(stats, dict):
         return {key: _stats(value, number) for key, value in stats.items()}
-    return _count(stats, number)
+    return _record_metrics(stats, number)
 
 
 def _results(results: Any, number: int) -> Any:
@@ -192,7 +192,7 @@ def _word(value: Any, number: int) -> Any:
     return value if isinstance(value, str) and re.fullmatch(r"[A-Za-z_]{1,20}", value) else _same_type(value, number)
 
 
-def _count(value: Any, number: int) -> Any:
+def _record_metrics(value: Any, number: int) -> Any:
     """Keep a number, also one in a string: but not one that could be a phone number."""
     return value if re.fullmatch(r"-?\d{1,6}(\.\d{1,9})?", str(value)) else _same_type(value, number)
 
@@ -200,7 +200,9 @@ def _count(value: Any, number: int) -> Any:
 def _message(value: Any, number: int) -> Any:
     """Keep the API's sentence, without addresses and numbers."""
     return (
-        re.sub(r"\S*(@|://)\S*|\+?\d[\d ().-]{5,}\d", "...", value) if isinstance(value, str) else _count(value, number)
+        re.sub(r"\S*(@|://)\S*|\+?\d[\d ().-]{5,}\d", "...", value)
+        if isinstance(value, str)
+        else _record_metrics(value, number)
     )
 
 
@@ -243,10 +245,10 @@ _LEVELS: Final[Mapping[str, Callable[[Any, int], Any]]] = {
     "stats": _stats,
     "results": _results,
     "message": _message,
-    "retry_after": _count,
+    "retry_after": _record_metrics,
 }
 _RESULT: Final[Mapping[str, Callable[[Any, int], Any]]] = {
-    "index": _count,
+    "index": _record_metrics,
     "qualification": _word,
     "number": _phone,
     "country": _word,

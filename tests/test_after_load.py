@@ -6,10 +6,11 @@ import duckdb
 import pytest
 from dlt.common.pipeline import LoadInfo
 
-from enrow_source.tables import TABLES
+from enrow_source.destination.comments import comment_tables
+from enrow_source.runner.pipeline import build_pipeline
+from enrow_source.runner.run import run
+from enrow_source.tables.schema import TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
-from pipelines.after_load import describe_tables
-from pipelines.phone_bulk import build_pipeline, run
 
 
 @pytest.fixture(autouse=True)
@@ -43,9 +44,9 @@ def test_every_column_and_table_has_its_description(api: SimulatedEnrow, tmp_pat
 def test_a_load_that_changes_no_table_sends_nothing(api: SimulatedEnrow) -> None:
     run([api.respond("one", bodies.completed("one", 2))])
     run([api.respond("two", bodies.completed("two", 2))])
-    assert describe_tables(build_pipeline(), last_load()) == 0
+    assert comment_tables(build_pipeline(), last_load()) == 0
     run([api.respond("three", bodies.completed("three", 2, extra={"params": {"undocumented": "text"}}))])
-    assert describe_tables(build_pipeline(), last_load()) > 0
+    assert comment_tables(build_pipeline(), last_load()) > 0
 
 
 def test_a_database_that_refuses_is_told_and_the_rows_are_there(
@@ -55,5 +56,5 @@ def test_a_database_that_refuses_is_told_and_the_rows_are_there(
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         connection.execute("DROP TABLE enrow_data.batch_errors")
     with caplog.at_level("WARNING", "dlt"):
-        assert describe_tables(build_pipeline(), last_load()) == 0
+        assert comment_tables(build_pipeline(), last_load()) == 0
     assert "without their comments" in caplog.text

@@ -7,7 +7,7 @@ import dlt
 import pytest
 
 from enrow_source import ConfigurationError, InvalidBatchIdError
-from enrow_source.batch_ids import read_batch_ids
+from enrow_source.ids.input import read_batch_ids
 from enrow_source.testing import SimulatedEnrow
 from tests.conftest import NewSource, Warehouse
 

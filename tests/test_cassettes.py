@@ -21,12 +21,13 @@ from vcr.serializers import yamlserializer
 from vcr.stubs import VCRHTTPResponse
 
 from enrow_source import InvalidApiKeyError
-from enrow_source.client import EnrowClient
+from enrow_source.api.client import EnrowClient
+from enrow_source.api.parser import parse_batch
 from enrow_source.errors import BatchError, ErrorKind, RequestFailedError, RunError
-from enrow_source.models import parse_batch
+from enrow_source.runner.pipeline import build_pipeline
+from enrow_source.runner.report import RunReport
+from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow, bodies
-from pipelines.phone_bulk import build_pipeline, run
-from pipelines.report import RunReport
 from tests.record_cassettes import (
     BASE_URL,
     FOLDER,
@@ -151,9 +152,9 @@ def test_every_cassette_loads(cassette: Path, pipeline: dlt.Pipeline, tmp_path: 
         load(pipeline, *interactions.batch_ids)
     assert replayed.all_played
     if not refused:
-        told = [body["general"] for body in interactions.bodies if "general" in body]
+        message = [body["general"] for body in interactions.bodies if "general" in body]
         loaded = rows(tmp_path, "SELECT batch_id, status FROM batches")
-        assert loaded == [(general["id"], general["status"]) for general in told]
+        assert loaded == [(general["id"], general["status"]) for general in message]
         errors = rows(tmp_path, "SELECT http_status FROM batch_errors")
         assert errors == [(status,) for status in interactions.statuses if status >= 400]
 
@@ -200,7 +201,7 @@ def test_a_whole_run_in_progress_then_one_that_completes(pipeline: dlt.Pipeline,
 
     with REPLAY.use_cassette(documented("completed")) as completed:
         assert load(pipeline).completed == 1
-        assert load(pipeline, batch_id).looked_at == 0
+        assert load(pipeline, batch_id).fetched == 0
     assert completed.play_count == 1
 
     assert rows(tmp_path, "SELECT batch_id, status, custom FROM batches") == [(batch_id, "completed", None)]

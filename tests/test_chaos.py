@@ -10,16 +10,16 @@ from typing import Any
 
 import pytest
 
-from chaos.campaign import DESTINATIONS, DestinationName, Tally, run_campaign
-from chaos.child import Job
-from chaos.compare import TABLES, differences
-from chaos.expected import expected_rows
-from chaos.forks import Ended, Forks
-from chaos.points import Kill, Point
-from chaos.scenario import Batch, Served, served
-from chaos.warehouses import DuckDBFile, PostgresDataset, Warehouse
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from tests import fault_table
+from tests.chaos.campaign import DESTINATIONS, DestinationName, Tally, run_campaign
+from tests.chaos.child import Job
+from tests.chaos.compare import TABLES, differences
+from tests.chaos.expected import expected_rows
+from tests.chaos.forks import Ended, Forks
+from tests.chaos.points import Kill, Point
+from tests.chaos.scenario import Batch, Served, served
+from tests.chaos.warehouses import DuckDBFile, PostgresDataset, Warehouse
 from tests.fault_table import Seen
 from tests.postgres import Postgres
 
@@ -94,9 +94,9 @@ class Scene:
         ended = self.run(*arguments, **options)
         self.failed.add(len(self.starts) - 1)
         assert ended.returncode == 1, ended
-        told = ended.stderr.splitlines()[-1]
-        assert told.startswith("error: "), ended.stderr
-        assert telling in told
+        message = ended.stderr.splitlines()[-1]
+        assert message.startswith("error: "), ended.stderr
+        assert telling in message
         # A driver may say a line of its own when its server goes away; nobody is to read a traceback.
         assert not any(line.startswith("Traceback") for line in ended.stderr.splitlines()), ended.stderr
 

@@ -1,4 +1,4 @@
-"""`pipelines/check.py`: one line for each check, an exit code, no value of a setting, and nothing left behind."""
+"""`enrow check`: one line for each check, an exit code, no value of a setting, and nothing left behind."""
 
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -7,9 +7,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from enrow_source.cli.check import main
+from enrow_source.runner import check
+from enrow_source.runner.check import Check, ExitCode, Outcome, checks
 from enrow_source.testing import Response, SimulatedEnrow
-from pipelines import check
-from pipelines.check import Check, ExitCode, Outcome, checks, main
 from tests.conftest import Configure
 from tests.postgres import Postgres
 
@@ -52,11 +53,11 @@ def test_a_machine_that_can_run(
         ["ok", "api"],
         ["ok", "destination"],
     ]
-    told = "\n".join(lines)
-    assert "enrow_api_key from secrets.toml" in told
-    assert "max_batches from config.toml" in told
-    assert "8,500 credits left" in told
-    assert not [value for value in (api.api_key, "a secret", "drop") if value in told.replace("dropped", "")]
+    message = "\n".join(lines)
+    assert "enrow_api_key from secrets.toml" in message
+    assert "max_batches from config.toml" in message
+    assert "8,500 credits left" in message
+    assert not [value for value in (api.api_key, "a secret", "drop") if value in message.replace("dropped", "")]
     # Asking costs nothing, and no id was looked at.
     assert [request.path for request in api.requests] == ["/account/info"]
     assert not list(tmp_path.glob("*.duckdb*"))
@@ -64,10 +65,10 @@ def test_a_machine_that_can_run(
 
 def test_what_is_in_the_environment_is_told_by_its_name(checked: Checked) -> None:
     found = checked()
-    assert "enrow_api_key from Environment Variables (ENROW_API_KEY)" in found["options"].told
+    assert "enrow_api_key from Environment Variables (ENROW_API_KEY)" in found["options"].message
     # The command was run elsewhere than where its files are.
     assert found["files"].outcome is Outcome.WARNING
-    assert "only the environment holds" in found["files"].told
+    assert "only the environment holds" in found["files"].message
     assert outcomes(found)["api key"] == "ok"
 
 
@@ -88,8 +89,8 @@ def test_a_mistyped_section_is_named(
     configure(config=config)
     found = checked()["files"]
     assert found.outcome is Outcome.FAILED
-    assert f"nothing reads [{written}" in found.told
-    assert f"did you mean [{meant}" in found.told
+    assert f"nothing reads [{written}" in found.message
+    assert f"did you mean [{meant}" in found.message
 
 
 def test_sections_of_others_are_left_alone(checked: Checked, configure: Configure) -> None:
@@ -105,20 +106,20 @@ def test_a_damaged_file(checked: Checked, configure: Configure, tmp_path: Path) 
 
 def test_a_mistyped_option(checked: Checked, configure: Configure) -> None:
     configure(config="[sources.enrow]\nmax_batch = 1\n")
-    assert "did you mean 'max_batches'" in checked()["options"].told
+    assert "did you mean 'max_batches'" in checked()["options"].message
 
 
 def test_a_mistyped_prefix_of_the_environment(checked: Checked, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCE__ENROW__MAX_BATCHES", "1")
-    assert "SOURCE__ENROW__MAX_BATCHES" in checked()["options"].told
+    assert "SOURCE__ENROW__MAX_BATCHES" in checked()["options"].message
 
 
 def test_the_key(checked: Checked, api: SimulatedEnrow) -> None:
-    assert "no Enrow API key" in checked(key=None)["api key"].told
+    assert "no Enrow API key" in checked(key=None)["api key"].message
     refused = checked(key="refused-key")["api key"]
     assert refused.outcome is Outcome.FAILED
-    assert "the API refused the key" in refused.told
-    assert "refused-key" not in refused.told
+    assert "the API refused the key" in refused.message
+    assert "refused-key" not in refused.message
     assert len(api.requests) == 1, "a key is tried once"
 
 
@@ -126,7 +127,7 @@ def test_an_api_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENROW_API_KEY", KEY)
     found = {one.name: one for one in checks("duckdb", "enrow_data", "http://127.0.0.1:9")}
     assert found["api key"].outcome is Outcome.FAILED
-    assert "no complete answer" in found["api key"].told
+    assert "no complete answer" in found["api key"].message
     assert found["destination"].outcome is Outcome.OK, "one check does not stop the others"
 
 
@@ -134,9 +135,9 @@ def test_an_answer_that_is_not_documented(
     checked: Checked, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(api, "info", lambda: Response(body=b"<html>"))
-    assert "not what the API documents" in checked()["api key"].told
+    assert "not what the API documents" in checked()["api key"].message
     monkeypatch.setattr(api, "info", lambda: Response(body={"credits": None}))
-    assert checked()["api key"].told == "accepted"
+    assert checked()["api key"].message == "accepted"
 
 
 @pytest.fixture
@@ -158,10 +159,10 @@ def test_postgres(checked: Checked, database: Postgres) -> None:
     before = schemas(database)
     found = checked("postgres", "checked")["destination"]
     assert found.outcome is Outcome.OK, found
-    assert "can be made" in found.told
+    assert "can be made" in found.message
     assert schemas(database) == before
     database.query("CREATE SCHEMA held")
-    assert "is there" in checked("postgres", "held")["destination"].told
+    assert "is there" in checked("postgres", "held")["destination"].message
     assert schemas(database) == {*before, "held"}
     assert not tables(database)
 
@@ -176,8 +177,8 @@ def test_a_postgres_that_may_only_be_read(
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", url)
     found = checked("postgres", "held")["destination"]
     assert found.outcome is Outcome.FAILED
-    assert "permission denied" in found.told
-    assert "the-password" not in found.told
+    assert "permission denied" in found.message
+    assert "the-password" not in found.message
     assert not tables(database)
 
 
@@ -185,25 +186,25 @@ def test_a_postgres_that_is_not_there(checked: Checked, monkeypatch: pytest.Monk
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", "postgresql://user:the-password@127.0.0.1:9/enrow")
     found = checked("postgres")["destination"]
     assert found.outcome is Outcome.FAILED
-    assert "refused" in found.told
-    assert "the-password" not in found.told
+    assert "refused" in found.message
+    assert "the-password" not in found.message
 
 
 def test_a_duckdb_file_that_is_there_stays_as_it_is(checked: Checked, tmp_path: Path) -> None:
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         connection.execute("CREATE SCHEMA enrow_data; CREATE TABLE enrow_data.held AS SELECT 1 AS one")
-    assert "is there" in checked()["destination"].told
+    assert "is there" in checked()["destination"].message
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         found = connection.execute("SELECT schema_name, table_name FROM duckdb_tables()").fetchall()
         assert found == [("enrow_data", "held")]
 
 
 def test_a_destination_that_nobody_knows(checked: Checked) -> None:
-    assert "no destination of that name" in checked("nowhere")["destination"].told
+    assert "no destination of that name" in checked("nowhere")["destination"].message
 
 
 @pytest.mark.parametrize(
-    "sqlglot,duckdb_version,outcome,told",
+    "sqlglot,duckdb_version,outcome,message",
     [
         ("30.21.0", "1.5.6", Outcome.OK, "sqlglot 30.21.0"),
         ("30.22.0", "1.5.6", Outcome.FAILED, "sqlglot<30.22"),
@@ -211,10 +212,10 @@ def test_a_destination_that_nobody_knows(checked: Checked) -> None:
     ],
 )
 def test_versions_that_are_known_to_be_broken_together(  # noqa: PLR0917 - pytest passes by name
-    checked: Checked, monkeypatch: pytest.MonkeyPatch, sqlglot: str, duckdb_version: str, outcome: Outcome, told: str
+    checked: Checked, monkeypatch: pytest.MonkeyPatch, sqlglot: str, duckdb_version: str, outcome: Outcome, message: str
 ) -> None:
     others = {"sqlglot": sqlglot, "duckdb": duckdb_version, "dlt": "1.31.0"}
     monkeypatch.setattr(check, "version", lambda name: others.get(name) or version(name))
     found = checked()["versions"]
     assert found.outcome is outcome
-    assert told in found.told
+    assert message in found.message

@@ -15,7 +15,7 @@ import pytest
 import requests
 
 from enrow_source import ConfigurationError, EnrowError, InvalidApiKeyError, OutOfCreditsError
-from enrow_source.client import EnrowClient
+from enrow_source.api.client import EnrowClient
 from enrow_source.errors import BatchError, ErrorKind, RequestFailedError
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 
@@ -36,12 +36,12 @@ def client(api: SimulatedEnrow) -> Iterator[EnrowClient]:
 
 def everything_told_by(error: BaseException) -> str:
     """Return all that a log could hold of the error: its chain, with the local variables of every frame."""
-    told = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+    message = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     errors: list[BaseException | None] = [error]
     while (last := errors[-1]) is not None:
-        told += f"{last!s} {last!r} {vars(last)} {last.args!r}"
+        message += f"{last!s} {last!r} {vars(last)} {last.args!r}"
         errors.append(last.__cause__ or last.__context__)
-    return told
+    return message
 
 
 # What is sent --------------------------------------------------------------------------------------------------------
@@ -242,8 +242,8 @@ def test_a_body_that_never_is_complete_is_a_connection_error_in_bounded_time(
         client.fetch_batch("batch-1")
     assert (caught.value.kind, caught.value.http_status, api.looks("batch-1")) == (ErrorKind.CONNECTION, None, 1)
     assert time.monotonic() - before < 2
-    told = everything_told_by(caught.value)
-    assert api.api_key not in told
+    message = everything_told_by(caught.value)
+    assert api.api_key not in message
 
 
 def test_a_refused_connection_is_a_connection_error(api: SimulatedEnrow) -> None:
@@ -252,8 +252,8 @@ def test_a_refused_connection_is_a_connection_error(api: SimulatedEnrow) -> None
     with EnrowClient(api.api_key, url) as client, pytest.raises(RequestFailedError, match="refused") as caught:
         client.fetch_batch("batch-1")
     assert (caught.value.kind, caught.value.http_status) == (ErrorKind.CONNECTION, None)
-    told = everything_told_by(caught.value)
-    assert api.api_key not in told
+    message = everything_told_by(caught.value)
+    assert api.api_key not in message
 
 
 @pytest.mark.parametrize("gzip", [False, True])
@@ -492,9 +492,9 @@ def test_the_key_is_in_nothing_that_an_error_tells(
     api.respond("batch-1", response)
     with pytest.raises(EnrowError) as caught:
         client.fetch_batch("batch-1")
-    told = everything_told_by(caught.value)
-    assert "fetch_batch" in told
-    assert api.api_key not in told
+    message = everything_told_by(caught.value)
+    assert "fetch_batch" in message
+    assert api.api_key not in message
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 404, 418, 429, 500])
@@ -512,8 +512,8 @@ def test_a_certificate_file_that_is_missing_is_told_without_the_key(
     url = api.url.replace("http:", "https:")
     with EnrowClient(api.api_key, url) as client, pytest.raises(EnrowError, match=r"/nowhere/ca\.pem") as caught:
         client.fetch_batch("batch-1")
-    told = everything_told_by(caught.value)
-    assert api.api_key not in told
+    message = everything_told_by(caught.value)
+    assert api.api_key not in message
 
 
 def test_a_server_that_speaks_no_http_is_a_connection_error(api: SimulatedEnrow) -> None:
@@ -531,5 +531,5 @@ def test_a_server_that_speaks_no_http_is_a_connection_error(api: SimulatedEnrow)
         with EnrowClient(api.api_key, url) as client, pytest.raises(RequestFailedError) as caught:
             client.fetch_batch("batch-1")
     assert caught.value.kind is ErrorKind.CONNECTION
-    told = everything_told_by(caught.value)
-    assert api.api_key not in told
+    message = everything_told_by(caught.value)
+    assert api.api_key not in message

@@ -26,7 +26,7 @@ import psycopg2  # type: ignore[import-untyped] # it has no types
 import pytest
 import sqlglot
 
-from enrow_source.tables import TABLES
+from enrow_source.tables.schema import TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
 from notebooks.phone_bulk_analysis import app
 from tests.destinations.environments import python_of
@@ -268,7 +268,7 @@ def load(folder: Path, *arguments: str, **variables: str) -> tuple[date, date]:
             "ENROW_API_KEY": api.api_key,
             **variables,
         }
-        command = (sys.executable, "-m", "pipelines.phone_bulk", *served(), UNKNOWN, "--base-url", api.url)
+        command = (sys.executable, "-m", "enrow_source", "run", *served(), UNKNOWN, "--base-url", api.url)
         began = datetime.now(UTC).date()
         ended = called(*command, *arguments, env=env, cwd=folder)
         assert ended.returncode == 3, f"{UNKNOWN} should be all that could not be read: {ended.stdout}{ended.stderr}"
@@ -567,8 +567,8 @@ def test_the_analysis_page_reads_the_models_through_any_driver(built: Warehouse)
         found = [search for search in built.searches if search.found and search.campaign == campaign]
         expected[campaign or "none told"] = (len(found), sum(search.claimed or 0 for search in found))
     assert by_campaign.keys() == expected.keys()
-    for campaign, told in by_campaign.items():
-        assert told == pytest.approx(expected[campaign], abs=1e-3)
+    for campaign, message in by_campaign.items():
+        assert message == pytest.approx(expected[campaign], abs=1e-3)
     assert page["by_week"]["searches"].sum() == len(built.searches)
     assert page["paid_again"]["searches"].sum() == sum(MEANT.values())
     claimed = sum(body.get("stats", {}).get("credits_cost", 0) for body in served().values())
@@ -728,12 +728,12 @@ def test_personal_data_is_marked_down_to_the_marts(on_duckdb: Warehouse) -> None
 
 
 def test_the_readme_tells_models_and_vars(on_duckdb: Warehouse) -> None:
-    told = re.findall(r"^\| `(\w+)` \| (.*?) \|", README, re.MULTILINE)
-    assert {name for name, _ in told if "__" in name} == MARTS
+    message = re.findall(r"^\| `(\w+)` \| (.*?) \|", README, re.MULTILINE)
+    assert {name for name, _ in message if "__" in name} == MARTS
     assert all(f"`{name}`" in README for name in STAGING)
     project = (PACKAGE / "dbt_project.yml").read_text(encoding="utf-8")
     declared = re.findall(r"^    (enrow_\w+): (.*)$", project, re.MULTILINE)
-    assert {(name, value.strip("`")) for name, value in told if "__" not in name} == {
+    assert {(name, value.strip("`")) for name, value in message if "__" not in name} == {
         *declared,
         ("enrow_database", "the target's database"),
     }

@@ -24,13 +24,14 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrow_source import ConfigurationError, Erasure, Subject, SubjectKind, enrow_source, erase
-from enrow_source.erasure import _RECORD, _TABLES, ERASURES, Erasures
-from enrow_source.privacy import Privacy
-from enrow_source.tables import DEFERRED_BATCH_IDS, TABLES
+from enrow_source.cli import run as run_command
+from enrow_source.cli.erase import ExitCode, main
+from enrow_source.destination.erase import _RECORD, _TABLES
+from enrow_source.destination.suppressions import ERASURES, Suppressions
+from enrow_source.runner.pipeline import build_pipeline
+from enrow_source.tables.privacy import Privacy
+from enrow_source.tables.schema import DEFERRED_BATCH_IDS, TABLES
 from enrow_source.testing import SimulatedEnrow
-from pipelines import phone_bulk
-from pipelines.erase import ExitCode, main
-from pipelines.phone_bulk import build_pipeline
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres  # at run time it is a plugin, which pytest imports itself
@@ -277,12 +278,12 @@ def test_a_batch_leaves_every_table_and_is_not_fetched_again(
         "rows erased              1  batch_errors",
     ]
     assert store.recorded() == [("batch", None, "third", 1, 1, 1, 1, 1, 0)]
-    looks = api.looks("third")
+    fetches = api.looks("third")
     for container in ("first", "fresh"):
         load(store, "first", "second", "third", container=container)
     load(store, "third", container="fresh", refresh="drop_sources")
     load(store, "third", "second", container="fresh", max_batches=1)
-    assert api.looks("third") == looks
+    assert api.looks("third") == fetches
     assert [row for row in store.people() if row[0] == "third"] == []
     for table in TABLES:
         assert store.sql(f"SELECT batch_id FROM {table.name} WHERE batch_id = 'third'") == []
@@ -296,11 +297,11 @@ def test_an_erased_batch_is_not_left_to_later_runs(
 ) -> None:
     (tmp_path / "left.txt").write_text("first\nsecond")
     files = ["--batch-ids-file", str(tmp_path / "left.txt")]
-    phone_bulk.main([*files, "--max-batches", "1", *store.arguments])
+    run_command.main([*files, "--max-batches", "1", *store.arguments])
     assert store.sql("SELECT batch_id FROM deferred_batch_ids") == [("second",)]
     assert "rows erased              1  deferred_batch_ids" in command("--batch-id", "second", "--execute").out
     assert store.sql("SELECT batch_id FROM deferred_batch_ids") == []
-    phone_bulk.main([*files, *store.arguments])
+    run_command.main([*files, *store.arguments])
     assert api.looks("second") == 0
 
 
@@ -382,7 +383,7 @@ def test_a_missing_secret_is_told(store: Store, command: Command, monkeypatch: p
 
 
 @in_duckdb
-@pytest.mark.parametrize("secret,told", [(None, "needs the pii_secret of then"), ("another-" * 2, "is not the one")])
+@pytest.mark.parametrize("secret,message", [(None, "needs the pii_secret of then"), ("another-" * 2, "is not the one")])
 def test_a_later_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fixtures
     store: Store,
     command: Command,
@@ -390,7 +391,7 @@ def test_a_later_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fix
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     secret: str | None,
-    told: str,
+    message: str,
 ) -> None:
     load(store, "first")
     command("--number", NUMBER, "--execute")
@@ -398,15 +399,15 @@ def test_a_later_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fix
     if secret:
         monkeypatch.setenv("SOURCES__ENROW__PII_SECRET", secret)
         ended = command("--linkedin-url", URL, "--execute")
-        assert (ended.code, told in ended.err, len(store.recorded())) == (ExitCode.USAGE, True, 1)
+        assert (ended.code, message in ended.err, len(store.recorded())) == (ExitCode.USAGE, True, 1)
     requests = len(api.requests)
-    assert phone_bulk.main(["second", *store.arguments]) == ExitCode.USAGE
+    assert run_command.main(["second", *store.arguments]) == ExitCode.USAGE
     error = capsys.readouterr().err
-    assert told in error
+    assert message in error
     assert error.count("\n") == 1
     assert len(api.requests) == requests
     # Where nothing is due the table is not even read.
-    assert phone_bulk.main(["first", *store.arguments]) == ExitCode.OK
+    assert run_command.main(["first", *store.arguments]) == ExitCode.OK
 
 
 AWKWARD = ["x' OR 1=1 --", '"; DROP TABLE phone_results; --', "%s", "_?%", "\\%", "a' ü😀İK"]
@@ -450,8 +451,8 @@ def test_the_erased_is_nowhere_afterwards(
         for more in ((), ("--execute",))
     ]
     load(store, "first", "second", refresh="drop_sources")
-    told = "".join(ended.out + ended.err for ended in printed) + caplog.text
-    for text in (store.dump().lower(), told.lower()):
+    message = "".join(ended.out + ended.err for ended in printed) + caplog.text
+    for text in (store.dump().lower(), message.lower()):
         assert NAME not in text
         assert NUMBER[1:] not in text
         assert SECRET not in text
@@ -464,7 +465,7 @@ def test_the_value_is_masked_in_the_message_of_a_destination() -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments,told",
+    "arguments,message",
     [
         ((), "one of the arguments --linkedin-url --number --batch-id is required"),
         (("--number", NUMBER, "--batch-id", "first"), "not allowed with argument"),
@@ -483,7 +484,7 @@ def test_what_is_wrong_in_the_call_is_told_and_gives_exit_code_2(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
-    told: str,
+    message: str,
 ) -> None:
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "bucket"))
     try:
@@ -492,7 +493,7 @@ def test_what_is_wrong_in_the_call_is_told_and_gives_exit_code_2(
         code = int(error.code or 0)
     printed = capsys.readouterr()
     assert (code, printed.out) == (ExitCode.USAGE, "")
-    assert told in printed.err
+    assert message in printed.err
     assert "4155550123" not in printed.err
     assert "Traceback" not in printed.err
 
@@ -514,8 +515,8 @@ def test_what_a_killed_run_has_left_is_to_be_loaded_first(tmp_path: Path, capsys
     pipeline.extract(enrow_source(["first"]))
     assert main(["--number", NUMBER]) == ExitCode.OK
     assert main(["--number", NUMBER, "--execute"]) == ExitCode.USAGE
-    assert "finish them first, with phone_bulk.py --pending" in capsys.readouterr().err
-    assert phone_bulk.main(["--pending"]) == ExitCode.OK
+    assert "finish them first, with enrow run --pending" in capsys.readouterr().err
+    assert run_command.main(["--pending"]) == ExitCode.OK
     assert main(["--number", NUMBER, "--execute"]) == ExitCode.OK
     assert store.people() == [("first", *OTHER), ("first", *NOT_FOUND), ("second", *OTHER)]
     pipeline.extract(enrow_source(["third"]))
@@ -527,7 +528,7 @@ def test_the_value_can_come_from_standard_input(tmp_path: Path) -> None:
     store = duckdb_store(tmp_path)
     load(store, "first")
     ended = subprocess.run(
-        [sys.executable, REPO / "pipelines" / "erase.py", "--linkedin-url", "-", "--execute"],
+        [sys.executable, "-m", "enrow_source", "erase", "--linkedin-url", "-", "--execute"],
         input=f"{URL}\n",
         cwd=tmp_path,
         env=environment(tmp_path),
@@ -549,8 +550,8 @@ def environment(folder: Path) -> dict[str, str]:
 
 KILLED = """
 import os, signal, sys
-from enrow_source import erasure
-from pipelines.erase import main
+from enrow_source.destination import erase as erasure
+from enrow_source.cli.erase import main
 
 erasure._delete = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
 main(sys.argv[1:])
@@ -578,7 +579,7 @@ def test_killed_while_it_waits_to_delete_nobody_comes_back(
     load(store, "first")
     with holding(postgres, f"LOCK TABLE {store.dataset}.phone_results IN SHARE MODE"):  # no writer gets past it
         erasing = subprocess.Popen(
-            [sys.executable, REPO / "pipelines" / "erase.py", *store.arguments, "--number", NUMBER, "--execute"],
+            [sys.executable, "-m", "enrow_source", "erase", *store.arguments, "--number", NUMBER, "--execute"],
             cwd=tmp_path,
             env=environment(tmp_path),
         )
@@ -633,10 +634,10 @@ def test_each_distinct_value_is_compared_and_null_is_nobody() -> None:
         "params__linkedin_url": pa.array([URL, None, f"{URL.title()}/ ", OTHER_URL, None, ""], pa.string()),
         "number": pa.array([None, NUMBER, OTHER_NUMBER, None, None, "+1 415-555-0123"], pa.string()),
     }
-    is_erased = Erasures(persons=persons, privacy=Privacy(secret=SECRET)).is_erased
+    is_erased = Suppressions(persons=persons, privacy=Privacy(secret=SECRET)).is_erased
     assert is_erased is not None
     assert is_erased(columns).to_pylist() == [True, True, True, False, False, True]
-    assert Erasures(batches=frozenset({"first"})).is_erased is None
+    assert Suppressions(batches=frozenset({"first"})).is_erased is None
 
 
 def test_every_table_of_the_source_is_erased_from() -> None:
@@ -668,13 +669,6 @@ def test_every_dependency_is_locked_with_a_hash() -> None:
     installs = [line for line in makefile.splitlines() if re.search(r"\binstall\b.* -r ", line)]
     assert installs
     assert [line for line in installs if "--require-hashes" not in line] == []
-
-
-def test_the_readme_tells_what_is_kept_of_an_erasure() -> None:
-    readme = (REPO / "README.md").read_text(encoding="utf-8")
-    for column in _RECORD:
-        if not str(column["name"]).endswith("_rows"):
-            assert f"| `{column['name']}` | {column['data_type']} | {column['description']} |" in readme
 
 
 @pytest.fixture

@@ -22,14 +22,14 @@ import dlt
 import pytest
 
 from enrow_source import InvalidBatchIdError
+from enrow_source.runner.report import ExitCode, RunReport
+from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from enrow_source.testing.responses import encoded
-from fuzz.__main__ import fuzz
-from pipelines.phone_bulk import run
-from pipelines.report import ExitCode, RunReport
 from tests import fault_table
 from tests.conftest import Row, Warehouse
 from tests.fault_table import Outcome, Seen, outcomes
+from tests.fuzz.__main__ import fuzz
 
 if TYPE_CHECKING:
     from tests.postgres import Postgres
@@ -310,7 +310,7 @@ def test_no_odd_answer_stops_another_batch_and_none_is_lost(
     errors = sum(case.error is not None for case in CASES)
     pending = sum(case.batch["status"] != "completed" for case in CASES)
     assert (report.completed, report.other, report.unreadable) == (2 * len(CASES) - errors - pending, pending, errors)
-    fault_table.check("Hostile and odd answers", [told(case, seen[i], usual) for i, case in batches.items()])
+    fault_table.check("Hostile and odd answers", [message(case, seen[i], usual) for i, case in batches.items()])
 
 
 def assert_as_expected(case: Case, outcome: Outcome) -> None:
@@ -326,7 +326,7 @@ def assert_as_expected(case: Case, outcome: Outcome) -> None:
     assert stats == stats | case.seen_stats, case.what
 
 
-def told(case: Case, outcome: Outcome, usual: Outcome) -> Seen:
+def message(case: Case, outcome: Outcome, usual: Outcome) -> Seen:
     if case.error is not None:
         return Seen(case.what, "went on without it", fault_table.shown_error(outcome))
     did = "loaded it" if case.batch["status"] == "completed" else "recorded it; looks again next time"
@@ -392,7 +392,7 @@ def told_too_large(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> Ite
 CHILD = """
 import sys
 from pathlib import Path
-from pipelines.phone_bulk import main
+from enrow_source.cli.run import main
 code = main(sys.argv[1:])
 for line in Path("/proc/self/status").read_text().splitlines():
     if line.startswith("VmHWM:"):
@@ -405,7 +405,7 @@ def test_answers_without_end_stay_small_in_memory(tmp_path: Path) -> None:
     with serving_without_end() as url:
         # What one of them held has to be let go before the next one.
         large = ["200 MB", "200 MB, again", "200 MB, once more", "500 MB in a gzip"]
-        unpacked = peak_mb(tmp_path / "bytes", url, [*large, "healthy"], ExitCode.SOME_UNREADABLE)
+        unpacked = peak_mb(tmp_path / "bytes", url, [*large, "healthy"], ExitCode.PARTIAL)
         keys = peak_mb(tmp_path / "keys", url, ["30,000 keys", "healthy"], ExitCode.OK)
     limit = "the body is larger than max_response_mb, 64"
     seen = outcomes(Warehouse(tmp_path / "bytes")) | outcomes(Warehouse(tmp_path / "keys"))
@@ -565,8 +565,8 @@ def test_no_odd_id_gets_into_sql_or_the_url(api: SimulatedEnrow, warehouse: Ware
     assert (second.completed, second.unreadable) == (len(ids), 0)
     # With few ids they are named in the statement, with many they are not.
     many = [f"pad-{number:03}" for number in range(501)]
-    assert load(ids).looked_at == 0
-    assert load([*ids, *many], max_batches=1).looked_at == 1
+    assert load(ids).fetched == 0
+    assert load([*ids, *many], max_batches=1).fetched == 1
     assert {batch_id: api.looks(batch_id) for batch_id in ids} == dict.fromkeys(ids, 2)
 
     seen = outcomes(warehouse)
@@ -620,7 +620,7 @@ def test_postgres_takes_what_it_refuses_itself(
     ids = ["NUL", *IDS, "message", "surrogate", "long key"]
     report = load(ids, pipeline=postgres_pipeline)
     assert (report.completed, report.unreadable) == (len(IDS) + 2, 2)
-    assert load(ids[:-3], pipeline=postgres_pipeline).looked_at == 0
+    assert load(ids[:-3], pipeline=postgres_pipeline).fetched == 0
 
     rows = postgres.query("SELECT * FROM hostile.phone_results WHERE batch_id = 'NUL'")
     assert [row["params__firstname"] for row in rows] == ["a�b�c"]

@@ -21,7 +21,7 @@ import pytest
 from dlt.common.storages.fsspec_filesystem import FileItemDict
 
 from enrow_source import ConfigurationError, batch_ids_from_files, batch_ids_from_query, enrow_source
-from enrow_source.batch_ids import read_batch_ids
+from enrow_source.ids.input import read_batch_ids
 from enrow_source.testing import Response, SimulatedEnrow
 from tests.conftest import NewSource, Warehouse
 from tests.postgres import Postgres
@@ -45,7 +45,7 @@ def parquet(path: Path, **columns: list[Any]) -> None:
 def read(*locations: str) -> tuple[list[str], list[str]]:
     """Return the ids, and what could not be read."""
     reading = read_batch_ids([batch_ids_from_files(location) for location in locations]).read()
-    return list(reading.ids), list(reading.damaged)
+    return list(reading.ids), list(reading.invalid)
 
 
 @pytest.mark.parametrize(
@@ -82,8 +82,8 @@ def test_a_parquet_file(tmp_path: Path) -> None:
 def test_a_webhook_event_is_a_file_of_its_own(tmp_path: Path) -> None:
     for number, event in enumerate([FINISHED, OTHER, FINISHED | {"id": "b"}]):
         (tmp_path / f"{number}.json").write_text(json.dumps(event, indent=2), encoding="utf-8")
-    ids, damaged = read(f"{tmp_path}/*.json")
-    assert (sorted(ids), damaged) == (["a", "b"], [])
+    ids, invalid = read(f"{tmp_path}/*.json")
+    assert (sorted(ids), invalid) == (["a", "b"], [])
 
 
 def test_several_places_at_once(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_several_places_at_once(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "name,content,ids,damaged",
+    "name,content,ids,invalid",
     [
         ("x.jsonl", lines("a") + b'{"id": "no\n' + lines("b"), ["a", "b"], ["x.jsonl:2 is no JSON"]),
         ("x.jsonl", b"\x00\xff{\n" + lines("b"), ["b"], ["x.jsonl:1 is no JSON"]),
@@ -115,15 +115,15 @@ def test_several_places_at_once(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_damaged_is_told_and_the_rest_is_read(
-    tmp_path: Path, name: str, content: bytes, ids: list[str], damaged: list[str]
+    tmp_path: Path, name: str, content: bytes, ids: list[str], invalid: list[str]
 ) -> None:
     (tmp_path / name).write_bytes(content)
     (tmp_path / "fine.txt").write_text("fine")
-    found, told = read(name, "fine.txt")
+    found, message = read(name, "fine.txt")
     assert found == [*ids, "fine"]
-    assert len(told) == len(damaged)
-    for message, expected in zip(told, damaged, strict=True):
-        assert expected in message
+    assert len(message) == len(invalid)
+    for one, expected in zip(message, invalid, strict=True):
+        assert expected in one
 
 
 def test_a_file_that_is_named_must_be_there(new_source: NewSource, warehouse: Warehouse, api: SimulatedEnrow) -> None:
@@ -280,7 +280,7 @@ def test_no_state_grows_with_the_ids_that_are_read(
     for count in (1, 200):
         for number in range(count):
             written(tmp_path / "ids" / f"{number}.txt", api.respond(f"b{number}", Response.unreadable()))
-        warehouse.run(new_source(files(), give_up_after=3))
+        warehouse.run(new_source(files(), max_consecutive_failures=3))
         sizes.append(len(json.dumps(warehouse.pipeline().state, default=str)))
     assert sizes[1] - sizes[0] < 100
 
@@ -371,7 +371,7 @@ def test_a_query_on_the_destination(api: SimulatedEnrow, new_source: NewSource, 
 
 
 @pytest.mark.parametrize(
-    "options,told",
+    "options,message",
     [
         ({"batch_ids_cursor": "at"}, "batch_ids_cursor needs batch_ids_query"),
         ({"batch_ids_query": "SELECT 1", "batch_ids_cursor": "a; DROP"}, "batch_ids_cursor is 'a; DROP'"),
@@ -382,9 +382,9 @@ def test_a_query_on_the_destination(api: SimulatedEnrow, new_source: NewSource, 
     ],
 )
 def test_a_query_that_gives_no_ids_is_named(
-    new_source: NewSource, warehouse: Warehouse, api: SimulatedEnrow, options: dict[str, Any], told: str
+    new_source: NewSource, warehouse: Warehouse, api: SimulatedEnrow, options: dict[str, Any], message: str
 ) -> None:
-    with pytest.raises(Exception, match=told):
+    with pytest.raises(Exception, match=message):
         warehouse.run(new_source(**options))
     assert api.requests == []
 
@@ -465,7 +465,7 @@ def test_no_id_is_lost_where_runs_are_killed(tmp_path: Path, api: SimulatedEnrow
         "SOURCES__ENROW__ENROW_BASE_URL": api.url,
         "RUNTIME__DLTHUB_TELEMETRY": "false",
     }
-    command = [sys.executable, str(REPO / "pipelines" / "phone_bulk.py"), "--batch-ids-file", "ids/*.txt"]
+    command = [sys.executable, "-m", "enrow_source", "run", "--batch-ids-file", "ids/*.txt"]
     ids: list[str] = []
     for run in range(6):
         new = [api.add_completed(f"b{run}-{number}", 2) for number in range(5)]

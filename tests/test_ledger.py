@@ -1,12 +1,15 @@
 """The ledger: which batches are due, from what the destination holds; and that it reads it right, in whole runs."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import permutations
 
 import pytest
 
-from enrow_source import ledger
-from enrow_source.ledger import Entry, Known, due_batches, read_ledger
+from enrow_source.destination import ledger
+from enrow_source.destination.ledger import LedgerEntry, LedgerSnapshot
+from enrow_source.ids.shard import Shard
+from enrow_source.plan import plan_batches
 from enrow_source.testing import Response, SimulatedEnrow
 from tests.conftest import NewSource, Warehouse
 
@@ -15,17 +18,27 @@ def at(hour: int) -> datetime:
     return datetime(2026, 3, 1, hour, tzinfo=UTC)
 
 
+Known = tuple[str, LedgerEntry | None]
+
+
 def loaded(batch_id: str) -> Known:
-    return batch_id
+    return batch_id, None
 
 
-def pending(batch_id: str, hour: int) -> Entry:
-    return Entry(batch_id, at(hour), is_pending=True)
+def pending(batch_id: str, hour: int) -> Known:
+    return batch_id, LedgerEntry(at(hour), is_pending=True)
 
 
-def failing(batch_id: str, hour: int) -> Entry:
-    """Make the entry of a batch that is in `batch_errors`, or lacks a table, and is due only when it is given."""
-    return Entry(batch_id, at(hour), is_pending=False)
+def failing(batch_id: str, hour: int) -> Known:
+    """Make the entry of a batch that is in `batch_errors`, or lacks a table, and is due only when it is named."""
+    return batch_id, LedgerEntry(at(hour), is_pending=False)
+
+
+def due_batches(ids: list[str], entries: Iterable[Known]) -> list[str]:
+    known = dict(entries)
+    missing = [batch_id for batch_id in ids if not (batch_id in known and known[batch_id] is None)]
+    snapshot = LedgerSnapshot(missing, {i: entry for i, entry in known.items() if entry is not None})
+    return list(plan_batches(snapshot, (), Shard()).due)
 
 
 @pytest.mark.parametrize(
@@ -44,7 +57,7 @@ def failing(batch_id: str, hour: int) -> Entry:
         (["z"], [pending("c", 3), pending("a", 1), pending("b", 2)], ["z", "a", "b", "c"]),
         (["b", "a"], [failing("b", 1), failing("a", 1)], ["a", "b"]),
         (["a"], [loaded("a")], []),
-        (["new"], [pending("c", 1), Entry("left", None, is_pending=True)], ["left", "new", "c"]),
+        (["new"], [pending("c", 1), ("left", LedgerEntry(None, is_pending=True))], ["left", "new", "c"]),
     ],
     ids=[
         "nothing",
@@ -63,7 +76,7 @@ def failing(batch_id: str, hour: int) -> Entry:
         "left by an earlier run before new",
     ],
 )
-def test_due(candidates: list[str], entries: list[Entry], due: list[str]) -> None:
+def test_due(candidates: list[str], entries: list[Known], due: list[str]) -> None:
     assert due_batches(candidates, entries) == due
 
 
@@ -94,8 +107,8 @@ def test_what_always_fails_and_what_is_stuck_starve_nobody() -> None:
     ]
 
 
-def test_outside_a_pipeline_the_ledger_is_empty() -> None:
-    assert list(read_ledger({"batches": "batches"}, None, ["a"], retry_failed=False)) == []
+def test_outside_a_pipeline_the_ledger_is_empty(api: SimulatedEnrow, new_source: NewSource) -> None:
+    assert len(list(new_source([api.add_completed("done", 1)]).batches)) == 1
 
 
 @pytest.mark.parametrize("narrow", [1, 500], ids=["more than are named", "all named"])

@@ -10,9 +10,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from enrow_source import models
+from enrow_source.api import lenient, parser, strict
+from enrow_source.api.models import Batch, BatchStatus, Results, Stats
+from enrow_source.api.parser import parse_batch
 from enrow_source.errors import ErrorKind, InvalidResponseError
-from enrow_source.models import Batch, BatchStatus, Results, Stats, parse_batch
 from tests.strategies import (
     BATCH_ID,
     Json,
@@ -247,7 +248,7 @@ def test_undocumented_fields_are_kept_at_every_level() -> None:
             params={"dept": ["Sales", None], "tags": [None, '["a", "b"]']},
         ),
         unknown={"name": "Spring", "owner": '{"id": 7}'},
-        unknown_top={"warnings": "[]", "next": None},
+        undocumented_top={"warnings": "[]", "next": None},
     )
 
 
@@ -375,17 +376,17 @@ def test_what_is_not_utf_8_is_an_error() -> None:
 @PROPERTY
 @given(bodies)
 def test_all_ways_of_decoding_give_the_same_batch(body: bytes) -> None:
-    strictly = models._from_documented(BATCH_ID, models._DOCUMENTED.decode(body))
-    openly = models._from_documented(BATCH_ID, models._OPEN.decode(body))
-    assert parse(body) == strictly == openly == models._from_anything(BATCH_ID, body)
+    strictly = strict.batch_of(BATCH_ID, strict.STRICT.decode(body))
+    openly = strict.batch_of(BATCH_ID, strict.CUSTOM_PARAMS.decode(body))
+    assert parse(body) == strictly == openly == lenient.parse_leniently(BATCH_ID, body)
 
 
 @PROPERTY
 @given(payloads_with_own_keys())
 def test_own_keys_give_the_same_batch_both_ways(payload: Json) -> None:
     body = json.dumps(payload).encode()
-    openly = models._from_documented(BATCH_ID, models._OPEN.decode(body))
-    assert parse(body) == openly == models._from_anything(BATCH_ID, models._storable(body))
+    openly = strict.batch_of(BATCH_ID, strict.CUSTOM_PARAMS.decode(body))
+    assert parse(body) == openly == lenient.parse_leniently(BATCH_ID, parser._storable(body))
 
 
 @PROPERTY

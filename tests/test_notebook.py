@@ -94,9 +94,9 @@ def test_it_has_five_plots_and_every_figure_is_the_models(warehouse: Path) -> No
     attention = asked(warehouse, "SELECT batch_id FROM enrow__batches WHERE needs_attention")
     assert {(batch_id,) for batch_id in defined["attention"]["Batch"]} == set(attention)
     countries = asked(warehouse, "SELECT country, found, credits_per_found FROM enrow__coverage_by_country")
-    told = {(c, f): per for c, f, per in countries if f}
+    message = {(c, f): per for c, f, per in countries if f}
     by_country = defined["by_country"].set_index(["country", "found"])["credits_per_found"].to_dict()
-    assert by_country == pytest.approx(told, abs=1e-3)
+    assert by_country == pytest.approx(message, abs=1e-3)
     page = str(shown[-1].text)
     assert f"{searches:,}" in page
     assert f"{again:,.0f}" in page

@@ -16,9 +16,12 @@ import duckdb
 import pytest
 
 from enrow_source import enrow_source
+from enrow_source.cli.run import main
+from enrow_source.runner.pipeline import build_pipeline
+from enrow_source.runner.recover import recover_pending_loads
+from enrow_source.runner.report import ExitCode
+from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow
-from pipelines.phone_bulk import build_pipeline, drain, main, run
-from pipelines.report import ExitCode
 from tests import fault_table
 from tests.fault_table import Seen
 
@@ -81,7 +84,7 @@ def test_the_command_loads_what_it_is_given_and_tells_it(
     ended = command(*ids)
     assert (ended.returncode, ended.stderr) == (ExitCode.OK, "")
     assert ended.stdout.splitlines() == [
-        "looked at                3",
+        "fetched                  3",
         "completed                1",
         "still ongoing            1",
         "failed                   1",
@@ -111,7 +114,7 @@ def test_ids_come_from_files_and_from_standard_input(folder: Path, simulated: Si
 
 def test_a_batch_that_cannot_be_read_gives_exit_code_3(simulated: SimulatedEnrow, command: Command) -> None:
     ended = command(simulated.add_completed("done", 1), "nobody-knows")
-    assert ended.returncode == ExitCode.SOME_UNREADABLE
+    assert ended.returncode == ExitCode.PARTIAL
     assert "could not be read        1" in ended.stdout.splitlines()
 
 
@@ -133,7 +136,7 @@ def test_only_the_tables_that_are_named(folder: Path, simulated: SimulatedEnrow,
 
 
 @pytest.mark.parametrize(
-    "arguments,key,code,told",
+    "arguments,key,code,message",
     [
         ((), "key", ExitCode.USAGE, "no batch ids: name some, or --batch-ids-file, --batch-ids-query"),
         (("--batch-ids-file", "missing.txt"), "key", ExitCode.USAGE, "missing.txt"),
@@ -146,11 +149,11 @@ def test_only_the_tables_that_are_named(folder: Path, simulated: SimulatedEnrow,
     ],
 )
 def test_an_error_is_one_line_that_tells_what_to_do(
-    command: Command, arguments: tuple[str, ...], key: str, code: ExitCode, told: str
+    command: Command, arguments: tuple[str, ...], key: str, code: ExitCode, message: str
 ) -> None:
     ended = command(*arguments, key=key)
     assert ended.returncode == code, ended.stderr
-    assert told in ended.stderr
+    assert message in ended.stderr
     assert "Traceback" not in ended.stderr
     assert not ended.stdout
 
@@ -166,8 +169,8 @@ def test_what_a_killed_run_left_is_loaded_first(folder: Path, simulated: Simulat
 
     report = run([simulated.add_completed("second", 4)], pipeline=pipeline, **options)
 
-    assert (report.drained, report.completed, drain(pipeline)) == (1, 1, 0)
-    assert str(report).splitlines()[0] == "finished first           1  load(s) of an earlier run"
+    assert (report.recovered, report.completed, recover_pending_loads(pipeline)) == (1, 1, 0)
+    assert str(report).splitlines()[0] == "recovered                1  load package(s) of an earlier run"
     loaded = query(folder / "warehouse.duckdb", "SELECT batch_id, count(*) FROM enrow_data.phone_results GROUP BY 1")
     assert sorted(loaded) == [("first", 3), ("second", 4), ("zero", 1)]
 
@@ -193,7 +196,7 @@ def test_a_package_that_was_put_away_before_what_it_was_made_of_does_not_end_the
 
     report = run([simulated.add_completed("second", 4)], pipeline=pipeline, **options)
 
-    assert (report.drained, report.completed, drain(pipeline)) == (0, 1, 0)
+    assert (report.recovered, report.completed, recover_pending_loads(pipeline)) == (0, 1, 0)
     loaded = query(folder / "warehouse.duckdb", "SELECT batch_id, count(*) FROM enrow_data.phone_results GROUP BY 1")
     assert sorted(loaded) == [("first", 3), ("second", 4)]
 
@@ -220,7 +223,7 @@ def test_a_run_reports_what_it_did(folder: Path, simulated: SimulatedEnrow) -> N
         enrow_api_key=simulated.api_key,
         enrow_base_url=simulated.url,
     )
-    assert (report.looked_at, report.completed, report.ongoing, report.failed, report.other, report.unreadable) == (
+    assert (report.fetched, report.completed, report.ongoing, report.failed, report.other, report.unreadable) == (
         4,
         1,
         0,
@@ -235,7 +238,7 @@ def test_a_run_reports_what_it_did(folder: Path, simulated: SimulatedEnrow) -> N
         "phone_results": 2,
         "phone_results_ledger": 3,
     }
-    assert report.exit_code is ExitCode.SOME_UNREADABLE
+    assert report.exit_code is ExitCode.PARTIAL
 
 
 def test_a_run_with_nothing_to_do_loads_nothing(folder: Path, simulated: SimulatedEnrow) -> None:
@@ -243,26 +246,26 @@ def test_a_run_with_nothing_to_do_loads_nothing(folder: Path, simulated: Simulat
     options: dict[str, Any] = {"enrow_api_key": simulated.api_key, "enrow_base_url": simulated.url}
     run([simulated.add_completed("done", 2)], pipeline=pipeline, **options)
     report = run(["done"], pipeline=pipeline, **options)
-    assert (report.looked_at, report.rows, report.exit_code) == (0, {}, ExitCode.OK)
+    assert (report.fetched, report.rows, report.exit_code) == (0, {}, ExitCode.OK)
 
 
 def test_a_run_ends_at_its_deadline_with_what_it_has(folder: Path, command: Command, simulated: SimulatedEnrow) -> None:
     ids = [simulated.respond("slow", Response(delay_s=30.0)), simulated.add_completed("done", 2)]
     began = time.monotonic()
     ended = command(*ids, "--deadline-s", "0.5")
-    assert ended.returncode == ExitCode.ENDED_EARLY
+    assert ended.returncode == ExitCode.INTERRUPTED
     assert time.monotonic() - began < 8
-    assert "ended early       deadline  the next run goes on" in ended.stdout.splitlines()
+    assert "stopped early     deadline  the next run goes on" in ended.stdout.splitlines()
     assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches") == [("done",)]
 
 
 def test_a_run_gives_up_on_an_api_that_does_not_answer(command: Command, simulated: SimulatedEnrow) -> None:
     ids = [simulated.respond(f"down-{number}", Response.server_error(503)) for number in range(300)]
     ended = command(*ids, "--connections", "4")
-    assert ended.returncode == ExitCode.GAVE_UP
-    assert "ended early       no_answers  the next run goes on" in ended.stdout.splitlines()
-    looked_at = sum(simulated.looks(batch_id) > 0 for batch_id in ids)
-    assert 50 <= looked_at < 70
+    assert ended.returncode == ExitCode.API_UNAVAILABLE
+    assert "stopped early     api_unavailable  the next run goes on" in ended.stdout.splitlines()
+    fetched = sum(simulated.looks(batch_id) > 0 for batch_id in ids)
+    assert 50 <= fetched < 70
 
 
 def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedEnrow) -> None:
@@ -272,7 +275,7 @@ def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedE
         simulated.respond("no-answer", Response(body=b" " * 100, stall_after=10)),
     ]
     running = subprocess.Popen(
-        [sys.executable, REPO / "pipelines" / "phone_bulk.py", *ids],
+        [sys.executable, "-m", "enrow_source", "run", *ids],
         cwd=folder,
         env={
             "PATH": os.environ["PATH"],
@@ -291,10 +294,10 @@ def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedE
         time.sleep(0.2)  # the first answer is on its way into the run
         running.terminate()
         began = time.monotonic()
-        assert running.wait(timeout=20) == ExitCode.ENDED_EARLY
+        assert running.wait(timeout=20) == ExitCode.INTERRUPTED
         assert time.monotonic() - began < 10
         assert running.stdout is not None
-        assert re.search(r"^ended early +stopped ", running.stdout.read(), re.MULTILINE)
+        assert re.search(r"^stopped early +stopped ", running.stdout.read(), re.MULTILINE)
     assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches") == [("done",)]
     assert query(folder / "warehouse.duckdb", "SELECT batch_id, message FROM enrow_data.batch_errors") == []
     fault_table.check_row(
@@ -302,7 +305,7 @@ def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedE
         Seen(
             "SIGTERM, while one batch waits for a retry and another for its answer",
             "loaded what it had, and ended within 10 s; the next run goes on",
-            f"exit code {ExitCode.ENDED_EARLY}, `ended early`: `stopped`",
+            f"exit code {ExitCode.INTERRUPTED}, `ended early`: `stopped`",
         ),
     )
 
@@ -339,7 +342,7 @@ def test_the_key_is_in_nothing_that_is_printed(simulated: SimulatedEnrow, comman
 def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
     shutil.copytree(REPO / ".dlt", folder / ".dlt")  # as in a checkout
     ended = subprocess.run(
-        [sys.executable, REPO / "pipelines" / "phone_bulk.py", simulated.add_completed("done", 1)],
+        [sys.executable, "-m", "enrow_source", "run", simulated.add_completed("done", 1)],
         cwd=folder,
         env={
             "PATH": os.environ["PATH"],
@@ -354,12 +357,12 @@ def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
         check=False,
     )
     assert (ended.returncode, ended.stderr) == (ExitCode.OK, "")
-    assert ended.stdout.startswith("looked at                1\n")
+    assert ended.stdout.startswith("fetched                  1\n")
 
 
 def test_the_demo_shows_the_main_job(folder: Path) -> None:
     ended = subprocess.run(
-        [sys.executable, "-m", "pipelines.demo"],
+        [sys.executable, "-m", "enrow_source", "demo"],
         cwd=folder,
         env={**os.environ, "PYTHONPATH": str(REPO), "RUNTIME__DLTHUB_TELEMETRY": "false", "ENROW_API_KEY": "not-used"},
         capture_output=True,
@@ -402,8 +405,8 @@ def test_a_damaged_file_of_ids_is_told_and_gives_exit_code_3(
 ) -> None:
     (folder / "ids.jsonl").write_text(f'"{simulated.add_completed("a", 1)}"\nnonsense\n')
     ended = command("--batch-ids-file", "ids.jsonl")
-    assert ended.returncode == ExitCode.SOME_UNREADABLE
-    assert "damaged ids              1" in ended.stdout.splitlines()
+    assert ended.returncode == ExitCode.PARTIAL
+    assert "invalid ids              1" in ended.stdout.splitlines()
     assert "ids.jsonl:2 is no JSON" in caplog.text
 
 
@@ -412,9 +415,9 @@ def test_what_is_configured_is_read_and_pending_leaves_it_out(
 ) -> None:
     (folder / "ids.txt").write_text(f"{simulated.add_completed('a', 1)}\n{simulated.add_ongoing('b', 1, 1)}")
     monkeypatch.setenv("SOURCES__ENROW__BATCH_IDS_FILE", '["ids.txt"]')
-    assert command("--pending").stdout.splitlines()[0] == "looked at                0"
-    assert command().stdout.splitlines()[0] == "looked at                2"
-    assert command("--pending").stdout.splitlines()[0] == "looked at                1"
+    assert command("--pending").stdout.splitlines()[0] == "fetched                  0"
+    assert command().stdout.splitlines()[0] == "fetched                  2"
+    assert command("--pending").stdout.splitlines()[0] == "fetched                  1"
 
 
 def test_a_stuck_batch_is_told_and_gives_an_exit_code_of_its_own(

@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrow_source import ConfigurationError, enrow_source
-from enrow_source.privacy import Pii, Privacy
+from enrow_source.runner.run import run
+from enrow_source.tables.privacy import Pii, Privacy
 from enrow_source.testing import Response, SimulatedEnrow
-from pipelines.phone_bulk import run
 
 KEY = "recognisable-key-7c1d"
 SECRET = "recognisable-secret-91ab"
@@ -142,7 +142,7 @@ def test_dropped_data_is_null_and_the_rest_stays(api: SimulatedEnrow) -> None:
 
 
 @pytest.mark.parametrize(
-    "options,told",
+    "options,message",
     [
         ({"pii": "hash"}, "set pii_secret"),
         ({"pii": "hash", "pii_secret": "short"}, "shorter than 16 characters"),
@@ -150,9 +150,9 @@ def test_dropped_data_is_null_and_the_rest_stays(api: SimulatedEnrow) -> None:
     ],
 )
 def test_what_cannot_be_done_is_told_before_the_first_request(
-    api: SimulatedEnrow, options: dict[str, str], told: str
+    api: SimulatedEnrow, options: dict[str, str], message: str
 ) -> None:
-    with pytest.raises(ConfigurationError, match=told):
+    with pytest.raises(ConfigurationError, match=message):
         load(api, ["batch"], **options)
     assert api.requests == []
 
@@ -190,9 +190,9 @@ def test_the_key_is_in_no_exception_with_its_locals(api: SimulatedEnrow, wrong: 
     source = enrow_source(["batch"], enrow_api_key=KEY, enrow_base_url=api.url)
     with pytest.raises(Exception) as raised:  # noqa: PT011 - whatever dlt wraps it in
         pipeline.run(source)
-    told = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
-    assert "is not allowed" in told
-    assert KEY not in told
+    message = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
+    assert "is not allowed" in message
+    assert KEY not in message
 
 
 @pytest.mark.parametrize("wrong", [{"connections": 0}, {"conections": 3}, {"max_batches": "many"}])
@@ -202,6 +202,6 @@ def test_an_error_in_an_option_does_not_show_the_key_in_its_locals(
     monkeypatch.setenv("ENROW_API_KEY", KEY)
     with pytest.raises(ConfigurationError) as raised:
         run(["batch"], **wrong)
-    told = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
-    assert next(iter(wrong)) in told
-    assert KEY not in told
+    message = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
+    assert next(iter(wrong)) in message
+    assert KEY not in message

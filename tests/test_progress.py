@@ -19,10 +19,10 @@ import dlt
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from enrow_source import LooksSoFar, enrow_source
+from enrow_source import Progress, enrow_source
+from enrow_source.cli.progress import Lines
+from enrow_source.runner.report import ExitCode
 from enrow_source.testing import Response, SimulatedEnrow, bodies
-from pipelines.progress import Lines
-from pipelines.report import ExitCode
 
 REPO = Path(__file__).parent.parent
 COLUMNS = 80
@@ -39,7 +39,7 @@ class Shown:
 
 def command(tmp_path: Path, api: SimulatedEnrow, *arguments: str) -> dict[str, Any]:
     return {
-        "args": [sys.executable, REPO / "pipelines" / "phone_bulk.py", *arguments],
+        "args": [sys.executable, "-m", "enrow_source", "run", *arguments],
         "cwd": tmp_path,
         "env": {
             "PATH": os.environ["PATH"],
@@ -112,7 +112,7 @@ def test_a_bar_on_a_terminal(tmp_path: Path, api: SimulatedEnrow, ids: list[str]
     assert re.fullmatch(r"normalizing, files ━+ (\d+)/\1  0:00:00", normalized)
     assert re.fullmatch(r"loading, files ━+ (\d+)/\1  0:00:00", loaded)
     assert max(map(len, lines)) <= COLUMNS
-    assert "looked at                6" in shown.stdout.splitlines()
+    assert "fetched                  6" in shown.stdout.splitlines()
 
 
 def test_no_bar_where_the_log_is_json(tmp_path: Path, api: SimulatedEnrow, ids: list[str]) -> None:
@@ -135,16 +135,16 @@ def test_lines_through_a_pipe(
     if not as_json:
         assert re.fullmatch(r"6 of 6 batches, 2 ongoing, 40 rows, \d\d rows/s, 0 s left", line)
         return
-    told = json.loads(line)
-    assert {"due": 6, "looked_at": 6, "ongoing": 2, "rows": 40, "left_s": 0.0}.items() <= told.items()
-    assert told["rows_per_s"] == pytest.approx(40 / told["seconds"])
-    assert (told["level"], told["message"]) == ("INFO", "progress")
+    message = json.loads(line)
+    assert {"due": 6, "fetched": 6, "ongoing": 2, "rows": 40, "left_s": 0.0}.items() <= message.items()
+    assert message["rows_per_s"] == pytest.approx(40 / message["seconds"])
+    assert (message["level"], message["message"]) == ("INFO", "progress")
 
 
 def test_a_line_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:
     lines = Lines(as_json=False)
-    for looked_at in range(101):
-        lines.note(LooksSoFar(1000, looked_at, 1, 50 * looked_at, seconds=float(looked_at)))
+    for fetched in range(101):
+        lines.note(Progress(1000, fetched, 1, 50 * fetched, seconds=float(fetched)))
     assert capsys.readouterr().err.splitlines() == [
         "30 of 1,000 batches, 1 ongoing, 1,500 rows, 50 rows/s, 970 s left",
         "60 of 1,000 batches, 1 ongoing, 3,000 rows, 50 rows/s, 940 s left",
@@ -153,27 +153,27 @@ def test_a_line_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_each_look_is_told_in_the_thread_of_the_run(tmp_path: Path, api: SimulatedEnrow, ids: list[str]) -> None:
-    told: list[LooksSoFar] = []
+    message: list[Progress] = []
     threads: set[threading.Thread] = set()
 
-    def progress(looks: LooksSoFar) -> None:
-        told.append(looks)
+    def progress(fetches: Progress) -> None:
+        message.append(fetches)
         threads.add(threading.current_thread())
 
     load(tmp_path, api, [*ids, "nobody-knows"], progress)
-    assert told[0] == LooksSoFar(due=7)
-    assert told[0].left_s is None
-    assert [looks.looked_at for looks in told] == list(range(8))
-    assert (told[-1].ongoing, told[-1].rows, told[-1].left_s) == (2, 40, 0.0)
+    assert message[0] == Progress(due=7)
+    assert message[0].left_s is None
+    assert [fetches.fetched for fetches in message] == list(range(8))
+    assert (message[-1].ongoing, message[-1].rows, message[-1].left_s) == (2, 40, 0.0)
     assert threads == {threading.current_thread()}
     api.add_completed("done-3", 10)
-    told.clear()
+    message.clear()
     load(tmp_path, api, [*ids, "done-3"], progress)
-    assert told[0].due == 3, "what was loaded before is not due"
+    assert message[0].due == 3, "what was loaded before is not due"
 
 
 def test_what_it_raises_ends_the_run(tmp_path: Path, api: SimulatedEnrow, ids: list[str]) -> None:
-    def progress(_: LooksSoFar) -> None:
+    def progress(_: Progress) -> None:
         raise ZeroDivisionError
 
     with pytest.raises(PipelineStepFailed) as caught:
@@ -181,7 +181,7 @@ def test_what_it_raises_ends_the_run(tmp_path: Path, api: SimulatedEnrow, ids: l
     assert "ZeroDivisionError" in "".join(traceback.format_exception(caught.value))
 
 
-def load(tmp_path: Path, api: SimulatedEnrow, ids: list[str], progress: Callable[[LooksSoFar], None]) -> None:
+def load(tmp_path: Path, api: SimulatedEnrow, ids: list[str], progress: Callable[[Progress], None]) -> None:
     destination = dlt.destinations.duckdb(str(tmp_path / "warehouse.duckdb"))
     pipeline = dlt.pipeline("progress", destination=destination, pipelines_dir=str(tmp_path / "pipelines"))
     pipeline.run(enrow_source(ids, enrow_api_key=api.api_key, enrow_base_url=api.url, progress=progress))

@@ -12,11 +12,13 @@ import duckdb
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from enrow_source.cli.run import main
+from enrow_source.runner.metrics import write_metrics
+from enrow_source.runner.pipeline import build_pipeline
+from enrow_source.runner.report import ExitCode
+from enrow_source.runner.run import run
+from enrow_source.runner.run_log import _COLUMNS
 from enrow_source.testing import Response, SimulatedEnrow
-from pipelines.metrics import write_metrics
-from pipelines.phone_bulk import build_pipeline, main, run
-from pipelines.report import ExitCode
-from pipelines.runs_table import _COLUMNS
 from tests.postgres import Postgres
 
 pytest_plugins = ("tests.postgres",)
@@ -45,12 +47,10 @@ def test_a_row_for_each_run(api: SimulatedEnrow, load: Run) -> None:
     ids = [api.add_completed("done", 3), api.add_ongoing("running", 1, 2), "retried"]
     for trigger in ("cron", "dagster", "cron"):
         report = load(*ids, trigger=trigger)
-    assert rows_of_runs(
-        "trigger, outcome, exit_code, looked_at, completed, ongoing, unreadable, phone_results_rows"
-    ) == [
-        ("cron", "some_unreadable", 3, 3, 1, 1, 1, 3),
-        ("dagster", "some_unreadable", 3, 2, 1, 0, 1, 2),
-        ("cron", "some_unreadable", 3, 1, 0, 0, 1, 0),
+    assert rows_of_runs("trigger, outcome, exit_code, fetched, completed, ongoing, unreadable, phone_results_rows") == [
+        ("cron", "partial", 3, 3, 1, 1, 1, 3),
+        ("dagster", "partial", 3, 2, 1, 0, 1, 2),
+        ("cron", "partial", 3, 1, 0, 0, 1, 0),
     ]
     assert rows_of_runs("requests, retries, bytes_received > 0")[0] == (4, 1, True)
     assert (
@@ -94,7 +94,7 @@ def test_the_same_in_postgres(api: SimulatedEnrow, load: Run, postgres: Postgres
     for _ in range(2):
         load(api.add_completed("done", 2), destination=dlt.destinations.postgres(postgres.url))
     found = postgres.query("SELECT * FROM enrow_data.enrow_runs ORDER BY started_at")
-    assert [row["looked_at"] for row in found] == [1, 0]
+    assert [row["fetched"] for row in found] == [1, 0]
     assert set(found[0]) == {"run_id", *_COLUMNS}
 
 
@@ -179,7 +179,7 @@ def test_an_alert_when_a_run_does_not_end_well(
     with pytest.raises(PipelineStepFailed):
         load("nobody-knows", enrow_api_key="wrong")
     assert [message["text"] for message in received] == [
-        "*enrow*: some unreadable (exit code 3): 1 could not be read; 1 looked at, 0 completed; enrow_data",
+        "*enrow*: partial (exit code 3): 1 could not be read; 1 looked at, 0 completed; enrow_data",
         "*enrow*: failed (exit code 1): InvalidApiKeyError in extract; 0 looked at, 0 completed; enrow_data",
     ]
 
@@ -188,6 +188,6 @@ def test_a_hook_that_does_not_answer_is_told_without_its_secret(
     load: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("RUNTIME__SLACK_INCOMING_HOOK", "http://127.0.0.1:9/secret-hook")
-    assert load("nobody-knows").exit_code is ExitCode.SOME_UNREADABLE
+    assert load("nobody-knows").exit_code is ExitCode.PARTIAL
     assert "the alert could not be sent" in caplog.text
     assert "secret-hook" not in caplog.text

@@ -46,11 +46,11 @@ class Addresses(HTMLParser):
         self.linked: list[str] = []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        told = dict(attrs)
-        if tag in LOADING and told.get("rel") != "canonical":
-            self.loaded += filter(None, [told.get(LOADING[tag])])
+        message = dict(attrs)
+        if tag in LOADING and message.get("rel") != "canonical":
+            self.loaded += filter(None, [message.get(LOADING[tag])])
         if tag == "a":
-            self.linked += filter(None, [told.get("href")])
+            self.linked += filter(None, [message.get("href")])
 
 
 def pages(site: Path) -> Iterator[tuple[Path, Addresses]]:

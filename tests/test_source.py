@@ -19,7 +19,7 @@ from dlt.common.pipeline import PipelineContext
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source import ConfigurationError, UnknownOptionError, enrow_source
-from enrow_source.tables import TABLES
+from enrow_source.tables.schema import TABLES
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from tests.conftest import Configure, NewSource, Row, Warehouse
 
@@ -64,7 +64,7 @@ def completed(**results: int) -> Contents:
     }
 
 
-def looks(api: SimulatedEnrow, batch_ids: Sequence[str]) -> list[int]:
+def fetches(api: SimulatedEnrow, batch_ids: Sequence[str]) -> list[int]:
     return [api.looks(batch_id) for batch_id in batch_ids]
 
 
@@ -116,7 +116,7 @@ def test_each_resource_alone_makes_its_table_with_one_get_for_a_batch(
 ) -> None:
     ids = [api.add_completed("done", 3), api.add_completed("empty", 0), "unknown"]
     warehouse.run(new_source(ids).with_resources(name))
-    assert looks(api, ids) == [1, 1, 1]
+    assert fetches(api, ids) == [1, 1, 1]
     assert warehouse.tables() == ({name, "phone_results_ledger"} if name == "phone_results" else {name})
     rows = {"phone_results": 3, "batch_errors": 1}.get(name, 2)
     assert len(warehouse.rows(name)) == rows
@@ -130,7 +130,7 @@ def test_ids_come_from_a_resource_too(api: SimulatedEnrow, new_source: NewSource
     warehouse.run(source)
     warehouse.run(source)
     assert contents(warehouse) == completed(a=1, b=2)
-    assert looks(api, "ab") == [1, 1]
+    assert fetches(api, "ab") == [1, 1]
     assert warehouse.tables() == ALL_TABLES
 
 
@@ -142,7 +142,7 @@ def test_the_same_source_and_another_one_like_it_fetch_nothing_twice(
     first, second = new_source(["a", "b"]), new_source(["a", "b"])
     for source in (first, second, first):
         warehouse.run(source)
-    assert (contents(warehouse), looks(api, "ab")) == (completed(a=2, b=3), [1, 2])
+    assert (contents(warehouse), fetches(api, "ab")) == (completed(a=2, b=3), [1, 2])
 
 
 def test_two_sources_in_one_run_are_refused_and_the_next_run_is_fine(
@@ -160,7 +160,7 @@ def test_outside_a_pipeline_it_yields_the_same_rows(api: SimulatedEnrow, new_sou
     tables = list(new_source([api.add_completed("a", 3), "unknown"]))
     assert sum(table.num_rows for table in tables if "qualification" in table.column_names) == 3
     assert sum(table.num_rows for table in tables if "kind" in table.column_names) == 1
-    assert looks(api, ["a", "unknown"]) == [1, 1]
+    assert fetches(api, ["a", "unknown"]) == [1, 1]
 
 
 # Keys and options ----------------------------------------------------------------------------------------------------
@@ -201,7 +201,7 @@ def test_key_and_url_come_from_the_files(api: SimulatedEnrow, configure: Configu
 
 
 @pytest.mark.parametrize(
-    "options,told",
+    "options,message",
     [
         ({"max_batch": 5}, "no option 'max_batch': did you mean 'max_batches'?"),
         ({"api_key": "x"}, "no option 'api_key': did you mean 'enrow_api_key'?"),
@@ -214,16 +214,16 @@ def test_key_and_url_come_from_the_files(api: SimulatedEnrow, configure: Configu
     ],
 )
 def test_a_wrong_option_is_an_error_that_tells_the_right_one(
-    api: SimulatedEnrow, new_source: NewSource, options: dict[str, Any], told: str
+    api: SimulatedEnrow, new_source: NewSource, options: dict[str, Any], message: str
 ) -> None:
     with pytest.raises(ConfigurationError) as caught:
         new_source(["a"], **options)
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert api.requests == []
 
 
 @pytest.mark.parametrize(
-    "config,secrets,told",
+    "config,secrets,message",
     [
         ("max_batch = 5", "", "no option 'max_batch' under [sources.enrow]: did you mean 'max_batches'?"),
         ("", 'api_key = "hunter2"', "no option 'api_key' under [sources.enrow]: did you mean 'enrow_api_key'?"),
@@ -234,12 +234,12 @@ def test_a_wrong_option_is_an_error_that_tells_the_right_one(
     ],
 )
 def test_a_wrong_line_in_the_files_is_an_error_that_tells_the_right_one(
-    configure: Configure, config: str, secrets: str, told: str
+    configure: Configure, config: str, secrets: str, message: str
 ) -> None:
     configure(config=f"[sources.enrow]\n{config}", secrets=f"[sources.enrow]\n{secrets}")
     with pytest.raises(ConfigurationError) as caught:
         enrow_source(["a"])
-    assert told in str(caught.value)
+    assert message in str(caught.value)
     assert "hunter2" not in str(caught.value)
 
 
@@ -270,9 +270,9 @@ def test_options_come_from_the_config_file_and_an_argument_wins(
     configure(config="[sources.enrow]\nmax_batches = 1")
     ids = [api.add_completed(batch_id, 1) for batch_id in "abc"]
     list(new_source(ids))
-    assert looks(api, "abc") == [1, 0, 0]
+    assert fetches(api, "abc") == [1, 0, 0]
     list(new_source(ids, max_batches=2))
-    assert looks(api, "abc") == [2, 1, 0]
+    assert fetches(api, "abc") == [2, 1, 0]
 
 
 def test_a_bad_key_ends_the_run_and_what_is_loaded_stays(
@@ -284,9 +284,9 @@ def test_a_bad_key_ends_the_run_and_what_is_loaded_stays(
     before = contents(warehouse)
     with pytest.raises(PipelineStepFailed) as caught:
         warehouse.run(enrow_source(["a", "b"], enrow_api_key="revoked-key", enrow_base_url=api.url))
-    told = "".join(TracebackException.from_exception(caught.value, capture_locals=True).format())
-    assert "InvalidApiKeyError: the API refused the key (This apikey is not valid)" in told
-    assert [line for line in told.splitlines() if "revoked-key" in line and "enrow_source(" not in line] == []
+    message = "".join(TracebackException.from_exception(caught.value, capture_locals=True).format())
+    assert "InvalidApiKeyError: the API refused the key (This apikey is not valid)" in message
+    assert [line for line in message.splitlines() if "revoked-key" in line and "enrow_source(" not in line] == []
     assert contents(warehouse) == before
     warehouse.run(new_source(["a", "b"]))
     assert contents(warehouse) == completed(a=2, b=1)
@@ -535,10 +535,10 @@ def test_first_one_table_and_later_all_of_them(
     api.add_completed("a", 2)
     api.add_ongoing("b", 1, 3)
     warehouse.run(new_source(["a", "b"]).with_resources("batches"))
-    assert (warehouse.tables(), looks(api, "ab")) == ({"batches"}, [1, 1])
+    assert (warehouse.tables(), fetches(api, "ab")) == ({"batches"}, [1, 1])
     for _ in range(2):
         warehouse.run(new_source(["a", "b"]))
-    assert (contents(warehouse), looks(api, "ab")) == (completed(a=2, b=3), [2, 2])
+    assert (contents(warehouse), fetches(api, "ab")) == (completed(a=2, b=3), [2, 2])
 
 
 def test_a_batch_that_was_ongoing_in_a_table_that_was_left_out_is_looked_at_again(
@@ -598,7 +598,7 @@ def test_without_its_working_folder_it_still_knows_what_is_loaded(
     if container == "first":
         shutil.rmtree(warehouse.folder / "first")
     warehouse.run(new_source(ids), container)
-    assert (contents(warehouse), looks(api, ids)) == (completed(a=2, b=3, empty=0), [1, 1, 2])
+    assert (contents(warehouse), fetches(api, ids)) == (completed(a=2, b=3, empty=0), [1, 1, 2])
 
 
 KILLED = """
@@ -653,9 +653,9 @@ def test_a_run_killed_half_way_through_its_load_is_made_good_by_the_next(
     # Neither id is given to it.
     warehouse.run(new_source(), "fresh")
     assert contents(warehouse) == completed(**{"new": 2, "was-ongoing": 3})
-    assert looks(api, ["new", "was-ongoing"]) == [2, 3]
+    assert fetches(api, ["new", "was-ongoing"]) == [2, 3]
     warehouse.run(new_source(["new", "was-ongoing"]), "fresh")
-    assert looks(api, ["new", "was-ongoing"]) == [2, 3]
+    assert fetches(api, ["new", "was-ongoing"]) == [2, 3]
 
 
 @pytest.mark.parametrize("given", [True, False])
@@ -670,7 +670,7 @@ def test_a_load_that_is_not_among_the_completed_ones_is_made_again(
     warehouse.sql("DELETE FROM batch_stats WHERE batch_id = 'lost'")
     warehouse.sql("DELETE FROM _dlt_loads WHERE load_id = (SELECT max(load_id) FROM _dlt_loads)")
     warehouse.run(new_source(["kept", "lost"] if given else []), "second")
-    assert (contents(warehouse), looks(api, ["kept", "lost"])) == (completed(kept=1, lost=3), [1, 2])
+    assert (contents(warehouse), fetches(api, ["kept", "lost"])) == (completed(kept=1, lost=3), [1, 2])
 
 
 def test_a_package_that_waits_in_the_folder_is_loaded_and_then_counts(
@@ -684,7 +684,7 @@ def test_a_package_that_waits_in_the_folder_is_loaded_and_then_counts(
     pipeline.run(new_source(["a", "b"]))  # dlt loads what waits, and extracts nothing
     assert contents(warehouse) == completed(a=2)
     pipeline.run(new_source(["a", "b"]))
-    assert (contents(warehouse), looks(api, "ab")) == (completed(a=2, b=1), [1, 1])
+    assert (contents(warehouse), fetches(api, "ab")) == (completed(a=2, b=1), [1, 1])
 
 
 def test_a_package_that_is_loaded_late_changes_nothing(
@@ -707,7 +707,7 @@ def test_a_package_that_is_loaded_late_changes_nothing(
 def loaded(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> Iterator[Warehouse]:
     """A warehouse that holds the batches a, b and c."""
     warehouse.run(new_source([api.add_completed(batch_id, 2) for batch_id in "abc"]))
-    assert looks(api, "abc") == [1, 1, 1]
+    assert fetches(api, "abc") == [1, 1, 1]
     yield warehouse
     warehouse.run(new_source(["a", "b", "c"]))
     assert contents(warehouse) == completed(a=2, b=2, c=2)
@@ -718,7 +718,7 @@ def test_a_refresh_loads_all_that_is_given_anew(
     api: SimulatedEnrow, new_source: NewSource, loaded: Warehouse, refresh: str
 ) -> None:
     loaded.run(new_source(["a", "b"]), refresh=refresh)
-    assert (contents(loaded), looks(api, "abc")) == (completed(a=2, b=2), [2, 2, 1])
+    assert (contents(loaded), fetches(api, "abc")) == (completed(a=2, b=2), [2, 2, 1])
 
 
 def test_a_refresh_of_the_results_alone_leaves_the_others(
@@ -728,14 +728,14 @@ def test_a_refresh_of_the_results_alone_leaves_the_others(
     assert contents(loaded) == completed(a=2, b=2, c=2) | {
         table: completed(a=2)[table] for table in ("phone_results", "phone_results_ledger")
     }
-    assert looks(api, "abc") == [2, 1, 1]
+    assert fetches(api, "abc") == [2, 1, 1]
 
 
 def test_replace_for_the_run_loads_all_that_is_given_anew(
     api: SimulatedEnrow, new_source: NewSource, loaded: Warehouse
 ) -> None:
     loaded.run(new_source(["a", "b"]), write_disposition="replace")
-    assert (contents(loaded), looks(api, "abc")) == (completed(a=2, b=2), [2, 2, 1])
+    assert (contents(loaded), fetches(api, "abc")) == (completed(a=2, b=2), [2, 2, 1])
 
 
 def test_replace_for_the_results_alone_leaves_the_others(
@@ -747,7 +747,7 @@ def test_replace_for_the_results_alone_leaves_the_others(
     assert contents(loaded) == completed(a=2, b=2, c=2) | {
         table: completed(a=2)[table] for table in ("phone_results", "phone_results_ledger")
     }
-    assert looks(api, "abc") == [2, 1, 1]
+    assert fetches(api, "abc") == [2, 1, 1]
 
 
 def test_files_become_delta_tables_and_nothing_else(new_source: NewSource, tmp_path: Path) -> None:

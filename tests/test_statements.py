@@ -9,8 +9,9 @@ from pathlib import Path
 import dlt
 import pytest
 
+from enrow_source.runner.pipeline import build_pipeline
+from enrow_source.runner.run import run
 from enrow_source.testing import SimulatedEnrow, bodies
-from pipelines.phone_bulk import build_pipeline, run
 from tests.postgres import Postgres
 
 pytest_plugins = ("tests.postgres",)
@@ -60,7 +61,7 @@ def test_a_scheduled_run_takes_one_statement_on_the_ledger_and_none_on_the_resul
     log = Log(logged)
 
     # Nothing new, and nothing ongoing.
-    assert run(done, pipeline=pipeline()).looked_at == 0
+    assert run(done, pipeline=pipeline()).fetched == 0
     sent = log.statements()
     assert len(on("phone_results_ledger", sent)) == 1, "\n".join(sent)
     assert not on("phone_results", sent)
@@ -74,7 +75,7 @@ def test_a_scheduled_run_takes_one_statement_on_the_ledger_and_none_on_the_resul
     log.statements()
     assert run([], pipeline=pipeline()).ongoing == 1
     sent = log.statements()
-    reads = [sql for sql in on("phone_results_ledger", sent) if "looked_at" in sql]
+    reads = [sql for sql in on("phone_results_ledger", sent) if "last_fetched" in sql]
     assert len(reads) == 1
     assert not on("phone_results", sent), "\n".join(on("phone_results", sent))
 
@@ -90,7 +91,7 @@ def test_a_scheduled_run_takes_one_statement_on_the_ledger_and_none_on_the_resul
 def test_the_usual_way_imports_no_client_of_a_destination_that_is_not_used(api: SimulatedEnrow, tmp_path: Path) -> None:
     batch_id = api.respond("one", bodies.completed("one", 3))
     script = (
-        f"import sys; from pipelines.phone_bulk import run; run([{batch_id!r}], enrow_base_url={api.url!r})\n"
+        f"import sys; from enrow_source import run; run([{batch_id!r}], enrow_base_url={api.url!r})\n"
         "heavy = ('psycopg2', 'google.cloud', 'snowflake', 'deltalake', 'boto3', 's3fs', 'gcsfs')\n"
         "print([name for name in heavy if name in sys.modules])"
     )

@@ -13,12 +13,13 @@ from dlt.common.normalizers.naming import snake_case
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from enrow_source.api.models import Batch
+from enrow_source.api.parser import parse_batch
 from enrow_source.errors import ErrorKind, InvalidResponseError, RequestFailedError
-from enrow_source.models import Batch, parse_batch
-from enrow_source.tables import (
-    TABLES,
-    ColumnNames,
-    Stamp,
+from enrow_source.tables.columns import ColumnNames
+from enrow_source.tables.rows import (
+    FetchedBatch,
+    RowContext,
     batch_errors_table,
     batch_stats_table,
     batches_table,
@@ -26,6 +27,7 @@ from enrow_source.tables import (
     phone_results_ledger_table,
     phone_results_table,
 )
+from enrow_source.tables.schema import TABLES
 from tests.strategies import BATCH_ID, Json, broken_bodies, odd_bodies, payloads
 
 AT = datetime(2026, 3, 1, 4, 30, 0, 123456, tzinfo=UTC)
@@ -50,8 +52,8 @@ FIELDS = ["index", "qualification", "number", "country", "custom", *(f"params__{
 NO_RESULT = {"batch_id": BATCH_ID, **dict.fromkeys(FIELDS), **STAMPS}
 
 
-def stamp(existing: Mapping[str, list[str]] | None = None, limit: int = 300, naming: Any = SNAKE_CASE) -> Stamp:
-    return Stamp("1772339400.5", ColumnNames(naming.normalize_path, existing or {}, limit))
+def context(existing: Mapping[str, list[str]] | None = None, limit: int = 300, naming: Any = SNAKE_CASE) -> RowContext:
+    return RowContext("1772339400.5", ColumnNames(naming.normalize_path, existing or {}, limit))
 
 
 def parse(payload: Json | bytes) -> Batch:
@@ -66,12 +68,12 @@ def rows(table: pa.Table) -> list[Json]:
     return list(table.to_pylist())
 
 
-def phone_results(results: list[Json], to: Stamp | None = None) -> list[Json]:
-    return rows(phone_results_table(completed(results=results), AT, to or stamp()))
+def phone_results(results: list[Json], to: RowContext | None = None) -> list[Json]:
+    return rows(phone_results_table(completed(results=results), AT, to or context()))
 
 
 def tables(batch: Batch) -> list[pa.Table]:
-    seen, to = [(batch, AT)], stamp()
+    seen, to = [FetchedBatch(batch, AT, batch.results.count if batch.is_completed else 0)], context()
     return [
         batches_table(seen, to),
         batch_stats_table(seen, to),
@@ -144,7 +146,7 @@ def test_a_batch_that_has_not_ended_gives_no_results_even_where_some_arrived() -
 def test_rows_of_errors() -> None:
     no_answer = RequestFailedError("the connection was refused", ErrorKind.CONNECTION)
     errors = [("a", no_answer, AT), ("b", InvalidResponseError("general is missing", 200), AT)]
-    assert rows(batch_errors_table(errors, stamp())) == [
+    assert rows(batch_errors_table(errors, context())) == [
         {"batch_id": "a", "http_status": None, "kind": "connection", "message": "the connection was refused", **STAMPS},
         {"batch_id": "b", "http_status": 200, "kind": "invalid_response", "message": "general is missing", **STAMPS},
     ]
@@ -165,8 +167,8 @@ SCHEMAS = [
 
 
 def test_every_table_has_its_declared_columns_whatever_arrived() -> None:
-    seen = [make([], stamp()) for make in (batches_table, batch_stats_table, phone_results_ledger_table)]
-    nothing = [*seen, joined([]), batch_errors_table([], stamp())]
+    seen = [make([], context()) for make in (batches_table, batch_stats_table, phone_results_ledger_table)]
+    nothing = [*seen, joined([]), batch_errors_table([], context())]
     for made in (
         nothing,
         *(tables(parse(body)) for body in (COMPLETED, ONGOING, b'{"general": {"status": "failed"}}')),
@@ -234,7 +236,7 @@ def test_a_key_never_takes_a_declared_column_or_one_of_dlt() -> None:
 
 
 def test_past_the_limit_undocumented_fields_go_to_the_overflow() -> None:
-    to = stamp({"phone_results": ["batch_id", "index", "old"]}, limit=2)
+    to = context({"phone_results": ["batch_id", "index", "old"]}, limit=2)
     assert phone_results([{"new": 1, "newer": "x", "old": {}, "params": {"dept": "Sales"}}], to) == [
         {
             **NO_RESULT,
@@ -246,7 +248,7 @@ def test_past_the_limit_undocumented_fields_go_to_the_overflow() -> None:
     ]
     assert to.names.overflowed == {("phone_results", "newer"), ("phone_results", "dept")}
     assert phone_results([{"new": 2}], to) == [{**NO_RESULT, "new": "2"}]
-    [stats] = rows(batch_stats_table([(completed(stats={"new": 1}), AT)], to))
+    [stats] = rows(batch_stats_table([FetchedBatch(completed(stats={"new": 1}), AT)], to))
     assert stats["new"] == "1"  # each table has a limit of its own
 
 
@@ -271,10 +273,10 @@ def test_no_value_is_lost_whatever_the_keys(naming: Any, outer_keys: list[str], 
     outer = {key: f"outer {number}" for number, key in enumerate(outer_keys)}
     inner = {key: f"inner {number}" for number, key in enumerate(inner_keys)}
     batch = completed(inner, **outer, stats=inner, results=[{**outer, "params": inner}])
-    to = stamp(naming=naming)
+    to = context(naming=naming)
     made = [
-        (batches_table([(batch, AT)], to), [*outer.values(), *inner.values()]),
-        (batch_stats_table([(batch, AT)], to), [*inner.values()]),
+        (batches_table([FetchedBatch(batch, AT)], to), [*outer.values(), *inner.values()]),
+        (batch_stats_table([FetchedBatch(batch, AT)], to), [*inner.values()]),
         (phone_results_table(batch, AT, to), [*outer.values(), *inner.values()]),
     ]
     for table, sent in made:
@@ -286,7 +288,7 @@ def test_no_value_is_lost_whatever_the_keys(naming: Any, outer_keys: list[str], 
 
 def test_results_of_batches_with_different_columns_are_joined() -> None:
     made = [[{"index": 0, "score": 1}], [], [{"index": 0, "params": {"dept": "Sales"}}]]
-    table = joined(phone_results_table(completed(results=results), AT, stamp()) for results in made)
+    table = joined(phone_results_table(completed(results=results), AT, context()) for results in made)
     assert rows(table) == [
         {**NO_RESULT, "index": 0, "score": "1", "params__dept": None},
         {**NO_RESULT, "index": 0, "score": None, "params__dept": "Sales"},

@@ -334,9 +334,9 @@ def test_many_clients_at_once_each_take_one_response(api: SimulatedEnrow) -> Non
     api.respond("b", lambda look: {"look": look})
 
     with ThreadPoolExecutor(16) as pool:
-        looks = pool.map(lambda _: get(api, "b").json()["look"], range(64))
+        fetches = pool.map(lambda _: get(api, "b").json()["look"], range(64))
 
-    assert sorted(looks) == list(range(64))
+    assert sorted(fetches) == list(range(64))
     assert api.looks("b") == len(api.requests) == 64
 
 
@@ -793,7 +793,7 @@ def test_demo_batches_do_what_they_say(api: SimulatedEnrow) -> None:
         body = answer.json()
         return str(body["general"]["status"] if answer.ok else answer.status_code)
 
-    told = {
+    message = {
         "finished": ["completed"] * 3,
         "in progress for 2 looks, then finished": ["ongoing", "ongoing", "completed"],
         "in progress at every look": ["ongoing"] * 3,
@@ -807,7 +807,7 @@ def test_demo_batches_do_what_they_say(api: SimulatedEnrow) -> None:
     }
     for batch_id, answers in seen.items():
         text = shown[batch_id]
-        expected = [outcomes for start, outcomes in told.items() if text.startswith(start)]
+        expected = [outcomes for start, outcomes in message.items() if text.startswith(start)]
         assert [outcome(answer) for answer in answers] == (expected or [["completed"] * 3])[0], batch_id
     assert next(iter(shown)) == DOCUMENTED_ID
     assert len(seen["demo-3000"][0].json()["results"]) == 3000

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from enrow_source.client import EnrowClient
+from enrow_source.api.client import EnrowClient
 from enrow_source.errors import ErrorKind, RequestFailedError
 
 KEY = "recognisable-key-7c1d"

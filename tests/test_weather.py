@@ -20,11 +20,11 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
+from enrow_source.runner.report import ExitCode, RunReport
+from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from enrow_source.testing.batches import Script
 from enrow_source.testing.responses import encoded
-from pipelines.phone_bulk import run
-from pipelines.report import ExitCode, RunReport
 from tests import fault_table
 from tests.conftest import Warehouse
 from tests.fault_table import Outcome, Seen, outcomes
@@ -192,8 +192,10 @@ def test_every_weather_is_of_its_own_batch_alone(api: SimulatedEnrow, warehouse:
         assert_as_expected(case, seen[batch_id])
     assert report.completed == count + sum(case.kind is None for case in batches.values())
     assert report.unreadable == sum(case.kind is not None for case in batches.values())
-    assert report.exit_code == ExitCode.SOME_UNREADABLE
-    fault_table.check("HTTP weather", [told(c.what, seen[i], api.looks(i), tells=c.tells) for i, c in batches.items()])
+    assert report.exit_code == ExitCode.PARTIAL
+    fault_table.check(
+        "HTTP weather", [message(c.what, seen[i], api.looks(i), tells=c.tells) for i, c in batches.items()]
+    )
 
 
 def is_loaded(outcome: Outcome) -> bool:
@@ -209,7 +211,7 @@ def assert_as_expected(case: Weather, outcome: Outcome) -> None:
     assert case.tells in message, case.what
 
 
-def told(what: str, outcome: Outcome, requests: int, later: str = "", tells: str = "") -> Seen:
+def message(what: str, outcome: Outcome, requests: int, later: str = "", tells: str = "") -> Seen:
     times = "1 request" if requests == 1 else f"{requests} requests"
     if is_loaded(outcome):
         return Seen(what, f"loaded it with {times}{later}", f"`phone_results`: {len(outcome.results)} rows")
@@ -306,8 +308,8 @@ def test_a_429_is_asked_again_when_the_api_says(api: SimulatedEnrow, warehouse: 
         first_at, second_at = arrivals.times[batch_id]
         assert pause.at_least_s <= second_at - first_at <= pause.at_most_s + SLACK_S, pause.what
         later = f", {pause.at_most_s:g} s apart" if pause.at_least_s else ", at once"
-        rows.append(told(pause.what, seen[batch_id], len(arrivals.times[batch_id]), later))
-    rows.append(told("429 for ever", seen["for-ever"], api.looks("for-ever")))
+        rows.append(message(pause.what, seen[batch_id], len(arrivals.times[batch_id]), later))
+    rows.append(message("429 for ever", seen["for-ever"], api.looks("for-ever")))
     fault_table.check("When the API says 429", rows)
 
 
@@ -483,7 +485,7 @@ def test_answers_that_are_not_http(warehouse: Warehouse, load: Load, monkeypatch
         assert server.looks[batch_id] == (ATTEMPTS if kind == "connection" else 1), name
         assert is_loaded(seen[batch_id]) if kind is None else seen[batch_id].error[0] == kind, name
     tells = {DRIPPING: f"not complete after {3 * RAW_TIMEOUT_S:g} s"}
-    rows = [told(n, seen[i], server.looks[i], tells=tells.get(n, "")) for i, n in batches.items()]
+    rows = [message(n, seen[i], server.looks[i], tells=tells.get(n, "")) for i, n in batches.items()]
     fault_table.check("No HTTP at all", rows)
 
 
@@ -499,18 +501,18 @@ def test_what_was_loaded_stays_while_the_api_is_away_and_the_next_run_goes_on(
         nobody = closed.url
     away = load(ids, enrow_base_url=nobody)
     seen = outcomes(warehouse)
-    assert (away.unreadable, away.exit_code) == (3, ExitCode.SOME_UNREADABLE)
+    assert (away.unreadable, away.exit_code) == (3, ExitCode.PARTIAL)
     assert all(is_loaded(seen[batch_id]) for batch_id in ids[:3])
     assert {seen[batch_id].error[:2] for batch_id in ids[3:]} == {("connection", None)}
     assert all("refused" in seen[batch_id].error[2] for batch_id in ids[3:])
 
     more = [api.add_completed(f"later-{number:02}", RESULTS) for number in range(15)]
-    gave_up = load(more, enrow_base_url=nobody, give_up_after=3, connections=1)
-    assert (gave_up.ended, gave_up.exit_code) == ("no_answers", ExitCode.GAVE_UP)
-    assert 3 <= gave_up.unreadable <= 3 + 3
+    api_unavailable = load(more, enrow_base_url=nobody, max_consecutive_failures=3, connections=1)
+    assert (api_unavailable.stop_reason, api_unavailable.exit_code) == ("api_unavailable", ExitCode.API_UNAVAILABLE)
+    assert 3 <= api_unavailable.unreadable <= 3 + 3
 
     back = load([*ids, *more])
-    assert (back.looked_at, back.completed, back.exit_code) == (18, 18, ExitCode.OK)
+    assert (back.fetched, back.completed, back.exit_code) == (18, 18, ExitCode.OK)
     assert [api.looks(batch_id) for batch_id in [*ids, *more]] == [1] * 21
     assert all(len(outcome.results) == RESULTS for outcome in outcomes(warehouse).values())
 
@@ -523,7 +525,7 @@ def test_what_was_loaded_stays_while_the_api_is_away_and_the_next_run_goes_on(
                 f"{ATTEMPTS} attempts for each batch, then an error row",
                 fault_table.shown_error(seen[ids[3]], "refused"),
             ),
-            told_gave_up(refused, gave_up),
+            told_gave_up(refused, api_unavailable),
             *gave_up_on_an_api_that_is_down(api, warehouse, load),
         ],
     )
@@ -538,10 +540,14 @@ def gave_up_on_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, lo
     }.items():
         well = [api.add_completed(f"well, then {what} {number}", RESULTS) for number in range(5)]
         ill = [api.respond(f"{what} {number:02}", response) for number in range(30)]
-        report = load([*well, *ill], give_up_after=6, connections=2)
+        report = load([*well, *ill], max_consecutive_failures=6, connections=2)
 
-        assert (report.completed, report.ended, report.exit_code) == (5, "no_answers", ExitCode.GAVE_UP)
-        assert re.search(rf"^ended early +{report.ended} ", str(report), re.MULTILINE)
+        assert (report.completed, report.stop_reason, report.exit_code) == (
+            5,
+            "api_unavailable",
+            ExitCode.API_UNAVAILABLE,
+        )
+        assert re.search(rf"^stopped early +{report.stop_reason} ", str(report), re.MULTILINE)
         asked = [batch_id for batch_id in ill if api.looks(batch_id)]
         assert 6 <= len(asked) <= 6 + 2 * 2 + 2  # each connection may be two batches ahead
         assert {api.looks(batch_id) for batch_id in asked[:6]} == {ATTEMPTS}
@@ -557,6 +563,6 @@ def gave_up_on_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, lo
 
 
 def told_gave_up(what: str, report: RunReport) -> Seen:
-    before = f"loaded the {report.completed} batches before it, and ended" if report.completed else "ended"
-    where = f"exit code {report.exit_code}, `ended early`: `{report.ended}`"
-    return Seen(f"{what}, for `give_up_after` batches in a row", before, where)
+    before = f"loaded the {report.completed} batches before it, and ended" if report.completed else "stop_reason"
+    where = f"exit code {report.exit_code}, `ended early`: `{report.stop_reason}`"
+    return Seen(f"{what}, for `max_consecutive_failures` batches in a row", before, where)

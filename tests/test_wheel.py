@@ -118,13 +118,13 @@ def test_the_installed_wheel_loads_a_batch(installed: Path, api: SimulatedEnrow,
     script = tmp_path / "load.py"
     script.write_text(SNIPPET)
     batch_id = api.add_documented()
-    told = json.loads(in_environment(installed, tmp_path, str(script), batch_id, api.url, api.api_key))
+    message = json.loads(in_environment(installed, tmp_path, str(script), batch_id, api.url, api.api_key))
 
     environment = installed.parent.parent
-    assert Path(told["imported_from"]).is_relative_to(environment)
-    assert (Path(told["imported_from"]).parent / "py.typed").is_file()
-    assert not told["pandas_imported"]
-    assert not told["pandas_installed"]
+    assert Path(message["imported_from"]).is_relative_to(environment)
+    assert (Path(message["imported_from"]).parent / "py.typed").is_file()
+    assert not message["pandas_imported"]
+    assert not message["pandas_installed"]
     with duckdb.connect(str(tmp_path / "enrow.duckdb"), read_only=True) as connection:
         rows = connection.execute(
             "SELECT batch_id, index, qualification, number, country FROM enrow_data.phone_results ORDER BY index"

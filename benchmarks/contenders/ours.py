@@ -6,9 +6,9 @@ import sys
 from pathlib import Path
 
 import dlt
+from pipelines.phone_bulk import build_pipeline as build
 
 from enrow_source import enrow_source
-from pipelines.phone_bulk import build_pipeline as build
 
 
 def build_pipeline() -> dlt.Pipeline:

@@ -19,9 +19,9 @@ from typing import Any, Final
 STARTED: Final = time.process_time()
 
 from dlt.destinations import job_client_impl  # noqa: E402 - importing is a part that is measured
+from enrow_source.client import EnrowClient  # noqa: E402
 
 from enrow_source import enrow_source, looks, tables  # noqa: E402
-from enrow_source.client import EnrowClient  # noqa: E402
 
 from .ours import build_pipeline  # noqa: E402
 

@@ -3,22 +3,23 @@
 import argparse
 import signal
 import time
+from collections.abc import Sequence
 
 from .demo import demo_batches
 from .server import SimulatedEnrow
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None, prog: str = "python -m enrow_source.testing") -> None:
     """Parse the options, print where the API listens and what it knows, and serve."""
     parser = argparse.ArgumentParser(
-        prog="python -m enrow_source.testing",
+        prog=prog,
         description="Simulate the Enrow phone-bulk API on 127.0.0.1.",
     )
     parser.add_argument("--port", type=int, default=0, help="default: any free port")
     parser.add_argument("--seed", type=int, default=0, help="decides all invented data")
     parser.add_argument("--latency-s", type=float, default=0.0, help="seconds before a response")
     parser.add_argument("--api-key", default="enrow-test-key", help="the one key that is valid")
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
     api = SimulatedEnrow(options.api_key, options.seed, options.latency_s, options.port)
 
     # SIGTERM ends the service as Ctrl-C does: quietly, with exit code 0.

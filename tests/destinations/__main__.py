@@ -117,8 +117,8 @@ def render(ends: Mapping[str, End], *, is_real: bool) -> str:
     cases = list(dict.fromkeys(case for end in ends.values() for case in end.outcomes))
     rows = [["case", *ends], ["---"] * (len(ends) + 1)]
     for case in cases:
-        told = [end.outcomes.get(case, Outcome("not run", 0)) for end in ends.values()]
-        rows.append([case.replace("_", " "), *(f"{o.word} {o.seconds:.1f} s".strip() for o in told)])
+        message = [end.outcomes.get(case, Outcome("not run", 0)) for end in ends.values()]
+        rows.append([case.replace("_", " "), *(f"{o.word} {o.seconds:.1f} s".strip() for o in message)])
     rows.append(["whole leg", *(f"{end.seconds:.0f} s" for end in ends.values())])
     emulated = ["" if is_real else LEGS[leg].emulated or "" for leg in ends]
     rows.append(["emulated by", *emulated])

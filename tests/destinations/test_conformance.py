@@ -12,13 +12,13 @@ import pytest
 from dlt.extract import DltSource
 
 from enrow_source import enrow_source
+from enrow_source.destination.comments import comment_tables
 from enrow_source.testing import SimulatedEnrow, bodies
-from pipelines.after_load import describe_tables
 from tests.destinations.legs import Leg
 from tests.destinations.served import TABLES, Body, Row, decoded, in_order, rows_of
 from tests.destinations.warehouse import Column, Warehouse
 
-README = Path(__file__).parents[2] / "README.md"
+PAGES = Path(__file__).parents[2] / "docs" / "reference" / "tables"
 
 
 class Account:
@@ -28,11 +28,11 @@ class Account:
         self._api = api
         self._served: dict[str, list[Body]] = {}
 
-    def add(self, *looks: Body) -> str:
+    def add(self, *fetches: Body) -> str:
         """Add a batch that answers each look with the next body, and with the last one thereafter."""
-        batch_id: str = looks[0]["general"]["id"]
-        self._served[batch_id] = list(looks)
-        return self._api.respond(batch_id, *(_encoded(body) for body in looks))
+        batch_id: str = fetches[0]["general"]["id"]
+        self._served[batch_id] = list(fetches)
+        return self._api.respond(batch_id, *(_encoded(body) for body in fetches))
 
     def completed(self, batch_id: str, results: int = 7, **variants: Any) -> str:
         return self.add(bodies.completed(batch_id, results, seed=5, **variants))
@@ -40,7 +40,7 @@ class Account:
     def source(self, *batch_ids: str, **options: Any) -> DltSource:
         return enrow_source(list(batch_ids), enrow_api_key=self._api.api_key, enrow_base_url=self._api.url, **options)
 
-    def looks(self, *batch_ids: str) -> tuple[int, ...]:
+    def fetches(self, *batch_ids: str) -> tuple[int, ...]:
         return tuple(map(self._api.looks, batch_ids))
 
     def expected(self, *batch_ids: str, errors: tuple[Row, ...] = ()) -> dict[str, list[Row]]:
@@ -80,18 +80,18 @@ def held(warehouse: Warehouse) -> dict[str, list[Row]]:
 
 def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[str]:
     """Tell which tables have rows, or columns, too many and too few, and the first of them."""
-    told = []
+    message = []
     for table in expected:
         has, wants = (
             items if isinstance(items, list) else list(items.items()) for items in (found[table], expected[table])
         )
         if has != wants:
             extra, missing = [row for row in has if row not in wants], [row for row in wants if row not in has]
-            told.append(
+            message.append(
                 f"{table}: {len(has)} for {len(wants)}; {len(extra)} extra {extra[:2]!r:.2000};"
                 f" {len(missing)} missing {missing[:2]!r:.2000}"
             )
-    return told
+    return message
 
 
 def test_first_load(warehouse: Warehouse, account: Account) -> None:
@@ -119,15 +119,14 @@ def in_name_order(columns: dict[str, Column]) -> dict[str, Column]:
 
 
 def declared() -> dict[str, dict[str, Column]]:
-    """Read the columns that the README declares."""
-    sections = README.read_text(encoding="utf-8").split("<!-- tables: ")[1].split("<!-- /tables -->")[0]
+    """Read the columns that the reference declares."""
     tables: dict[str, dict[str, Column]] = {}
-    for name, section in re.findall(r"### `(\w+)`\n(.*?)(?=\n### |\Z)", sections, flags=re.DOTALL):
-        lines = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|", section, flags=re.MULTILINE)
+    for name in TABLES:
+        page = (PAGES / f"{name}.md").read_text(encoding="utf-8")
+        lines = re.findall(r"^\| `(\w+)` \| (\w+) \|([^|]*)\|.*\|$", page, flags=re.MULTILINE)
         tables[name] = in_name_order({column: Column(kind, "not null" not in notes) for column, kind, notes in lines})
-    assert set(TABLES) <= set(tables)
-    # A table of ids that were left is made with the first of them.
-    return {table: tables[table] for table in TABLES}
+    assert all(tables.values())
+    return tables
 
 
 def test_types_and_nullability(warehouse: Warehouse, account: Account) -> None:
@@ -137,10 +136,10 @@ def test_types_and_nullability(warehouse: Warehouse, account: Account) -> None:
 
 def test_layout_and_descriptions(warehouse: Warehouse, account: Account, leg: Leg) -> None:
     info = warehouse.run(account.source(account.completed("plain", 1)))
-    describe_tables(warehouse.pipeline(), info)
-    told = warehouse.layout("phone_results")
+    comment_tables(warehouse.pipeline(), info)
+    message = warehouse.layout("phone_results")
     assert leg.layout
-    assert [part for part in leg.layout if part not in told] == [], told
+    assert [part for part in leg.layout if part not in message] == [], message
 
 
 def test_nothing_to_do(warehouse: Warehouse, account: Account) -> None:
@@ -149,7 +148,7 @@ def test_nothing_to_do(warehouse: Warehouse, account: Account) -> None:
     before = {table: in_order(warehouse.rows(table)) for table in TABLES}
     warehouse.run(account.source(*batches))
     warehouse.run(account.source(*batches), container="second")
-    assert account.looks(*batches) == (1, 1, 1)
+    assert account.fetches(*batches) == (1, 1, 1)
     assert {table: in_order(warehouse.rows(table)) for table in TABLES} == before
 
 
@@ -161,10 +160,10 @@ def test_ongoing_to_completed(warehouse: Warehouse, account: Account) -> None:
     warehouse.run(account.source(given, forgotten, running))
     assert not differences(held(warehouse), account.expected(given, forgotten, running))
     warehouse.run(account.source(given))
-    assert account.looks(given, forgotten, running) == (2, 2, 2)
+    assert account.fetches(given, forgotten, running) == (2, 2, 2)
     assert not differences(held(warehouse), account.expected(given, forgotten, running))
     warehouse.run(account.source(), container="second")
-    assert account.looks(given, forgotten, running) == (2, 2, 3)
+    assert account.fetches(given, forgotten, running) == (2, 2, 3)
     assert not differences(held(warehouse), account.expected(given, forgotten, running))
 
 
@@ -191,9 +190,9 @@ def test_failed_then_completed(warehouse: Warehouse, account: Account) -> None:
     warehouse.run(account.source(batch_id, other))
     assert not differences(held(warehouse), account.expected(batch_id, other))
     warehouse.run(account.source())
-    assert account.looks(batch_id, other) == (1, 1)
+    assert account.fetches(batch_id, other) == (1, 1)
     warehouse.run(account.source(retry_failed=True))
-    assert account.looks(batch_id, other) == (2, 1)
+    assert account.fetches(batch_id, other) == (2, 1)
     assert not differences(held(warehouse), account.expected(batch_id, other))
 
 
@@ -207,7 +206,7 @@ def shrinking(warehouse: Warehouse, account: Account, results: int) -> None:
     (second,) = set(warehouse.finished_loads()) - {first}
     warehouse.forget_load(second)
     warehouse.run(account.source())
-    assert account.looks(shrinks, other) == (2, 1)
+    assert account.fetches(shrinks, other) == (2, 1)
     assert not differences(held(warehouse), account.expected(shrinks, other))
 
 
@@ -229,7 +228,7 @@ def test_completed_then_failed(warehouse: Warehouse, account: Account) -> None:
     (torn,) = set(warehouse.finished_loads()) - loads
     warehouse.forget_load(torn)
     warehouse.run(account.source(), container="fresh")
-    assert account.looks(batch_id, other) == (2, 1)
+    assert account.fetches(batch_id, other) == (2, 1)
     assert not differences(held(warehouse), account.expected(batch_id, other))
 
 
@@ -241,7 +240,7 @@ def test_one_table_then_all(warehouse: Warehouse, account: Account) -> None:
     warehouse.run(account.source())
     warehouse.run(account.source(shrinks, empties).with_resources("phone_results"))
     warehouse.run(account.source(shrinks, empties))
-    assert account.looks(shrinks, empties) == (2, 2)
+    assert account.fetches(shrinks, empties) == (2, 2)
     assert not differences(held(warehouse), account.expected(shrinks, empties))
 
 
@@ -250,11 +249,11 @@ def test_refresh_drop_sources(warehouse: Warehouse, account: Account) -> None:
     gone = account.completed("gone", 4, extra={"params": {"seniority": "senior"}})
     warehouse.run(account.source(kept, gone, "nobody-knows"))
     warehouse.run(account.source(kept), refresh="drop_sources")
-    assert account.looks(kept, gone) == (2, 1)
+    assert account.fetches(kept, gone) == (2, 1)
     assert not differences(held(warehouse), account.expected(kept))
     assert warehouse.columns("phone_results") == declared()["phone_results"]
     warehouse.run(account.source(kept))
-    assert account.looks(kept) == (2,)
+    assert account.fetches(kept) == (2,)
 
 
 def test_torn_load_and_fresh_container(warehouse: Warehouse, account: Account) -> None:
@@ -272,10 +271,10 @@ def test_torn_load_and_fresh_container(warehouse: Warehouse, account: Account) -
     for table in ("batches", "batch_stats", "phone_results_ledger"):
         warehouse.delete_batch(table, unknown)
     warehouse.run(account.source(unknown), container="fresh")
-    assert account.looks(whole, unmarked, partial, unknown) == (1, 2, 2, 2)
+    assert account.fetches(whole, unmarked, partial, unknown) == (1, 2, 2, 2)
     assert not differences(held(warehouse), account.expected(whole, unmarked, partial, unknown))
     warehouse.run(account.source(whole, unmarked, partial, unknown), container="fresher")
-    assert account.looks(whole, unmarked, partial, unknown) == (1, 2, 2, 2)
+    assert account.fetches(whole, unmarked, partial, unknown) == (1, 2, 2, 2)
 
 
 TEXTS = (
@@ -303,19 +302,19 @@ TEXTS = (
 
 
 def test_unicode_and_long_text(warehouse: Warehouse, account: Account) -> None:
-    looks: list[Body] = []
+    fetches: list[Body] = []
     for number, text in enumerate((*TEXTS, "long text, ÄÖÜ 山 " * 20_000)):
         batch_id = f"text-{number}"
         body = bodies.completed(batch_id, 2, custom=text, result_custom={"note": text})
         body["results"][0]["params"]["firstname"] = text
         body["results"][1]["params"]["undocumented"] = text
-        looks.append(body)
-    batches = [account.add(body) for body in looks]
+        fetches.append(body)
+    batches = [account.add(body) for body in fetches]
     odd = [account.completed(batch_id, 1) for batch_id in ("O'Example %s", 'say "id"', "山田/é?&=#", "back\\slash")]
     warehouse.run(account.source(*batches, *odd))
     assert not differences(held(warehouse), account.expected(*batches, *odd))
     warehouse.run(account.source(*batches, *odd))
-    assert set(account.looks(*batches, *odd)) == {1}
+    assert set(account.fetches(*batches, *odd)) == {1}
 
 
 def test_empty_text(warehouse: Warehouse, account: Account, leg: Leg) -> None:
@@ -367,4 +366,4 @@ def test_3000_x_20_rows(warehouse: Warehouse, account: Account) -> None:
     warehouse.run(account.source(*batches))
     assert not differences(held(warehouse), account.expected(*batches))
     warehouse.run(account.source(*batches))
-    assert set(account.looks(*batches)) == {1}
+    assert set(account.fetches(*batches)) == {1}

@@ -34,7 +34,7 @@ def serve(api: SimulatedEnrow) -> list[Body]:
 
 
 def start(commands: Path, environ: dict[str, str], *options: str) -> subprocess.Popen[str]:
-    command = [str(commands / "python"), str(REPO / "pipelines" / "backfill.py"), "--batch-ids-file", "ids.txt"]
+    command = [str(commands / "python"), "-m", "enrow_source", "backfill", "--batch-ids-file", "ids.txt"]
     return subprocess.Popen(
         [*command, f"--shards={SHARDS}", "--connections=2", *options],
         env=environ,
@@ -84,15 +84,15 @@ def test_a_killed_worker_loses_nothing_and_what_is_loaded_is_not_fetched_again(
     subprocess.run([str(orchestration / "python"), "-c", install], env=environ, check=True)
     backfill = start(orchestration, environ, "--lake", "lake")
     kill_a_worker(backfill, api)
-    _, told = backfill.communicate(timeout=200)
-    assert backfill.returncode == 0, told
+    _, message = backfill.communicate(timeout=200)
+    assert backfill.returncode == 0, message
     assert_as_served(served, duckdb_rows)
-    looks = Counter(request.batch_id for request in api.requests)
-    assert max(looks.values()) == 2  # the killed worker's, and no other's
+    fetches = Counter(request.batch_id for request in api.requests)
+    assert max(fetches.values()) == 2  # the killed worker's, and no other's
     before = len(api.requests)
     again = start(orchestration, environ, "--lake", "lake")
-    _, told = again.communicate(timeout=200)
-    assert again.returncode == 0, told
+    _, message = again.communicate(timeout=200)
+    assert again.returncode == 0, message
     assert len(api.requests) == before
     assert_as_served(served, duckdb_rows)
 
@@ -105,8 +105,8 @@ def test_straight_into_a_warehouse_with_several_writers(
     environ["DESTINATION__POSTGRES__CREDENTIALS"] = postgres.url
     backfill = start(orchestration, environ, "--destination", "postgres")
     kill_a_worker(backfill, api)
-    _, told = backfill.communicate(timeout=200)
-    assert backfill.returncode == 0, told
+    _, message = backfill.communicate(timeout=200)
+    assert backfill.returncode == 0, message
     assert_as_served(served, postgres.query)
     staging = postgres.query(
         "SELECT schema_name FROM information_schema.schemata WHERE schema_name LIKE '%staging_enrow%'"
@@ -116,6 +116,6 @@ def test_straight_into_a_warehouse_with_several_writers(
 
 def test_duckdb_wants_a_lake(orchestration: Path, environ: dict[str, str]) -> None:
     ended = start(orchestration, environ)
-    _, told = ended.communicate(timeout=60)
+    _, message = ended.communicate(timeout=60)
     assert ended.returncode == 2
-    assert "DuckDB has one writer: name a folder or bucket for the workers with --lake" in told
+    assert "DuckDB has one writer: name a folder or bucket for the workers with --lake" in message

@@ -51,14 +51,16 @@ def test_dagster_loads_what_the_events_name_and_checks_the_bill(
         batch_id = body["general"]["id"]
         (events / f"{batch_id}.json").write_text(json.dumps(EVENT | {"id": batch_id}), encoding="utf-8")
     environ |= {"DAGSTER_HOME": str(home), "ENROW_EVENTS": str(events)}
-    told = called(
+    message = called(
         str(orchestration / "dagster"), "job", "execute", "-f", str(SCHEDULES / "dagster_enrow.py"), "-j", "enrow",
         env=environ,
     )  # fmt: skip
     with duckdb.connect("warehouse.duckdb", read_only=True) as connection:
         assert connection.execute("SELECT count(*) FROM enrow_data.phone_results").fetchall() == [(20,)]
-    checks = {line.split("'")[1]: line for line in told.splitlines() if "ASSET_CHECK_EVALUATION - Asset check" in line}
-    assert "did not pass" in checks["counts_agree"], told[-3000:]
+    checks = {
+        line.split("'")[1]: line for line in message.splitlines() if "ASSET_CHECK_EVALUATION - Asset check" in line
+    }
+    assert "did not pass" in checks["counts_agree"], message[-3000:]
     assert "passed" in checks["credits_agree"]
     ticked = called(str(orchestration / "python"), "-c", TICK, str(SCHEDULES), env=environ)
     assert json.loads(ticked.splitlines()[0]) == ["RunRequest", "SkipReason", "*/15 * * * *"]
@@ -78,8 +80,8 @@ def test_airflow_loads_the_shards_in_mapped_tasks(
         "SOURCES__ENROW__BATCH_IDS_FILE": str(tmp_path / "ids.txt"),
     }
     called(str(airflow / "airflow"), "db", "migrate", env=environ)
-    told = called(str(airflow / "python"), str(SCHEDULES / "airflow_enrow.py"), env=environ)
-    assert "success" in told.splitlines()[-1] or "\nsuccess\n" in told, told[-3000:]
+    message = called(str(airflow / "python"), str(SCHEDULES / "airflow_enrow.py"), env=environ)
+    assert "success" in message.splitlines()[-1] or "\nsuccess\n" in message, message[-3000:]
     assert postgres.query("SELECT count(*) FROM enrow_data.phone_results") == [{"count": 60}]
     assert [api.looks(batch_id) for batch_id in ids] == [1] * 12
     pipelines = postgres.query("SELECT DISTINCT pipeline_name FROM enrow_data._dlt_pipeline_state")

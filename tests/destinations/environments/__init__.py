@@ -41,13 +41,13 @@ _LOCK: Final = (
 def python_of(name: str) -> Path:
     """Return the interpreter of an environment, which is made first where that is due."""
     folder = REPOSITORY / f".venv-{name}"
-    python, lock, stamp = folder / "bin" / "python", _lock_file(name), folder / ".made-from"
+    python, lock, context = folder / "bin" / "python", _lock_file(name), folder / ".made-from"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-    if not stamp.exists() or stamp.read_text() != digest:
+    if not context.exists() or context.read_text() != digest:
         sys.stderr.write(f"Setting up {folder.name} from requirements/{lock.name} ...\n")
         _uv("venv", "--quiet", "--clear", f"--python={sys.executable}", str(folder))
         _uv("pip", "install", "--quiet", f"--python={python}", "--require-hashes", f"--requirements={lock}")
-        stamp.write_text(digest)
+        context.write_text(digest)
     return python
 
 

@@ -1,0 +1,1 @@
+"""The Enrow API: client, transport, models, parser."""

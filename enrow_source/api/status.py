@@ -1,0 +1,87 @@
+"""What each answer that is no batch means: status codes and error bodies to errors."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from typing import TYPE_CHECKING, NoReturn
+
+import msgspec
+
+from ..errors import ErrorKind, InvalidApiKeyError, OutOfCreditsError, RequestFailedError
+from ..settings import MESSAGE_CHARS
+
+if TYPE_CHECKING:
+    import requests
+
+
+class RetryLaterError(RequestFailedError):
+    """429 or 5xx; `retry_after_s` is what the API asked for, None where it did not."""
+
+    def __init__(self, message: str, kind: ErrorKind, http_status: int, retry_after_s: float | None) -> None:
+        super().__init__(message, kind, http_status)
+        self.retry_after_s = retry_after_s
+
+
+def innermost_message(error: BaseException) -> str:
+    """Tell the cause: what requests wraps around it repeats the URL."""
+    kind = type(error).__name__
+    while error.__context__ is not None:
+        error = error.__context__
+    return f"{kind}: {error}"
+
+
+def raise_for_status(status: int, message: str, retry_after_s: float | None) -> NoReturn:
+    """Raise the error that a status code other than 200 and 202 means."""
+    if status == HTTPStatus.UNAUTHORIZED:
+        raise InvalidApiKeyError(
+            f"the API refused the key ({message}): check enrow_api_key under [sources.enrow] in"
+            " .dlt/secrets.toml, or ENROW_API_KEY in the environment"
+        )
+    if status == HTTPStatus.PAYMENT_REQUIRED:
+        raise OutOfCreditsError(f"the Enrow account is out of credits ({message})")
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        raise RetryLaterError(message, ErrorKind.RATE_LIMITED, status, retry_after_s)
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise RetryLaterError(message, ErrorKind.SERVER_ERROR, status, retry_after_s)
+    if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
+        raise RequestFailedError(message, ErrorKind.NOT_READABLE, status)
+    if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
+        raise RequestFailedError("the API answered with a redirect; not followed", ErrorKind.REDIRECT, status)
+    raise RequestFailedError(message, ErrorKind.UNEXPECTED_STATUS, status)
+
+
+class AccountBody(msgspec.Struct):
+    """The body of `GET /account/info`."""
+
+    credits: float | None = None
+
+
+class _ErrorBody(msgspec.Struct):
+    message: str | None = None
+    retry_after: float | None = None
+
+
+def _error_body(body: bytes) -> _ErrorBody:
+    try:
+        return msgspec.json.decode(body, type=_ErrorBody)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return _ErrorBody()
+
+
+def error_message(response: requests.Response, body: bytes) -> str:
+    """Return the message of an error body, else the reason phrase."""
+    message = _error_body(body).message or response.reason or f"HTTP {response.status_code}"
+    return message[:MESSAGE_CHARS].replace("\0", "\ufffd")  # Postgres refuses NUL
+
+
+def retry_after_s(response: requests.Response, body: bytes) -> float | None:
+    """Seconds that the API asks to wait: header Retry-After (seconds or a date), or `retry_after` in the body."""
+    header = response.headers.get("Retry-After", "").strip()
+    if header.isdecimal():
+        return float(header)
+    try:
+        return (parsedate_to_datetime(header) - datetime.now(UTC)).total_seconds()
+    except (ValueError, TypeError, OverflowError):
+        return _error_body(body).retry_after

@@ -1,0 +1,50 @@
+"""The command `enrow`: one subcommand a module, imported when it is used."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from importlib import import_module
+from typing import Final
+
+COMMANDS: Final = {
+    "run": "Load batches, and fetch again those that were ongoing.",
+    "check": "Check settings, key, versions and destination before the first load.",
+    "erase": "Erase a person or a batch, and keep later runs from loading it again.",
+    "backfill": "Load very many batches on a Dask cluster.",
+    "demo": "Run against a simulated API: no key, no account.",
+    "simulate": "Start the simulated API.",
+}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a subcommand; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    command = import_module(f"{__name__}.{options.command}")
+    return int(command.main(options.arguments))
+
+
+class _Version(argparse.Action):
+    """Print the version: looked up only when it is asked for."""
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from ..runner.run_log import own_version  # noqa: PLC0415 - imports dlt
+
+        print(f"enrow {own_version()}")
+        parser.exit()
+
+
+def _parser() -> argparse.ArgumentParser:
+    width = max(map(len, COMMANDS))
+    parser = argparse.ArgumentParser(
+        prog="enrow",
+        description="Load Enrow bulk phone searches into a warehouse.",
+        epilog="commands:\n"
+        + "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())
+        + "\n\nenrow COMMAND --help describes a command.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version, nargs=0, help="print the version")
+    parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
+    parser.add_argument("arguments", nargs=argparse.REMAINDER, metavar="...", help="arguments of the command")
+    return parser

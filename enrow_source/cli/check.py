@@ -1,0 +1,32 @@
+"""`enrow check`: a line for each check."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from ..runner.check import ExitCode, Outcome, checks
+from ..runner.pipeline import DATASET_NAME
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the checks and print a line for each; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    worst = ExitCode.OK
+    for check in checks(options.destination, options.dataset, options.base_url):
+        print(check)
+        if check.outcome is Outcome.FAILED:
+            worst = ExitCode.FAILED
+    return worst
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="enrow check",
+        description="Tell whether this machine can run, before the first load.",
+        epilog="exit codes: 0 it can; 1 a check failed; 2 something to fix in the call.",
+    )
+    parser.add_argument("--destination", default="duckdb", help="a dlt destination (default: %(default)s)")
+    parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
+    parser.add_argument("--base-url", help="another API, such as the simulated one")
+    return parser

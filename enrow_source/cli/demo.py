@@ -1,0 +1,127 @@
+"""Run the main job against a simulated API: no key, no account. It writes into the folder `demo` alone."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import dlt
+import duckdb
+
+from enrow_source.testing import Response, SimulatedEnrow, bodies
+
+from ..runner.pipeline import DATASET_NAME, build_pipeline
+from ..runner.run import run
+
+FOLDER = Path("demo")
+
+FILE = FOLDER / "warehouse.duckdb"
+
+BATCHES = """
+SELECT batch_id, b.status, requested, found, results_received, credits_cost::BIGINT AS credits_cost
+FROM batches AS b JOIN batch_stats USING (batch_id)
+ORDER BY batch_id"""
+
+PHONES = """
+SELECT batch_id, index, qualification, number, country, params__linkedin_url
+FROM phone_results
+WHERE params__linkedin_url IS NOT NULL
+ORDER BY batch_id DESC, index
+LIMIT 4"""
+
+ERRORS = "SELECT batch_id, http_status, kind, message FROM batch_errors"
+
+ANSWERS = {
+    "What does a found number cost, by country?": """
+SELECT r.country, count(*) AS found, round(avg(s.credits_cost / s.found_received)::DOUBLE, 2) AS credits_per_found
+FROM phone_results AS r JOIN batch_stats AS s USING (batch_id)
+WHERE r.qualification = 'found'
+GROUP BY r.country
+ORDER BY found DESC""",
+    "What share is found, by which kind of search?": """
+SELECT
+    CASE WHEN params__linkedin_url IS NULL THEN 'name and company' ELSE 'profile URL' END AS kind,
+    count(*) AS searches,
+    round(100 * avg((qualification = 'found')::INT), 1) AS percent_found
+FROM phone_results
+GROUP BY kind
+ORDER BY kind""",
+    "Does the bill agree with what arrived, at 40 credits a number?": """
+SELECT
+    batch_id,
+    credits_cost::BIGINT AS credits_billed,
+    40 * found_received AS credits_for_what_arrived,
+    credits_cost = 40 * found_received AND requested = results_received AND found = found_received AS agrees
+FROM batch_stats
+WHERE status = 'completed'
+ORDER BY batch_id""",
+}
+
+NEXT = """
+With your own key and batch ids:
+
+    export ENROW_API_KEY=...
+    enrow run BATCH_ID [BATCH_ID ...]
+
+It loads into warehouse.duckdb; the README tells how to load elsewhere."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the pipeline twice, show what each run did and what is in the tables, and ask three questions of them."""
+    argparse.ArgumentParser(prog="enrow demo", description=__doc__).parse_args(arguments)
+    FOLDER.mkdir(exist_ok=True)
+    FILE.unlink(missing_ok=True)
+    shutil.rmtree(FOLDER / "pipelines", ignore_errors=True)
+    with SimulatedEnrow() as api:
+        batch_ids = _submitted(api)
+        print(f"A simulated Enrow API at {api.url} knows these batches, but for the last:")
+        print(f"  {', '.join(batch_ids)}")
+
+        _head("First run")
+        _run(api, batch_ids)
+        for query in (BATCHES, PHONES, ERRORS):
+            _show(query)
+
+        _head("Second run: what is complete is not fetched again, the ongoing batch completes")
+        _run(api, batch_ids)
+    for question, query in ANSWERS.items():
+        _head(question)
+        _show(query)
+    print(f"\nThe tables are in {FILE}, schema {DATASET_NAME}.{NEXT}")
+    return 0
+
+
+def _head(text: str) -> None:
+    print(f"\n== {text}")
+
+
+def _submitted(api: SimulatedEnrow) -> list[str]:
+    return [
+        api.add_documented(),
+        api.add_completed("batch-of-3000"),
+        api.add_ongoing("batch-in-progress", 1, 25),
+        # Billed as on an older plan, at 50 credits a number.
+        api.respond(
+            "batch-rate-limited",
+            Response.rate_limited(1),
+            bodies.completed("batch-rate-limited", 300, credits_per_phone=50),
+        ),
+        api.add_failed("batch-that-failed"),
+        "batch-nobody-knows",
+    ]
+
+
+def _run(api: SimulatedEnrow, batch_ids: list[str]) -> None:
+    before = len(api.requests)
+    pipeline = build_pipeline(dlt.destinations.duckdb(str(FILE)), pipelines_dir=str(FOLDER / "pipelines"))
+    print(run(batch_ids, pipeline=pipeline, enrow_api_key=api.api_key, enrow_base_url=api.url))
+    print("GET:", ", ".join(str(request.batch_id) for request in api.requests[before:]))
+
+
+def _show(query: str) -> None:
+    with duckdb.connect(str(FILE), read_only=True) as connection:
+        connection.execute(f"USE {DATASET_NAME}")
+        print(f"\n{query.strip()}")
+        print(str(connection.sql(query)).rstrip())

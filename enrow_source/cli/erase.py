@@ -1,0 +1,114 @@
+"""Remove a person or a batch from a warehouse: `enrow erase --linkedin-url URL`.
+
+Counts what would go; with `--execute` it goes, and no later run of `phone_bulk` brings it back.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from enum import IntEnum
+from tempfile import TemporaryDirectory
+
+import dlt
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.pipeline.exceptions import CannotRestorePipelineException
+
+from ..destination.erase import Erasure, erase
+from ..destination.suppressions import Subject, SubjectKind
+from ..errors import ConfigurationError
+from ..runner.causes import first_line
+from ..runner.pipeline import DATASET_NAME, PIPELINE_NAME, build_pipeline
+
+OPTIONS = {
+    SubjectKind.LINKEDIN_URL: ("--linkedin-url", "URL", "the person's profile, as it was submitted; - is read"),
+    SubjectKind.NUMBER: ("--number", "+1...", "the person's phone number, E.164; - is read"),
+    SubjectKind.BATCH: ("--batch-id", "ID", "the batch; - is read"),
+}
+
+
+class ExitCode(IntEnum):
+    """How the command ends."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = _parser()
+    options = vars(parser.parse_args(arguments))
+    ((kind, value),) = [(kind, options[kind]) for kind in SubjectKind if options[kind] is not None]
+    try:
+        subject = Subject(kind, sys.stdin.read() if value == "-" else value)
+    except ConfigurationError as error:
+        parser.error(f"{OPTIONS[kind][0]}: {error}")
+    try:
+        erasure = _erase(subject, options["destination"], options["dataset"], execute=options["execute"])
+    except UnknownDestinationModule:
+        parser.error(
+            f"--destination: dlt has no destination {options['destination']!r}, and none of that name is configured"
+        )
+    except (ConfigurationError, ConfigurationException) as error:
+        print(f"error: {subject.masked(str(error))}", file=sys.stderr)
+        return ExitCode.USAGE
+    except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
+        print(f"error: {subject.masked(first_line(error))}", file=sys.stderr)
+        return ExitCode.FAILED
+    print(_message(erasure))
+    return ExitCode.OK
+
+
+def _erase(subject: Subject, destination: str, dataset: str, *, execute: bool) -> Erasure:
+    """Erase with a pipeline of its own, so that the one that loads keeps its schema and its state."""
+    if execute and _has_pending_data():
+        raise ConfigurationError(
+            "a killed run has left load packages here, which may hold what is erased and would bring it back: finish"
+            " them first, with enrow run --pending"
+        )
+    with TemporaryDirectory() as folder:
+        pipeline = build_pipeline(destination, dataset, pipeline_name="enrow_erasures", pipelines_dir=folder)
+        return erase(pipeline, subject, execute=execute)
+
+
+def _has_pending_data() -> bool:
+    try:
+        return dlt.attach(PIPELINE_NAME).has_pending_data
+    except CannotRestorePipelineException:
+        return False  # no run has had its working folder here
+
+
+def _message(erasure: Erasure) -> str:
+    what = "rows erased" if erasure.executed else "rows to erase"
+    lines = [
+        f"{what:<18}{count:>8,}  {table}"
+        for table, count in erasure.rows.items()
+        if count or not table.endswith("(staging)")
+    ]
+    if erasure.unmatchable:
+        lines.append(f'{erasure.unmatchable} is null in all rows, as pii = "drop" leaves it: nobody is found by it')
+    if erasure.executed:
+        lines.append("recorded in enrow_erasures, so that no later run brings it back")
+    else:
+        lines.append("nothing was changed: --execute does it")
+    return "\n".join(lines)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="enrow erase",
+        description="Remove a person or a batch from a warehouse, and keep later runs from bringing it back."
+        " Without --execute it is only counted.",
+        epilog="exit codes: 0 done; 1 it failed, and can be done again; 2 something to fix in the call or the settings."
+        " A person needs pii_secret under [sources.enrow]. Let no load run meanwhile.",
+    )
+    subjects = parser.add_mutually_exclusive_group(required=True)
+    for kind, (option, metavar, what) in OPTIONS.items():
+        subjects.add_argument(option, dest=kind.value, metavar=metavar, help=f"{what} from standard input")
+    parser.add_argument("--destination", default="duckdb", help="a dlt destination (default: %(default)s)")
+    parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
+    parser.add_argument("--execute", action="store_true", help="do it; without, the rows are only counted")
+    return parser

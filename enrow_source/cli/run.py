@@ -1,0 +1,140 @@
+"""`enrow run`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import dlt
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from ..errors import ConfigurationError, EnrowError
+from ..runner.causes import one_line, root_cause
+from ..runner.pipeline import DATASET_NAME, TABLES, build_pipeline
+from ..runner.report import ExitCode
+from ..runner.run import is_config_error, run
+from .logs import json_line, set_up_logs
+from .progress import display
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; returns its exit code."""
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    set_up_logs(as_json=options.log_format == "json")
+    piped = sys.stdin.read().split() if "-" in options.batch_ids_file else []
+    batch_ids = [*options.batch_ids, *piped]
+    files = [location for location in options.batch_ids_file if location != "-"]
+    if not (batch_ids or files or options.batch_ids_query or options.pending or _has_configured_ids()):
+        parser.error(
+            "no batch ids: name some, or --batch-ids-file, --batch-ids-query, or set batch_ids_file or batch_ids_query"
+            " under [sources.enrow] in .dlt/config.toml; --pending looks at the ongoing batches alone"
+        )
+    source_options = {
+        # An empty one takes the place of what is configured.
+        "batch_ids_file": [] if options.pending else files or None,
+        "batch_ids_query": "" if options.pending else options.batch_ids_query,
+        "batch_ids_cursor": "" if options.pending else options.batch_ids_cursor,
+        "stuck_after_h": options.stuck_after_h,
+        "enrow_base_url": options.base_url,
+        "max_batches": options.max_batches,
+        "retry_failed": options.retry_failed,
+        "connections": options.connections,
+        "deadline_s": options.deadline_s,
+    }
+    as_json = options.log_format == "json"
+    of_dlt, of_source = display(as_json=as_json)
+    try:
+        report = run(
+            batch_ids,
+            pipeline=build_pipeline(options.destination, options.dataset, progress=of_dlt),
+            tables=options.tables,
+            trigger=options.trigger,
+            metrics_file=options.metrics_file,
+            progress=of_source,
+            # What is not given is left to .dlt/config.toml.
+            **{name: value for name, value in source_options.items() if value is not None},
+        )
+    except UnknownDestinationModule:
+        parser.error(
+            f"--destination: dlt has no destination {options.destination!r}, and none of that name is configured"
+        )
+    except (ConfigurationError, ConfigurationException) as error:
+        _print_error(str(error), as_json=as_json)
+        return ExitCode.USAGE
+    except PipelineStepFailed as error:
+        _print_error(_message(error), as_json=as_json)
+        return ExitCode.USAGE if is_config_error(error) else ExitCode.FAILED
+    fields = asdict(report) | {"fetched": report.fetched, "exit_code": report.exit_code}
+    print(json_line("INFO", "the run has ended", **fields) if as_json else report)
+    return report.exit_code
+
+
+def _print_error(message: str, *, as_json: bool) -> None:
+    print(json_line("ERROR", message) if as_json else f"error: {message}", file=sys.stderr)
+
+
+def _has_configured_ids() -> bool:
+    return any(dlt.config.get(f"sources.enrow.{name}") for name in ("batch_ids_file", "batch_ids_query"))
+
+
+def _message(error: PipelineStepFailed) -> str:
+    """Tell the failure in one line: what we know of it, else where it happened and the first cause."""
+    cause = root_cause(error)
+    return one_line(cause) if isinstance(cause, EnrowError) else f"{error.step}: {one_line(cause)}"
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="enrow run",
+        description="Load Enrow bulk phone searches into a warehouse.",
+        epilog="exit codes: 0 done; 1 the run failed; 2 something to fix in the call or the settings;"
+        " 3 done, but some batches could not be read (see the table batch_errors); 4 ended early, by SIGTERM or"
+        " --deadline-s; 5 gave up, since the API did not answer; 6 batches are stuck"
+        " (see --stuck-after-h). What was loaded stays, the next run goes on.",
+    )
+    parser.add_argument("batch_ids", nargs="*", metavar="BATCH_ID", help="ids that POST /phone/bulk returned")
+    parser.add_argument(
+        "--batch-ids-file",
+        metavar="FILE",
+        nargs="+",
+        action="extend",
+        default=[],
+        help="files with ids or webhook events: paths, globs, bucket URLs (s3://, gs://, az://); - is standard input",
+    )
+    parser.add_argument("--batch-ids-query", metavar="SQL", help="a SELECT with a column batch_id or id")
+    parser.add_argument(
+        "--batch-ids-cursor", metavar="COLUMN", help="a column of the query that grows: only what is new is read"
+    )
+    parser.add_argument(
+        "--pending", action="store_true", help="without ids: look again at the batches that were ongoing"
+    )
+    parser.add_argument("--destination", default="duckdb", help="a dlt destination (default: %(default)s)")
+    parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
+    parser.add_argument("--tables", nargs="+", default=(), choices=TABLES, help="only these tables")
+    parser.add_argument("--base-url", help="another API, such as the simulated one")
+    parser.add_argument("--max-batches", type=int, help="most batches to look at in this run")
+    parser.add_argument("--retry-failed", action="store_true", default=None, help="look at failed batches again")
+    parser.add_argument("--deadline-s", type=float, help="end after so many seconds, with what is there")
+    parser.add_argument(
+        "--stuck-after-h", type=float, help="hours after which a batch that is still pending is told as stuck"
+    )
+    parser.add_argument(
+        "--log-format", choices=("text", "json"), default="text", help="json: a JSON object on each line"
+    )
+    parser.add_argument(
+        "--metrics-file",
+        metavar="PATH",
+        type=Path,
+        help="write OpenMetrics text, for node_exporter's textfile collector",
+    )
+    parser.add_argument(
+        "--trigger", default="command", help="who starts the run, for the table enrow_runs (default: %(default)s)"
+    )
+    parser.add_argument("--connections", type=int, help="batches fetched at the same time")
+    return parser

@@ -1,0 +1,1 @@
+"""What the destination holds, and what is changed there beside a load."""

@@ -1,0 +1,66 @@
+"""What dlt leaves out when it makes the tables: comments in DuckDB and Postgres, and an index in Postgres.
+
+Snowflake and BigQuery have the descriptions of the columns, and their layout, from dlt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import dlt
+from dlt.common import logger
+from dlt.common.pipeline import LoadInfo
+from dlt.common.schema.typing import TTableSchema
+from dlt.destinations.exceptions import DatabaseException
+from dlt.destinations.sql_client import SqlClientBase
+
+DUCKDB = "dlt.destinations.duckdb"
+
+POSTGRES = "dlt.destinations.postgres"
+
+INDEXED = {"phone_results": "batch_id"}
+"""What a batch is replaced by, and found by."""
+
+
+def comment_tables(pipeline: dlt.Pipeline, info: LoadInfo) -> int:
+    """Comment and index the tables that the load has made or altered; return the number of statements.
+
+    A run that changes no table takes none. A database that refuses is told in the log: the rows are loaded.
+    """
+    if pipeline.destination.destination_type not in (DUCKDB, POSTGRES):
+        return 0
+    count = 0
+    for package in info.load_packages:
+        changed = sorted(name for name in package.schema_update if not name.startswith("_dlt"))
+        if not changed:
+            continue
+        tables = pipeline.schemas[package.schema_name].tables
+        with pipeline.sql_client(package.schema_name) as client:
+            statements = [sql for name in changed for sql in _comments(client, name, tables[name])]
+            if pipeline.destination.destination_type == POSTGRES:
+                statements += [sql for name in changed for sql in _indexes(client, name)]
+            try:
+                client.execute_many(statements)
+            except DatabaseException as error:
+                logger.warning(f"tables are without their comments: {error}")
+            else:
+                count += len(statements)
+    return count
+
+
+def _comments(client: SqlClientBase[object], name: str, table: TTableSchema) -> Iterator[str]:
+    # As literals: statements of this kind take no parameters.
+    table_name, literal = client.make_qualified_table_name(name), client.capabilities.escape_literal
+    if "description" in table:
+        yield f"COMMENT ON TABLE {table_name} IS {literal(table['description'])};"
+    for column_name, column in table["columns"].items():
+        if "description" in column and "data_type" in column:
+            message = literal(column["description"])
+            yield f"COMMENT ON COLUMN {table_name}.{client.escape_column_name(column_name)} IS {message};"
+
+
+def _indexes(client: SqlClientBase[object], name: str) -> Iterator[str]:
+    if column := INDEXED.get(name):
+        index = client.escape_column_name(f"{name}_{column}")
+        table_name = client.make_qualified_table_name(name)
+        yield f"CREATE INDEX IF NOT EXISTS {index} ON {table_name} ({client.escape_column_name(column)});"

@@ -1,0 +1,255 @@
+"""Erasure: removes a person or a batch from a destination, and keeps later runs from bringing them back.
+
+What was done, not to whom, is kept in the table `enrow_erasures`: of a person a keyed hash alone. It is under a schema
+of its own, so that nothing that drops the tables of the source drops it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final
+
+import dlt
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.typing import TSecretStrValue
+from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.extract import DltResource
+
+from ..errors import ConfigurationError
+from ..settings import SOURCE_NAME
+from ..tables.privacy import Privacy
+from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
+from .suppressions import (
+    CONFIG_SECTIONS,
+    ERASURES,
+    PERSON_COLUMNS,
+    Subject,
+    SubjectKind,
+    normalised_value,
+    recorded_suppressions,
+    secret_fingerprint,
+)
+
+if TYPE_CHECKING:
+    from dlt.common.schema.typing import TColumnSchema
+    from dlt.destinations.sql_client import SqlClientBase
+
+
+_TABLES: Final = tuple(table.name for table in (*TABLES, DEFERRED_BATCH_IDS))
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What was erased, or would be."""
+
+    executed: bool
+    rows: dict[str, int]
+    """Rows by table; a copy that the last load left in the staging dataset is told apart."""
+    unmatchable: str | None = None
+    """A column that is null in all rows, as `pii="drop"` leaves it: nobody can be found by it."""
+
+
+def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pii_secret: str | None = None) -> Erasure:
+    """Remove a person or a batch from the dataset of the pipeline; without `execute`, only count.
+
+    Args:
+        pipeline: Names destination and dataset; best one of its own, in a folder that is thrown away.
+        subject: Who or what.
+        execute: Whether to do it.
+        pii_secret: By default `pii_secret` under `[sources.enrow]`; a batch does not need it.
+
+    Raises:
+        ConfigurationError: Something to fix in the arguments or the settings; nothing was changed.
+    """
+    if not isinstance(pipeline.destination_client(), SqlJobClientBase):
+        raise ConfigurationError(
+            f"rows cannot be deleted with SQL from {pipeline.destination.destination_name}: rewrite its files without"
+            " them, with the tool that manages them"
+        )
+    if execute and pipeline.has_pending_data:
+        raise ConfigurationError("the pipeline has packages of a killed run, which may hold what is erased: load them")
+    privacy = Privacy()
+    if subject.kind is not SubjectKind.BATCH:
+        privacy = Privacy(secret=pii_secret or resolve_configuration(_Secret(), sections=CONFIG_SECTIONS).pii_secret)
+        if privacy.secret is None:
+            raise ConfigurationError(
+                "erasing a person needs pii_secret, since only a keyed hash of the person is kept: set it under"
+                f" [sources.{SOURCE_NAME}] in .dlt/secrets.toml, and keep it"
+            )
+    with pipeline.sql_client() as client:
+        if privacy.secret is not None:
+            recorded_suppressions(client, privacy)  # checks the secret against earlier ones
+        found = list(_find(client, subject, privacy))
+        if not any(not rows.is_staged for rows in found):
+            raise ConfigurationError(
+                f"dataset {pipeline.dataset_name} of {pipeline.destination.destination_name} has no table of the"
+                " source: check the names of both"
+            )
+        counts = {rows.name: rows.count(client) for rows in found}
+        unmatchable = None if any(counts.values()) else _unmatchable(client, subject)
+    if execute:
+        # First the record, then the rows: whoever is killed in between leaves rows that are still there and that the
+        # next erasure finds, never a person that a later run brings back. The counts in the record come with the
+        # deletion, so that a record without them tells of one that was not finished.
+        load_id = _record(pipeline, subject, privacy)
+        with pipeline.sql_client() as client:
+            counts = _delete(client, found, load_id)
+    return Erasure(execute, counts, unmatchable)
+
+
+@configspec
+class _Secret(BaseConfiguration):
+    """The setting of the source that erasing takes too."""
+
+    pii_secret: TSecretStrValue | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Rows:
+    """Rows of one table: those with one of the values in the column."""
+
+    name: str
+    """As it is told."""
+    table: str
+    """Qualified and escaped."""
+    column: str
+    values: Sequence[str]
+    is_staged: bool
+
+    @property
+    def condition(self) -> str:
+        return f"{self.column} IN ({', '.join(['%s'] * len(self.values))})"
+
+    def count(self, client: SqlClientBase[Any]) -> int:
+        sql = f"SELECT COUNT(*) FROM {self.table} WHERE {self.condition}"  # noqa: S608 - escaped names
+        ((count,),) = client.execute_sql(sql, *self.values) or [(0,)]
+        return int(count)
+
+
+def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Iterator[_Rows]:
+    """Find the tables that exist, also the copies of the last load in the staging dataset, and what goes from them."""
+    for is_staged in (False, True):
+        place: AbstractContextManager[Any] = client.with_staging_dataset() if is_staged else nullcontext()
+        with place:
+            for name in _TABLES if subject.kind is SubjectKind.BATCH else (PHONE_RESULTS.name,):
+                table = client.make_qualified_table_name(name)
+                column = client.escape_column_name(PERSON_COLUMNS.get(subject.kind, "batch_id"))
+                try:
+                    values = _values(client, table, column, subject, privacy)
+                except DestinationUndefinedEntity:
+                    continue
+                yield _Rows(f"{name} (staging)" if is_staged else name, table, column, values, is_staged)
+
+
+def _values(client: SqlClientBase[Any], table: str, column: str, subject: Subject, privacy: Privacy) -> list[str]:
+    """Return the values of the column that stand for the subject.
+
+    SQL only narrows; what is equal is decided here, where a later run decides it too: destinations do not agree on
+    what LOWER makes of letters such as İ, so that only letters that nothing else becomes are compared there.
+    """
+    if subject.kind is SubjectKind.BATCH:
+        with client.execute_query(f"SELECT 1 FROM {table} WHERE 1 = 0"):  # noqa: S608 - is there such a table?
+            return [subject.normalised]
+    if subject.kind is SubjectKind.NUMBER:
+        pattern = f"%{'%'.join(subject.normalised[1:])}%"
+    else:
+        pattern = f"%{re.sub('[^a-hjl-z0-9:/.-]', '%', subject.normalised)}%"
+    sql = f"SELECT DISTINCT {column} FROM {table} WHERE LOWER({column}) LIKE %s"  # noqa: S608 - escaped names
+    similar = (value for (value,) in client.execute_sql(sql, pattern) or ())
+    equal = {value for value in similar if normalised_value(subject.kind, value) == subject.normalised}
+    return sorted(equal | {privacy.keyed_hash(spelling) for spelling in subject.spellings})
+
+
+def _unmatchable(client: SqlClientBase[Any], subject: Subject) -> str | None:
+    column = PERSON_COLUMNS.get(subject.kind)
+    if column is None:
+        return None
+    table = client.make_qualified_table_name(PHONE_RESULTS.name)
+    sql = f"SELECT COUNT(*), COUNT({client.escape_column_name(column)}) FROM {table}"  # noqa: S608 - escaped names
+    ((rows, filled),) = client.execute_sql(sql) or [(0, 0)]
+    return column if rows and not filled else None
+
+
+def _record(pipeline: dlt.Pipeline, subject: Subject, privacy: Privacy) -> str:
+    """Write down the erasure, still without counts; return the load that it is under."""
+    is_batch = subject.kind is SubjectKind.BATCH
+    row = {
+        "erased_at": datetime.now(UTC),
+        "subject": subject.kind.value,
+        "subject_hash": None if is_batch else privacy.keyed_hash(subject.normalised),
+        "batch_id": subject.normalised if is_batch else None,
+        "secret_check": None if is_batch else secret_fingerprint(privacy),
+    }
+    packages = pipeline.run(_erasures(row)).load_packages
+    # The state of a pipeline that also loads the source is in another one.
+    return next(package.load_id for package in packages if package.schema_name == ERASURES)
+
+
+@dlt.source(name=ERASURES)
+def _erasures(row: dict[str, Any]) -> DltResource:
+    resource: DltResource = dlt.resource([row], name=ERASURES, columns=_RECORD, write_disposition="append")
+    resource.apply_hints(additional_table_hints={"description": "One row for a person or a batch that was erased."})
+    return resource
+
+
+def _hints(name: str, data_type: Any, description: str, *, nullable: bool = True) -> TColumnSchema:  # noqa: ANN401
+    return {"name": name, "data_type": data_type, "nullable": nullable, "description": description}
+
+
+_RECORD: Final[list[TColumnSchema]] = [
+    _hints("erased_at", "timestamp", "When it was erased, UTC.", nullable=False),
+    _hints("subject", "text", "What it was found by: `linkedin_url`, `number`, `batch`.", nullable=False),
+    _hints("subject_hash", "text", "Keyed hash of the normalised value; null for a batch."),
+    _hints("batch_id", "text", "The id of an erased batch; null for a person."),
+    _hints("secret_check", "text", "Tells a changed `pii_secret`; null for a batch."),
+    *(
+        _hints(f"{table}_rows", "bigint", f"Rows erased from `{table}`; null where it was not finished.")
+        for table in _TABLES
+    ),
+]
+
+
+def _delete(client: SqlClientBase[Any], found: Sequence[_Rows], load_id: str) -> dict[str, int]:
+    """Delete the rows, at once where the destination can, and write down how many."""
+    counts: dict[str, int] = {}
+    # Of destinations that have transactions, dlt says True or nothing.
+    at_once = client.capabilities.supports_transactions is not False
+    transaction: AbstractContextManager[Any] = client.begin_transaction() if at_once else nullcontext()
+    with transaction:
+        for rows in found:
+            if rows.name == PHONE_RESULTS.name:
+                _correct_ledger(client, rows)
+            counts[rows.name] = rows.count(client)
+            client.execute_sql(f"DELETE FROM {rows.table} WHERE {rows.condition}", *rows.values)  # noqa: S608
+        erased = [counts.get(table, 0) for table in _TABLES]
+        assignments = ", ".join(f"{client.escape_column_name(f'{table}_rows')} = %s" for table in _TABLES)
+        client.execute_sql(
+            f"UPDATE {client.make_qualified_table_name(ERASURES)} SET {assignments}"  # noqa: S608 - escaped names
+            f" WHERE {client.escape_column_name('_dlt_load_id')} = %s",
+            *erased,
+            load_id,
+        )
+    return counts
+
+
+def _correct_ledger(client: SqlClientBase[Any], results: _Rows) -> None:
+    """Keep `results_loaded` the number of rows that are in `phone_results`."""
+    batch_id, loaded = client.escape_column_name("batch_id"), client.escape_column_name("results_loaded")
+    sql = (
+        f"SELECT {batch_id}, SUM(CASE WHEN {results.condition} THEN 0 ELSE 1 END) FROM {results.table}"  # noqa: S608
+        f" WHERE {batch_id} IN (SELECT {batch_id} FROM {results.table} WHERE {results.condition}) GROUP BY {batch_id}"
+    )
+    ledger = client.make_qualified_table_name(PHONE_RESULTS_LEDGER.name)
+    # Set and not subtracted, so that doing it again does no harm where there are no transactions.
+    for erased_from, kept in client.execute_sql(sql, *results.values, *results.values) or ():
+        client.execute_sql(
+            f"UPDATE {ledger} SET {loaded} = %s WHERE {batch_id} = %s",  # noqa: S608
+            int(kept),
+            erased_from,
+        )

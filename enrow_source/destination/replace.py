@@ -1,0 +1,64 @@
+"""Deletes, before a load, rows of `phone_results` that the load itself cannot replace.
+
+A merge replaces a batch by the rows that come, so it leaves the old ones of a batch that comes back with none. And
+Delta tables know no merge by batch at all: rows are appended to them, and what a batch had before goes first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from typing import TYPE_CHECKING, Any, cast
+
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+from ..lazy import pa
+from ..settings import DELETE_IDS
+from ..tables.schema import PHONE_RESULTS, PHONE_RESULTS_LEDGER
+from .session import Session
+
+if TYPE_CHECKING:
+    import dlt
+    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+
+
+def delete_superseded_results(session: Session, batch_ids: Sequence[str]) -> None:
+    """Delete the rows of batches from `phone_results`.
+
+    Their rows in the ledger leave their load first: whatever ends the run from here on, the next one fetches them.
+
+    Args:
+        session: The running extraction.
+        batch_ids: The batches.
+    """
+    if not batch_ids or session.pipeline is None:
+        return
+    if session.is_filesystem:
+        _delete_from_lake(session.pipeline, batch_ids)
+    else:
+        _delete_with_sql(session, batch_ids)
+
+
+def _delete_from_lake(pipeline: dlt.Pipeline, batch_ids: Sequence[str]) -> None:
+    source = pa.table({"batch_id": pa.array(batch_ids, pa.string())})
+    matched: dict[str, Any] = {"predicate": "t.batch_id = s.batch_id", "source_alias": "s", "target_alias": "t"}
+    with pipeline.destination_client() as client:
+        lake = cast("FilesystemClient", client)
+        try:
+            tables = [lake.load_open_table("delta", table.name) for table in (PHONE_RESULTS_LEDGER, PHONE_RESULTS)]
+        except DestinationUndefinedEntity:
+            return  # nothing was ever loaded
+        tables[0].merge(source, **matched).when_matched_update({"_dlt_load_id": "''"}).execute()
+        tables[1].merge(source, **matched).when_matched_delete().execute()
+
+
+def _delete_with_sql(session: Session, batch_ids: Sequence[str]) -> None:
+    with session.sql_client() as client:
+        batch_id, load_id = client.escape_column_name("batch_id"), client.escape_column_name("_dlt_load_id")
+        ledger, results = (client.make_qualified_table_name(t.name) for t in (PHONE_RESULTS_LEDGER, PHONE_RESULTS))
+        remaining = iter(batch_ids)
+        while some := list(islice(remaining, DELETE_IDS)):
+            names = ", ".join(["%s"] * len(some))
+
+            client.execute_sql(f"UPDATE {ledger} SET {load_id} = '' WHERE {batch_id} IN ({names})", *some)  # noqa: S608
+            client.execute_sql(f"DELETE FROM {results} WHERE {batch_id} IN ({names})", *some)  # noqa: S608

@@ -1,0 +1,141 @@
+"""The running extraction, as dlt knows it: the only module that reads `dlt.current`.
+
+https://dlthub.com/docs/general-usage/resource#access-pipeline-source-and-resource-from-within
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, Self, cast
+
+import dlt
+from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
+
+from ..errors import ConfigurationError
+
+if TYPE_CHECKING:
+    from dlt.common.schema import Schema
+    from dlt.destinations.sql_client import SqlClientBase
+    from dlt.extract import DltResource
+
+FILESYSTEM: Final = "dlt.destinations.filesystem"
+_MARK: Final = "enrow_source"
+"""Marks a load package that holds the rows of a source: a second source cannot know what the first one fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """One extraction; outside a pipeline it has no load and no destination."""
+
+    schema: Schema
+    resources: Mapping[str, DltResource]
+    """The selected resources by name."""
+    load_id: str = ""
+    """The load that brings the rows; it joins `_dlt_loads`. Empty outside a pipeline."""
+    is_refresh: bool = False
+    """Whether dlt drops tables or data when the load starts, after the ledger was read."""
+    pipeline: dlt.Pipeline | None = None
+    """The running pipeline; None outside a pipeline."""
+
+    @classmethod
+    def current(cls) -> Self:
+        """Return the session of the running source."""
+        schema, resources = dlt.current.source_schema(), dlt.current.source().resources.selected
+        try:
+            package = dlt.current.load_package_state()
+        except CurrentLoadPackageStateNotAvailable:
+            return cls(schema, resources)
+        pipeline = dlt.current.pipeline()
+        return cls(schema, resources, package["load_id"], bool(package["state"].get("refresh")), pipeline)
+
+    @property
+    def destination_type(self) -> str | None:
+        """Dlt's name for the kind of destination; None where there is none."""
+        if self.pipeline is None or self.pipeline.destination is None:
+            return None
+        return str(self.pipeline.destination.destination_type)
+
+    @property
+    def is_filesystem(self) -> bool:
+        """Whether tables are files of a folder or bucket."""
+        return self.destination_type == FILESYSTEM
+
+    def keeps_rows(self, resource: str) -> bool:
+        """Whether this load leaves the rows of a resource that earlier loads brought."""
+        return not self.is_refresh and self.resources[resource].write_disposition != "replace"
+
+    @contextmanager
+    def sql_client(self) -> Iterator[SqlClientBase[Any]]:
+        """Open the destination's SQL client.
+
+        Raises:
+            SqlClientNotAvailable: The destination has none.
+        """
+        pipeline = cast("dlt.Pipeline", self.pipeline)
+        # A pipeline does not know the schema of a source before its first run.
+        names = {"schema_name": self.schema.name} if self.schema.name in pipeline.schemas else {}
+        with pipeline.sql_client(**names) as client:
+            yield client
+
+
+def is_loading() -> bool:
+    """Whether the source runs in a pipeline, and not just in a loop of its caller."""
+    try:
+        dlt.current.load_package_state()
+    except CurrentLoadPackageStateNotAvailable:
+        return False
+    return True
+
+
+def claim_package() -> None:
+    """Claim the load package for this source.
+
+    Raises:
+        ConfigurationError: Another Enrow source has claimed it: a batch of both would be loaded twice.
+    """
+    if not is_loading():
+        return
+    state = cast("dict[str, Any]", dlt.current.load_package_state()["state"])
+    if state.get(_MARK):
+        raise ConfigurationError(
+            "two Enrow sources in one run would load a batch twice: give all ids to one enrow_source"
+        )
+    state[_MARK] = True
+
+
+def running_load_id() -> str:
+    """Return the id of the running load."""
+    return str(dlt.current.load_package_state()["load_id"])
+
+
+def running_pipeline() -> dlt.Pipeline:
+    """Return the running pipeline."""
+    return dlt.current.pipeline()
+
+
+def source_state() -> dict[str, Any]:
+    """Return the state of the source, which dlt commits with the load."""
+    return dlt.current.source_state()
+
+
+def resource_state(resource: str) -> dict[str, Any]:
+    """Return the state of one resource, which dlt commits with the load."""
+    return dlt.current.resource_state(resource)
+
+
+def add_metrics(metrics: Mapping[str, Any]) -> None:
+    """Add to the metrics of the running resource; dlt keeps only those of selected resources."""
+    dlt.current.resource_metrics().update(metrics)
+
+
+def first_selected(names: Iterable[str]) -> str | None:
+    """Return the first of the resources that is selected."""
+    selected = dlt.current.source().resources.selected
+    return next((name for name in names if name in selected), None)
+
+
+def settings_folder() -> str:
+    """Return the folder that dlt reads `config.toml` and `secrets.toml` from; also sets up dlt's log."""
+    return str(dlt.current.run_context().settings_dir)

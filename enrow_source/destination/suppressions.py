@@ -1,0 +1,173 @@
+"""Erased people and batches, which later runs leave out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any, Final
+
+from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
+
+from ..errors import ConfigurationError
+from ..lazy import pa, pc
+from ..settings import SECRET_CHECK_CHARS, SOURCE_NAME
+from ..tables.privacy import Privacy
+from .session import Session
+
+if TYPE_CHECKING:
+    from dlt.destinations.sql_client import SqlClientBase
+
+ERASURES: Final = "enrow_erasures"
+"""The table, and the schema that it is alone in."""
+
+
+class SubjectKind(StrEnum):
+    """What can be erased; the column `subject` of `enrow_erasures`."""
+
+    LINKEDIN_URL = "linkedin_url"
+    NUMBER = "number"
+    BATCH = "batch"
+
+
+PERSON_COLUMNS: Final = {SubjectKind.LINKEDIN_URL: "params__linkedin_url", SubjectKind.NUMBER: "number"}
+"""The column of `phone_results` that a person is found by."""
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """The person or the batch to erase; `value` is shown nowhere.
+
+    Raises:
+        ConfigurationError: The value cannot be what it should be.
+    """
+
+    kind: SubjectKind
+    value: str = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Check the value: one that can match nothing would look like a person who is not there."""
+        if not self.normalised or not _is_storable(self.value):
+            raise ConfigurationError(f"the {self.kind} is empty, or has characters that no table can hold")
+        if self.kind is SubjectKind.NUMBER and not re.fullmatch(r"\+[0-9]{5,15}", _without_separators(self.value)):
+            raise ConfigurationError("the number is not E.164: write + and the country code first")
+
+    @property
+    def normalised(self) -> str:
+        """The one spelling that stands for all that are taken for equal."""
+        return normalised_value(self.kind, self.value)
+
+    @property
+    def spellings(self) -> frozenset[str]:
+        """Those that may have been hashed: a hash cannot be normalised any more."""
+        given = self.value.strip()
+        if self.kind is SubjectKind.NUMBER:
+            return frozenset({given, self.normalised, self.normalised[1:]})
+        url = given.rstrip("/")
+        host = re.match(r"(?:\w+://)?[^/]*", url)
+        end = host.end() if host else 0
+        cased = {url, url.lower(), url[:end].lower() + url[end:]}
+        return frozenset({given} | cased | {f"{one}/" for one in cased})
+
+    def masked(self, text: str) -> str:
+        """Return the text without the value: for messages that come from elsewhere."""
+        for known in sorted({self.value.strip(), self.normalised}, key=len, reverse=True):
+            text = re.sub(re.escape(known), "***", text, flags=re.IGNORECASE)
+        return text
+
+
+def normalised_value(kind: SubjectKind, value: str) -> str:
+    """Return the one spelling of a value that stands for all that are taken for equal."""
+    if kind is SubjectKind.NUMBER:
+        digits = re.sub(r"[^0-9]", "", value)
+        return f"+{digits}" if digits else ""
+    return value.strip().rstrip("/").lower() if kind is SubjectKind.LINKEDIN_URL else value.strip()
+
+
+def _is_storable(text: str) -> bool:
+    return "\0" not in text and text.encode(errors="replace").decode() == text
+
+
+def _without_separators(number: str) -> str:
+    return re.sub(r"[\s().\-/]", "", number)
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressions:
+    """What is not to be loaded again."""
+
+    batches: frozenset[str] = frozenset()
+    persons: Mapping[SubjectKind, frozenset[str]] = field(default_factory=dict)
+    """Keyed hashes of the normalised values."""
+    privacy: Privacy = field(default_factory=Privacy)
+
+    @property
+    def is_erased(self) -> Callable[[Mapping[str, pa.Array]], pa.Array] | None:
+        """What tells the rows of erased persons, from the columns of `phone_results` in clear; None without persons."""
+        return self._rows if self.persons else None
+
+    def _rows(self, columns: Mapping[str, pa.Array]) -> pa.Array:
+        masks = [self._equal(kind, columns[PERSON_COLUMNS[kind]]) for kind in self.persons]
+        return masks[0] if len(masks) == 1 else pc.or_(*masks)
+
+    def _equal(self, kind: SubjectKind, values: pa.Array) -> pa.Array:
+        """Look at each distinct value once."""
+        encoded, hashes = values.dictionary_encode(), self.persons[kind]
+        erased = [
+            self.privacy.keyed_hash(normalised_value(kind, one)) in hashes for one in encoded.dictionary.to_pylist()
+        ]
+        return pc.fill_null(pa.array(erased, pa.bool_()).take(encoded.indices), fill_value=False)
+
+
+def read_suppressions(session: Session, privacy: Privacy) -> Suppressions:
+    """Read what was erased from the destination; nothing outside a pipeline.
+
+    Raises:
+        ConfigurationError: Persons were erased, and the secret is missing or not the one of then.
+    """
+    if session.pipeline is None:
+        return Suppressions()
+    try:
+        with session.sql_client() as client:
+            return recorded_suppressions(client, privacy)
+    except SqlClientNotAvailable:
+        return Suppressions()  # nothing can be erased there
+
+
+def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppressions:
+    """Read `enrow_erasures`; nothing where there is no such table."""
+    columns = ", ".join(map(client.escape_column_name, ("subject", "subject_hash", "batch_id", "secret_check")))
+    table = client.make_qualified_table_name(ERASURES)
+    try:
+        rows = client.execute_sql(f"SELECT DISTINCT {columns} FROM {table}") or ()  # noqa: S608 - constants
+    except DestinationUndefinedEntity:
+        return Suppressions()
+    persons: dict[SubjectKind, set[str]] = {}
+    for subject, subject_hash, _, secret_check in rows:
+        if subject != SubjectKind.BATCH:
+            _check_secret(privacy, secret_check)
+            persons.setdefault(SubjectKind(subject), set()).add(subject_hash)
+    batches = frozenset(batch_id for subject, _, batch_id, _ in rows if subject == SubjectKind.BATCH)
+    return Suppressions(batches, {kind: frozenset(hashes) for kind, hashes in persons.items()}, privacy)
+
+
+def _check_secret(privacy: Privacy, secret_check: str) -> None:
+    if privacy.secret is None:
+        raise ConfigurationError(
+            f"persons were erased from this destination, and knowing them again needs the pii_secret of then: set"
+            f" it under [sources.{SOURCE_NAME}] in .dlt/secrets.toml"
+        )
+    if secret_fingerprint(privacy) != secret_check:
+        raise ConfigurationError(
+            f"pii_secret is not the one that {ERASURES} was written with, so erased persons would not be known"
+            f" again: put the earlier one back under [sources.{SOURCE_NAME}] in .dlt/secrets.toml"
+        )
+
+
+def secret_fingerprint(privacy: Privacy) -> str:
+    """Return a few characters of a keyed hash of a constant: they tell a changed secret."""
+    return privacy.keyed_hash(ERASURES)[:SECRET_CHECK_CHARS]
+
+
+CONFIG_SECTIONS: Final = ("sources", SOURCE_NAME)

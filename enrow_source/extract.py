@@ -1,0 +1,157 @@
+"""One extraction, step by step: session, ids, ledger, plan, fetch, replace, chunks, summary."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping
+from datetime import UTC, datetime
+
+from dlt.common import logger
+
+from .api.client import EnrowClient
+from .api.models import BatchStatus
+from .destination.ledger import LEDGER_TABLES, read_ledger
+from .destination.replace import delete_superseded_results
+from .destination.session import Session, claim_package
+from .destination.suppressions import Suppressions, read_suppressions
+from .errors import ConfigurationError
+from .fetch.batches import fetch_batches
+from .fetch.counts import RunCounts
+from .fetch.results import Chunk
+from .fetch.stop import StopCondition
+from .ids.cursor import reset_stale_cursors
+from .ids.input import BatchIdInput
+from .options import Options
+from .plan import Plan, plan_batches
+from .settings import INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
+from .tables.columns import ColumnNames
+from .tables.privacy import Privacy
+from .tables.rows import RowContext
+from .tables.schema import PHONE_RESULTS, TABLES
+
+
+def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, options: Options) -> Iterator[Chunk]:
+    """Read the ids, ask the ledger which of them are due, and fetch those.
+
+    Raises:
+        ConfigurationError: Something to fix in the settings; before the first request.
+        RunError: No batch can be read.
+    """
+    session = Session.current()
+    claim_package()
+    use_delta_tables_on_filesystem(session)
+
+    ledger_tables = [name for name in LEDGER_TABLES if name in session.resources]
+    is_full_refresh = not all(session.keeps_rows(name) for name in ledger_tables)
+    reset_stale_cursors(batch_ids.resources, ledger_tables, str(options.shard), is_full_refresh=is_full_refresh)
+    read = batch_ids.read()
+    _warn_of_invalid_entries(read.invalid)
+
+    ids, is_bounded = options.shard.select(read.ids), options.max_batches is not None
+    ledger = read_ledger(session, ids, retry_failed=options.retry_failed, with_errors=is_bounded)
+    is_idle = not ledger.missing and not ledger.entries
+    suppressions = Suppressions() if is_idle else read_suppressions(session, privacy)
+    plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches)
+
+    context = _row_context(session, privacy, suppressions, plan)
+    if _lacks_tables(session):
+        yield Chunk(context, creates_tables=True)
+
+    statuses: Counter[BatchStatus | None] = Counter()
+    answered: set[str] = set()
+    ended: set[str] = set()
+    stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
+    with client:
+        for chunk in fetch_batches(
+            plan.fetch,
+            client,
+            context,
+            with_results=PHONE_RESULTS.name in session.resources,
+            stop=stop,
+            progress=options.progress,
+        ):
+            delete_superseded_results(session, _superseded(session, chunk, plan.with_results))
+            for fetched in chunk.batches:
+                answered.add(fetched.batch.batch_id)
+                statuses[fetched.batch.known_status] += 1
+                if fetched.batch.is_terminal:
+                    ended.add(fetched.batch.batch_id)
+            statuses[None] += len(chunk.errors)
+            yield chunk
+
+    stuck = plan.stuck(options.stuck_after_h, ended, datetime.now(UTC))
+    _warn_of_stuck(stuck, options.stuck_after_h)
+    _warn_of_overflow(context)
+    counts = RunCounts.of(
+        statuses,
+        client.request_stats,
+        stuck=len(stuck),
+        invalid_ids=len(read.invalid),
+        stop_reason=stop.reason if statuses.total() < len(plan.fetch) else None,
+    )
+    yield Chunk(context, deferred=plan.deferred(read.from_resources, answered), counts=counts)
+
+
+def use_delta_tables_on_filesystem(session: Session) -> None:
+    """Make Delta tables of all that is loaded into files.
+
+    Parquet files alone can only grow: a batch that is fetched twice would be there twice.
+
+    Raises:
+        ConfigurationError: A resource has another table format.
+    """
+    if not session.is_filesystem:
+        return
+    for name, resource in session.resources.items():
+        table_format = resource.compute_table_schema().get("table_format")
+        if table_format not in (None, "delta"):
+            raise ConfigurationError(f"table_format of {name} is {table_format!r}: leave it out, for delta")
+        resource.apply_hints(table_format="delta")
+        # dlt knows no merge by batch for Delta tables: what a batch had before is deleted, and what it has is appended.
+        if name == PHONE_RESULTS.name and resource.write_disposition == "merge":
+            resource.apply_hints(write_disposition="append", merge_key="")
+
+
+def _row_context(session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan) -> RowContext:
+    existing = {name: table["columns"] for name, table in session.schema.tables.items()}
+    names = ColumnNames(session.schema.naming.normalize_path, existing, UNDECLARED_COLUMNS)
+    return RowContext(session.load_id, names, privacy, suppressions.is_erased, plan.first_seen)
+
+
+def _lacks_tables(session: Session) -> bool:
+    selected = {*session.resources, *(LEDGER_TABLES.get(name) for name in session.resources)}
+    return any(table.name not in session.schema.tables for table in TABLES if table.name in selected)
+
+
+def _superseded(session: Session, chunk: Chunk, had_results: Collection[str]) -> list[str]:
+    """Return the batches whose rows in `phone_results` this load has to replace and cannot."""
+    if PHONE_RESULTS.name not in session.resources:
+        return []
+    if session.is_filesystem:
+        # Rows are appended to Delta tables, and a load that was killed may have left some that no ledger knows of.
+        replaced = {f.batch.batch_id for f in chunk.batches if f.results_loaded or f.batch.batch_id in had_results}
+    else:
+        replaced = {f.batch.batch_id for f in chunk.batches if not f.results_loaded and f.batch.batch_id in had_results}
+    return sorted(replaced)
+
+
+def _warn_of_stuck(stuck: Mapping[str, datetime], hours: float | None) -> None:
+    if stuck:
+        named = ", ".join(f"{batch_id!r:.80} since {stuck[batch_id]:%Y-%m-%d %H:%M}" for batch_id in sorted(stuck)[:5])
+        logger.warning(f"{len(stuck)} batches have been pending for more than {hours:g} hours: {named}")
+
+
+def _warn_of_invalid_entries(messages: Collection[str]) -> None:
+    for message in list(messages)[:INVALID_IDS_LOGGED]:
+        logger.warning(f"skipped among the batch ids: {message}")
+    if len(messages) > INVALID_IDS_LOGGED:
+        logger.warning(f"skipped among the batch ids: {len(messages) - INVALID_IDS_LOGGED} more")
+
+
+def _warn_of_overflow(context: RowContext) -> None:
+    for table in sorted({table for table, _ in context.names.overflowed}):
+        keys = sorted(key[:40] for name, key in context.names.overflowed if name == table)
+        logger.warning(
+            f"{len(keys)} undocumented fields for {table} got no column of their own, and are in its JSON column"
+            f" overflow or params__overflow: {', '.join(map(repr, keys[:5]))}..."
+        )

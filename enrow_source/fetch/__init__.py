@@ -1,0 +1,1 @@
+"""Fetches many batches at a time."""

@@ -1,0 +1,99 @@
+"""What fetches return: one by one, and in chunks for dlt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from ..api.models import Batch
+from ..errors import BatchError
+from ..lazy import pa
+from ..tables.rows import FetchedBatch, RowContext
+from .counts import RunCounts
+
+
+@dataclass(frozen=True, slots=True)
+class FetchResult:
+    """What one fetch of one batch returned: a batch or an error."""
+
+    batch_id: str
+    at: datetime
+    batch: Batch | None = None
+    """Without its results, which are in `results` and take less memory there."""
+    results: pa.Table | None = None
+    """Rows of `phone_results`; None where they are not wanted."""
+    error: BatchError | None = None
+
+    @property
+    def rows(self) -> int:
+        """Rows of `phone_results`, without those of erased people."""
+        return self.results.num_rows if self.results is not None else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run is, for whoever waits for it."""
+
+    due: int
+    """Batches that the run fetches, if it does not stop early."""
+    fetched: int = 0
+    ongoing: int = 0
+    """Fetched batches that are still ongoing."""
+    rows: int = 0
+    """Rows of `phone_results`."""
+    seconds: float = 0.0
+    """Since the first batch was asked for."""
+
+    @property
+    def rows_per_s(self) -> float:
+        """Rows a second, since the first batch was asked for."""
+        return self.rows / self.seconds if self.seconds else 0.0
+
+    @property
+    def left_s(self) -> float | None:
+        """Seconds that the remaining batches take, if they are like those before; None before the first one."""
+        return self.seconds / self.fetched * (self.due - self.fetched) if self.fetched else None
+
+    def after(self, result: FetchResult, seconds: float) -> Progress:
+        """Count one more result."""
+        ongoing = result.batch is not None and not result.batch.is_terminal
+        return Progress(self.due, self.fetched + 1, self.ongoing + ongoing, self.rows + result.rows, seconds)
+
+
+@dataclass(slots=True)
+class Chunk:
+    """Results that are handed to dlt together."""
+
+    context: RowContext
+    creates_tables: bool = False
+    """Whether tables are to be created, also those that get no rows."""
+    batches: list[FetchedBatch] = field(default_factory=list)
+    results: list[pa.Table] = field(default_factory=list)
+    """Rows of `phone_results`, a table for each batch."""
+    errors: list[tuple[str, BatchError, datetime]] = field(default_factory=list)
+    result_rows: int = 0
+    deferred: Sequence[str] = ()
+    """Ids that later runs fetch, although no input may name them again."""
+    counts: RunCounts | None = None
+    """The counts of the whole run, in its last chunk."""
+
+    def add(self, result: FetchResult) -> None:
+        """Add one result."""
+        if result.error is not None:
+            self.errors.append((result.batch_id, result.error, result.at))
+        if result.batch is not None:
+            self.batches.append(FetchedBatch(result.batch, result.at, result.rows))
+        if result.results is not None and result.rows:
+            self.results.append(result.results)
+            self.result_rows += result.rows
+
+    def take_results(self) -> Chunk:
+        """Take the results out, into a chunk of their own: they are many, and the rest goes better in one piece."""
+        taken = Chunk(self.context, results=self.results, result_rows=self.result_rows)
+        self.results, self.result_rows = [], 0
+        return taken
+
+    def __len__(self) -> int:
+        """Count the batches and errors."""
+        return len(self.batches) + len(self.errors)

@@ -1,0 +1,54 @@
+"""Whether and why a run stops before every batch was fetched."""
+
+from __future__ import annotations
+
+import math
+import time
+from enum import StrEnum
+from threading import Event
+from typing import Final
+
+from ..errors import BatchError, ErrorKind
+
+
+class StopReason(StrEnum):
+    """Why a run ends before every batch was looked at; what it has is loaded."""
+
+    STOPPED = "stopped"
+    """The caller said so."""
+    DEADLINE = "deadline"
+    """`deadline_s` has passed."""
+    API_UNAVAILABLE = "api_unavailable"
+    """The API did not answer for many batches in a row."""
+
+
+class StopCondition:
+    """Watches whether a run is to end early.
+
+    Args:
+        stop: Set by the caller to end the run.
+        deadline_s: Seconds from now after which the run ends; None for no limit.
+        give_up_after: Batches in a row without an answer, after which the run ends.
+    """
+
+    def __init__(self, stop: Event | None, deadline_s: float | None, max_consecutive_failures: int) -> None:
+        self._stop = stop or Event()
+        self._deadline = time.monotonic() + (math.inf if deadline_s is None else deadline_s)
+        self._left = self._give_up_after = max_consecutive_failures
+
+    def record(self, error: BatchError | None) -> None:
+        """Count the batches in a row that the API did not answer for."""
+        unanswered = error is not None and error.kind in _UNANSWERED
+        self._left = self._left - 1 if unanswered else self._give_up_after
+
+    @property
+    def reason(self) -> StopReason | None:
+        """Why the run is to end; None while it is not."""
+        if self._stop.is_set():
+            return StopReason.STOPPED
+        if time.monotonic() > self._deadline:
+            return StopReason.DEADLINE
+        return StopReason.API_UNAVAILABLE if self._left <= 0 else None
+
+
+_UNANSWERED: Final = frozenset({ErrorKind.SERVER_ERROR, ErrorKind.RATE_LIMITED, ErrorKind.CONNECTION})

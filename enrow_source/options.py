@@ -1,0 +1,83 @@
+"""The options of the source, checked."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from threading import Event
+from typing import Any, Final
+
+import dlt
+
+from .errors import ConfigurationError, UnknownOptionError
+from .fetch.results import Progress
+from .ids.shard import Shard
+from .settings import CONNECTIONS_LIMIT, SOURCE_NAME
+from .tables.privacy import Pii
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What bounds an extraction and who is told of it; see `enrow_source` for each."""
+
+    max_batches: int | None
+    retry_failed: bool
+    shard: Shard
+    stuck_after_h: float | None
+    deadline_s: float | None
+    max_consecutive_failures: int
+    stop: Event | None
+    progress: Callable[[Progress], None] | None
+
+
+def parse_pii(pii: str) -> Pii:
+    """Read the option `pii`.
+
+    Raises:
+        ConfigurationError: It is none of the modes.
+    """
+    if pii not in list(Pii):
+        raise ConfigurationError(f"pii is {pii!r}: set it to {', '.join(Pii)}")
+    return Pii(pii)
+
+
+def check_names(unknown: Mapping[str, Any], known: Collection[str]) -> None:
+    """Check that every option that is passed or configured exists.
+
+    Raises:
+        UnknownOptionError: One does not; names the one that is closest to it.
+    """
+    prefix = f"SOURCES__{SOURCE_NAME.upper()}__"
+    configured: dict[str, Any] = {
+        name.removeprefix(prefix).lower(): "" for name in os.environ if name.startswith(prefix)
+    }
+    for provider in dlt.config.config_providers:
+        section, _ = provider.get_value(SOURCE_NAME, dict, "", "sources")
+        configured |= section if isinstance(section, dict) else {}
+    # A nested section may configure a resource, or what dlt itself reads there.
+    named = [name for name, value in configured.items() if not isinstance(value, dict) and "__" not in name]
+    for name in [*unknown, *named]:
+        if name not in (*known, *_DLT_OPTIONS):
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+            hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(known)}"
+            where = "" if name in unknown else f" under [sources.{SOURCE_NAME}]"
+            raise UnknownOptionError(f"enrow_source has no option {name!r}{where}: {hint}")
+
+
+def check_limits(limits: Mapping[str, Any]) -> None:
+    """Check that each limit is a number above 0, or None where it may be left out.
+
+    Raises:
+        ConfigurationError: One is not.
+    """
+    for name, limit in limits.items():
+        if limit is not None and not (isinstance(limit, int | float) and limit > 0):
+            raise ConfigurationError(f"{name} is {limit!r}: set it to more than 0, or leave it out")
+    if (limits["connections"] or 0) > CONNECTIONS_LIMIT:
+        raise ConfigurationError(f"connections is {limits['connections']}: set it to 1 to {CONNECTIONS_LIMIT}")
+
+
+_DLT_OPTIONS: Final = ("max_table_nesting", "root_key", "schema_contract")
+"""Settings of any dlt source, which dlt reads from the same section."""

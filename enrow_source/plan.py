@@ -1,0 +1,89 @@
+"""What a run fetches. Pure: ids, ledger, suppressions and options in, a plan out."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from .destination.ledger import LedgerEntry, LedgerSnapshot
+from .ids.shard import Shard
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The batches of one run."""
+
+    due: Sequence[str]
+    """All that are to be fetched some time: never fetched ones first, then those fetched longest ago."""
+    fetch: Sequence[str]
+    """Those that this run fetches: the first of them, where `max_batches` bounds the run."""
+    entries: Mapping[str, LedgerEntry]
+    """What the ledger knows of batches that are not loaded for good."""
+
+    @property
+    def first_seen(self) -> dict[str, datetime]:
+        """When a run first knew of each batch."""
+        return {batch_id: entry.first_seen for batch_id, entry in self.entries.items() if entry.first_seen is not None}
+
+    @property
+    def with_results(self) -> frozenset[str]:
+        """Batches that have rows in `phone_results`."""
+        return frozenset(batch_id for batch_id, entry in self.entries.items() if entry.has_results)
+
+    def deferred(self, read: Collection[str], answered: AbstractSet[str]) -> list[str]:
+        """Return the ids that later runs fetch although no input may name them again.
+
+        Args:
+            read: Ids of resources, whose cursors have moved past them.
+            answered: Batches that the API answered for in this run.
+        """
+        pending = self._pending
+        return [i for i in self.due if i in read and i not in answered and i not in pending]
+
+    def stuck(self, hours: float | None, ended: AbstractSet[str], now: datetime) -> dict[str, datetime]:
+        """Return the batches that have been pending for longer than `hours`, and since when.
+
+        Args:
+            hours: None for none of them.
+            ended: Batches that this run found completed or failed.
+            now: When the run ends.
+        """
+        if hours is None:
+            return {}
+        limit = now - timedelta(hours=hours)
+        pending = self._pending
+        since = {i: self.entries[i].first_seen for i in self.due if i in pending and i not in ended}
+        return {batch_id: seen for batch_id, seen in since.items() if seen is not None and seen < limit}
+
+    @property
+    def _pending(self) -> frozenset[str]:
+        return frozenset(batch_id for batch_id, entry in self.entries.items() if entry.is_pending)
+
+
+def plan_batches(
+    ledger: LedgerSnapshot, suppressed: Collection[str], shard: Shard, max_batches: int | None = None
+) -> Plan:
+    """Decide which batches are fetched, and in which order.
+
+    A batch is due where an input names it and it is not loaded for good, or where the ledger has it as pending. Ids
+    that an earlier run deferred come first, then new ones in the order of the input, then those fetched longest ago.
+
+    Args:
+        ledger: What the destination knows.
+        suppressed: Erased batches.
+        shard: The part of the ids that this run fetches.
+        max_batches: The most that this run fetches; None for no limit.
+    """
+    deferred = [i for i, entry in ledger.entries.items() if entry.is_pending and entry.last_fetched_at is None]
+    new = [i for i in ledger.missing if i not in ledger.entries or ledger.entries[i].last_fetched_at is None]
+    missing = set(ledger.missing)
+    again = sorted(
+        (entry.last_fetched_at, batch_id)
+        for batch_id, entry in ledger.entries.items()
+        if entry.last_fetched_at is not None and (entry.is_pending or batch_id in missing)
+    )
+    ordered = dict.fromkeys([*deferred, *new, *(batch_id for _, batch_id in again)])
+    due = [batch_id for batch_id in shard.select(tuple(ordered)) if batch_id not in suppressed]
+    return Plan(due, due[:max_batches], ledger.entries)

@@ -1,0 +1,1 @@
+"""The safe run: recover, load, report."""

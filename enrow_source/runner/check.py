@@ -1,0 +1,289 @@
+"""Checks before the first load: settings, key, versions, destination.
+
+One line for each check; no id is looked at, nothing stays at the destination, and no value of a setting is shown.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import inspect
+import os
+import sys
+import tomllib
+import uuid
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import dlt
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.job_client_impl import SqlJobClientBase
+from packaging.specifiers import SpecifierSet
+
+from ..api.account import fetch_account
+from ..destination.session import settings_folder
+from ..errors import EnrowError
+from ..source import enrow_source
+from .causes import first_line
+from .pipeline import build_pipeline
+
+SECTIONS = ("sources", "destination", "runtime", "extract", "normalize", "load", "data_writer", "schema")
+"""What dlt reads at the top of its files, as far as this source is concerned."""
+
+
+class ExitCode(IntEnum):
+    """How the command ends."""
+
+    OK = 0
+    FAILED = 1
+    USAGE = 2
+
+
+class Outcome(StrEnum):
+    """What a check found."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAILED = "FAILED"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One line."""
+
+    name: str
+    outcome: Outcome
+    message: str
+
+    def __str__(self) -> str:
+        """Tell it in one line."""
+        return f"{self.outcome:<8}{self.name:<14}{' '.join(self.message.split())}"
+
+
+@dataclass(frozen=True, slots=True)
+class Clash:
+    """Versions that are known not to work together."""
+
+    package: str
+    versions: str
+    beside: str
+    beside_versions: str
+    outcome: Outcome
+    effect: str
+
+
+CLASHES = (
+    Clash(
+        "sqlglot",
+        ">=30.22",
+        "dlt",
+        "<1.32",
+        Outcome.FAILED,
+        "every read through pipeline.dataset() fails: sqlglot<30.22",
+    ),
+    Clash(
+        "duckdb",
+        ">=2",
+        "dlt",
+        "<1.32",
+        Outcome.WARNING,
+        "loads work, dataset().arrow() and dlt's dashboard fail, and DuckDB 1.5 cannot open the file: duckdb<2",
+    ),
+    Clash(
+        "snowflake-connector-python",
+        ">=5",
+        "fakesnow",
+        ">=0",
+        Outcome.WARNING,
+        "the emulator fails, Snowflake does not",
+    ),
+)
+
+
+def checks(destination: str, dataset: str, base_url: str | None = None) -> Iterator[Check]:
+    """Yield what each check found, those that need no network first."""
+    yield from _versions()
+    yield from _files()
+    yield from _options()
+    yield _tried("api key", lambda: _account(base_url))
+    yield _tried("destination", lambda: _destination(destination, dataset))
+
+
+def _tried(name: str, check: Callable[[], str]) -> Check:
+    try:
+        return Check(name, Outcome.OK, check())
+    except UnknownDestinationModule as error:
+        return Check(name, Outcome.FAILED, f"dlt has no destination of that name, and none is configured: {error}")
+    except (EnrowError, ConfigurationException) as error:
+        return Check(name, Outcome.FAILED, str(error))
+    except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
+        return Check(name, Outcome.FAILED, first_line(error))
+
+
+def _versions() -> Iterator[Check]:
+    found = {name: _version(name) for clash in CLASHES for name in (clash.package, clash.beside)}
+    bad = [
+        clash
+        for clash in CLASHES
+        if _is_in(found[clash.package], clash.versions) and _is_in(found[clash.beside], clash.beside_versions)
+    ]
+    for clash in bad:
+        pair = f"{clash.package} {found[clash.package]} with {clash.beside} {found[clash.beside]}"
+        yield Check("versions", clash.outcome, f"{pair}: {clash.effect}")
+    if not bad:
+        message = ", ".join(f"{name} {found[name]}" for name in ("dlt", "duckdb", "sqlglot"))
+        yield Check("versions", Outcome.OK, f"Python {sys.version.split()[0]}, {message}")
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _is_in(found: str | None, versions: str) -> bool:
+    return found is not None and SpecifierSet(versions).contains(found, prereleases=True)
+
+
+def _files() -> Iterator[Check]:
+    """Look at the files that dlt reads here, and at sections that it would pass over in silence."""
+    folder = Path(settings_folder())
+    files = [file for name in ("config.toml", "secrets.toml") if (file := folder / name).is_file()]
+    if not files:
+        message = f"none in {folder}: dlt reads .dlt where the command is run, so only the environment holds"
+        yield Check("files", Outcome.WARNING, message)
+        return
+    bad = False
+    for file in files:
+        try:
+            content = tomllib.loads(file.read_text(encoding="utf-8"))
+        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+            yield Check("files", Outcome.FAILED, f"{file}: {error}")
+            return
+        for written, meant in _mistyped(content):
+            bad = True
+            yield Check("files", Outcome.FAILED, f"{file}: nothing reads [{written}], did you mean [{meant}]?")
+    if not bad:
+        yield Check("files", Outcome.OK, ", ".join(map(str, files)))
+
+
+def _mistyped(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield the sections that nothing reads and that look like one that is read, each with that one."""
+    for section, below in content.items():
+        if not isinstance(below, dict):
+            continue
+        names = [name for name, value in below.items() if isinstance(value, dict)]
+        if section in ("enrow", "enrow_source"):
+            yield section, "sources.enrow"
+        elif section not in SECTIONS and (meant := _closest(section, SECTIONS)):
+            yield ".".join([section, *names[:1]]), ".".join([meant, *names[:1]])
+        elif section == "sources":
+            yield from ((f"sources.{name}", "sources.enrow") for name in names if name != "enrow" and _is_like(name))
+
+
+def _is_like(name: str) -> bool:
+    return "enrow" in name or _closest(name, ("enrow",)) is not None
+
+
+def _closest(name: str, known: Sequence[str]) -> str | None:
+    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.8)), None)
+
+
+def _options() -> Iterator[Check]:
+    """Tell which options are set and where, and let the source look at them."""
+    names = [
+        name for name in inspect.signature(enrow_source).parameters if name not in ("batch_ids", "unknown_options")
+    ]
+    found = {name: where for name in names if (where := _where(name)) is not None}
+    message = ", ".join(f"{name} from {where}" for name, where in found.items()) or "all as they are by default"
+    yield _tried("options", lambda: (enrow_source([]), message)[1])
+    for typed in (name for name in os.environ if name.startswith("SOURCE__ENROW")):
+        yield Check("options", Outcome.FAILED, f"nothing reads {typed}: the prefix is SOURCES__ENROW__")
+
+
+def _where(option: str) -> str | None:
+    """Find the provider that dlt takes the option from, as dlt looks: the longest section first."""
+    for sections in (("sources", "enrow"), ("sources",), ()):
+        for provider in dlt.config.config_providers:
+            value, key = provider.get_value(option, Any, "", *sections)
+            if value is not None:
+                return f"{provider.name} ({key})"
+    return None
+
+
+def _account(base_url: str | None) -> str:
+    account = fetch_account(base_url)
+    return "accepted" if account.credits is None else f"accepted; {account.credits:,.0f} credits left"
+
+
+def _destination(destination: str, dataset: str) -> str:
+    with TemporaryDirectory() as folder:
+        pipeline = build_pipeline(destination, dataset, pipelines_dir=folder)
+        with _files_of_database(pipeline), pipeline.destination_client() as client:
+            if isinstance(client, FilesystemClient):
+                where = _write_to_files(client)
+            elif isinstance(client, SqlJobClientBase):
+                where = _write_to_tables(client)
+            else:
+                raise TypeError(f"{type(client).__name__} has neither tables nor files")
+        return f"{pipeline.destination.destination_name}: {where}; nothing is left there"
+
+
+@contextmanager
+def _files_of_database(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Remove the file of a database that is made by looking whether it can be."""
+    credentials = getattr(pipeline.destination_client().config, "credentials", None)
+    is_file = pipeline.destination.destination_type == "dlt.destinations.duckdb"
+    file = Path(str(getattr(credentials, "database", ""))) if is_file else None
+    existed = file is None or file.exists()
+    try:
+        yield
+    finally:
+        if file is not None and not existed:
+            file.unlink(missing_ok=True)
+
+
+def _write_to_tables(client: SqlJobClientBase) -> str:
+    """Make a table, fill it and drop it, in the dataset and in the one that merges are staged in."""
+    sql, table_name = client.sql_client, f"enrow_check_{uuid.uuid4().hex[:8]}"
+    message = ""
+    for place in (nullcontext(), sql.with_staging_dataset()):
+        with place:
+            is_new = not sql.has_dataset()
+            if is_new:
+                sql.create_dataset()
+            table = sql.make_qualified_table_name(table_name)
+            try:
+                sql.execute_sql(f"CREATE TABLE {table} (written INT)")
+                try:
+                    sql.execute_sql(f"INSERT INTO {table} VALUES (1)")  # noqa: S608 - a name of our own
+                finally:
+                    sql.execute_sql(f"DROP TABLE {table}")
+            finally:
+                if is_new:
+                    sql.drop_dataset()
+            message = message or f"dataset {sql.dataset_name} {'can be made' if is_new else 'is there'}"
+    return f"{message}, a table was written"
+
+
+def _write_to_files(client: FilesystemClient) -> str:
+    importlib.import_module("deltalake")  # what the tables are written with
+    existed = client.fs_client.exists(client.dataset_path)
+    file = f"{client.dataset_path}/enrow_check_{uuid.uuid4().hex[:8]}"
+    client.fs_client.makedirs(client.dataset_path, exist_ok=True)
+    try:
+        client.fs_client.pipe(file, b"written")
+        client.fs_client.rm(file)
+    finally:
+        if not existed and client.fs_client.exists(client.dataset_path):
+            client.fs_client.rm(client.dataset_path, recursive=True)
+    return f"a file was written to {client.dataset_name}"

@@ -1,0 +1,45 @@
+"""OpenMetrics text of a run, for the textfile collector of Prometheus' node_exporter."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from .report import RunReport
+
+
+def write_metrics(report: RunReport, file: Path) -> None:
+    """Write the metrics of the last run, at once, so that nobody reads half of them.
+
+    https://prometheus.io/docs/specs/om/open_metrics_spec/
+
+    Raises:
+        OSError: The file cannot be written.
+    """
+    new = file.with_name(f".{file.name}.new")
+    new.write_text(metrics_of(report), encoding="utf-8")
+    os.replace(new, file)  # noqa: PTH105 - Path.replace does the same
+
+
+def metrics_of(report: RunReport) -> str:
+    """Return the metrics as OpenMetrics text."""
+    outcomes = ("completed", "ongoing", "failed", "other", "unreadable")
+    families: list[tuple[str, str, dict[str, float]]] = [
+        ("batches", "Batches that were looked at.", {f'{{outcome="{n}"}}': getattr(report, n) for n in outcomes}),
+        ("stuck_batches", "Batches that have been pending for too long.", {"": report.stuck}),
+        ("invalid_ids", "Ids, and files of ids, that could not be read.", {"": report.invalid_ids}),
+        ("rows", "Rows that were loaded.", {f'{{table="{table}"}}': count for table, count in report.rows.items()}),
+        ("requests", "Requests, also those that were tried again.", {"": report.requests}),
+        ("retries", "Requests that repeated another one.", {"": report.retries}),
+        ("received_bytes", "Bytes of answers, as they came.", {"": report.bytes_received}),
+        ("step_seconds", "Duration of each step.", {f'{{step="{n}"}}': s for n, s in report.step_s.items()}),
+        ("duration_seconds", "Duration of the run.", {"": report.duration_s}),
+        ("end_timestamp_seconds", "When the run ended.", {"": report.ended_at.timestamp()}),
+        ("exit_code", "Exit code of the command.", {"": int(report.exit_code)}),
+    ]
+    lines = []
+    for name, meaning, samples in families:
+        metric = f"enrow_last_run_{name}"
+        lines += [f"# TYPE {metric} gauge", f"# HELP {metric} {meaning}"]
+        lines += [f"{metric}{labels} {value:.17g}" for labels, value in samples.items()]
+    return "\n".join([*lines, "# EOF", ""])

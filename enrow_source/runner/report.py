@@ -1,0 +1,156 @@
+"""What a run did: as an object, in a few lines for a person, and how the command ends for a scheduler."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import IntEnum
+
+import dlt
+from dlt.common.pipeline import LoadInfo
+from dlt.extract import DltSource
+
+from ..fetch.counts import RunCounts
+from ..fetch.stop import StopReason
+
+
+class ExitCode(IntEnum):
+    """How the command ends."""
+
+    OK = 0
+    """Done."""
+    FAILED = 1
+    """The run failed: a refused key, no credits, a destination that cannot be reached; what was loaded stays."""
+    USAGE = 2
+    """Something to fix in the call or in the settings; nothing was requested."""
+    PARTIAL = 3
+    """It loaded, but some batches could not be read: they are in `batch_errors`."""
+    INTERRUPTED = 4
+    """SIGTERM or the deadline: what was there is loaded, the next run goes on."""
+    API_UNAVAILABLE = 5
+    """The API did not answer for many batches in a row; what was there is loaded."""
+    STUCK = 6
+    """It loaded, but batches have been pending for longer than `stuck_after_h`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunReport(RunCounts):
+    """What one run did."""
+
+    rows: dict[str, int]
+    """Rows loaded, by table."""
+    recovered: int = 0
+    """Load packages that an earlier run had left behind, loaded first."""
+    destination: str
+    dataset: str
+    trigger: str
+    """Who started it."""
+    started_at: datetime
+    ended_at: datetime
+    step_s: Mapping[str, float] = field(default_factory=dict)
+    """Seconds of each step: `extract`, `normalize`, `load`."""
+    load_id: str | None = None
+    """The load that brought the rows; None where there were none."""
+    error: str | None = None
+    """Kind and step of what ended it, without its message, which may quote a row; None where nothing did."""
+    is_config_error: bool = False
+    """Whether what ended it is something to fix in the call or in the settings."""
+
+    @property
+    def duration_s(self) -> float:
+        """How long it took."""
+        return (self.ended_at - self.started_at).total_seconds()
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """What the command returns for this run."""
+        if self.error is not None:
+            return ExitCode.USAGE if self.is_config_error else ExitCode.FAILED
+        if self.stop_reason is not None:
+            is_unavailable = self.stop_reason is StopReason.API_UNAVAILABLE
+            return ExitCode.API_UNAVAILABLE if is_unavailable else ExitCode.INTERRUPTED
+        if self.stuck:
+            return ExitCode.STUCK
+        return ExitCode.PARTIAL if self.unreadable or self.invalid_ids else ExitCode.OK
+
+    def __str__(self) -> str:
+        """Tell it in a few lines."""
+        counts = {
+            "fetched": self.fetched,
+            "completed": self.completed,
+            "still ongoing": self.ongoing,
+            "failed": self.failed,
+            "status unknown": self.other,
+            "could not be read": self.unreadable,
+            "stuck": self.stuck,
+            "invalid ids": self.invalid_ids,
+        }
+        # What seldom happens is told only when it does.
+        message = {what: count for what, count in counts.items() if count or what in ("fetched", "completed")}
+        lines = [f"{what:<18}{count:>8,}" for what, count in message.items()]
+        lines += [f"{'rows loaded':<18}{count:>8,}  {table}" for table, count in self.rows.items()]
+        if self.recovered:
+            lines.insert(0, f"{'recovered':<18}{self.recovered:>8,}  load package(s) of an earlier run")
+        if self.stop_reason:
+            lines.append(f"{'stopped early':<18}{self.stop_reason:>8}  the next run goes on")
+        return "\n".join([*lines, f"in {self.destination}, dataset {self.dataset}"])
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """How a run began."""
+
+    trigger: str
+    """Who started it."""
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+
+def report_of(pipeline: dlt.Pipeline, source: DltSource, info: LoadInfo, recovered: int, start: Start) -> RunReport:
+    """Report a run that has ended, from the trace of its pipeline."""
+    trace = pipeline.last_trace
+    extracted = trace.last_extract_info if trace else None
+    normalized = trace.last_normalize_info if trace else None
+    counts = RunCounts()
+    for metrics in extracted.metrics.values() if extracted else ():
+        for name, resource in ((n, r) for m in metrics for n, r in m["resource_metrics"].items()):
+            if name in source.resources and resource.custom_metrics:  # each has the counts of the whole run
+                counts = RunCounts.from_metrics(resource.custom_metrics)
+    rows = normalized.row_counts if normalized else {}
+    return RunReport(
+        **counts.as_metrics(),
+        rows={table: count for table, count in sorted(rows.items()) if not table.startswith("_dlt") and count},
+        recovered=recovered,
+        destination=f"{pipeline.destination.destination_name} ({info.destination_displayable_credentials})",
+        dataset=pipeline.dataset_name,
+        trigger=start.trigger,
+        started_at=start.at,
+        ended_at=datetime.now(UTC),
+        step_s=_step_s(pipeline),
+        load_id=info.loads_ids[-1] if info.loads_ids else None,
+    )
+
+
+def failure_of(pipeline: dlt.Pipeline, error: str, start: Start, *, is_config_error: bool) -> RunReport:
+    """Report a run that failed: nothing is known of what it fetched."""
+    return RunReport(
+        rows={},
+        destination=pipeline.destination.destination_name,
+        dataset=pipeline.dataset_name,
+        trigger=start.trigger,
+        started_at=start.at,
+        ended_at=datetime.now(UTC),
+        step_s=_step_s(pipeline),
+        error=error,
+        is_config_error=is_config_error,
+    )
+
+
+def _step_s(pipeline: dlt.Pipeline) -> dict[str, float]:
+    trace = pipeline.last_trace
+    steps = {step.step: step for step in trace.steps} if trace else {}
+    return {
+        name: (steps[name].finished_at - steps[name].started_at).total_seconds()
+        for name in ("extract", "normalize", "load")
+        if name in steps
+    }

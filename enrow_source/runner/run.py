@@ -1,0 +1,109 @@
+"""The safe run: recover, load, report."""
+
+from __future__ import annotations
+
+import signal
+import threading
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from threading import Event
+from typing import Any
+
+import dlt
+from dlt.common import logger
+from dlt.common.configuration.exceptions import ConfigurationException
+from dlt.common.exceptions import SignalReceivedException
+from dlt.common.pipeline import LoadInfo
+from dlt.extract import DltResource, DltSource
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from ..destination.comments import comment_tables
+from ..errors import ConfigurationError
+from ..source import enrow_source
+from . import run_log
+from .alerts import alert
+from .causes import root_cause
+from .metrics import write_metrics
+from .pipeline import build_pipeline
+from .recover import recover_pending_loads
+from .report import RunReport, Start, failure_of, report_of
+
+
+def run(
+    batch_ids: Iterable[str | DltResource] = (),
+    *,
+    pipeline: dlt.Pipeline | None = None,
+    tables: Sequence[str] = (),
+    trigger: str = "python",
+    metrics_file: Path | None = None,
+    **options: Any,  # noqa: ANN401 - passed on as they are
+) -> RunReport:
+    """Load the batches and those still ongoing; `options` go to `enrow_source`, `tables` selects some of its tables.
+
+    What the run did is a row of `enrow_runs`, with `trigger`, who started it, and OpenMetrics text in `metrics_file`,
+    where one is named; also where the run fails after it has begun.
+
+    Raises:
+        ConfigurationError: Something to fix in the arguments or the settings; nothing was requested.
+        PipelineStepFailed: The run ended; what was loaded before is as it was.
+    """
+    pipeline = pipeline or build_pipeline()
+    start = Start(trigger)
+    with _stopped_by_sigterm() as stop:
+        try:
+            source = enrow_source(batch_ids, **{"stop": stop} | options)
+        except (ConfigurationError, ConfigurationException) as error:
+            raise error.with_traceback(None) from None  # the frames of dlt that it came through hold the key
+        try:
+            recovered, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
+        except PipelineStepFailed as error:
+            message = f"{type(root_cause(error)).__name__} in {error.step}"
+            report = failure_of(pipeline, message, start, is_config_error=is_config_error(error))
+            _record_outcome(pipeline, report, metrics_file)
+            raise
+    comment_tables(pipeline, info)
+    report = report_of(pipeline, source, info, recovered, start)
+    _record_outcome(pipeline, report, metrics_file)
+    return report
+
+
+def _load(pipeline: dlt.Pipeline, source: DltSource, stop: Event) -> tuple[int, LoadInfo]:
+    recovered = recover_pending_loads(pipeline)
+    try:
+        return recovered, pipeline.run(source)
+    except PipelineStepFailed as error:
+        if not isinstance(root_cause(error), SignalReceivedException):
+            raise
+        # dlt leaves off between two files; what it has is loaded all the same.
+        stop.set()
+        return recovered, pipeline.run()
+
+
+def _record_outcome(pipeline: dlt.Pipeline, report: RunReport, metrics_file: Path | None) -> None:
+    run_log.append(pipeline, report)
+    alert(pipeline, report)
+    if metrics_file is not None:
+        try:
+            write_metrics(report, metrics_file)
+        except OSError as error:
+            logger.warning(f"no metrics of this run: {error}")
+
+
+@contextmanager
+def _stopped_by_sigterm() -> Iterator[Event]:
+    """Turn SIGTERM, which Airflow and Kubernetes send, into an event that ends the run with what it has."""
+    stop = Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop  # signals are the main thread's
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def is_config_error(error: PipelineStepFailed) -> bool:
+    """Whether the run failed for something to fix in the call or in the settings."""
+    return isinstance(root_cause(error), ConfigurationError | ConfigurationException)

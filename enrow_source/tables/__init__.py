@@ -1,0 +1,1 @@
+"""The tables: schema, rows, undocumented columns, privacy."""

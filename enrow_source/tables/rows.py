@@ -1,0 +1,189 @@
+"""Arrow rows of the tables, made from parsed batches. Pure: no dlt run, no HTTP."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from ..api.models import Batch, Results
+from ..api.strict import PARAMS, RESULT_FIELDS
+from ..lazy import pa, pc
+from .columns import (
+    OVERFLOW_COLUMNS,
+    ColumnNames,
+    Level,
+    add_undocumented_columns,
+    undocumented_columns,
+    with_undocumented,
+)
+from .privacy import Privacy
+from .schema import (
+    BATCH_ERRORS,
+    BATCH_STATS,
+    BATCHES,
+    DEFERRED_BATCH_IDS,
+    PHONE_RESULTS,
+    PHONE_RESULTS_LEDGER,
+    Table,
+    arrow_types,
+)
+
+if TYPE_CHECKING:
+    from ..errors import BatchError
+
+
+class FetchedBatch(NamedTuple):
+    """A parsed batch."""
+
+    batch: Batch
+    fetched_at: datetime
+    """When the API answered, UTC."""
+    results_loaded: int = 0
+    """Its rows in `phone_results`: without those of erased people, and none while it is not completed."""
+
+
+@dataclass(frozen=True, slots=True)
+class RowContext:
+    """What making rows takes besides the batch."""
+
+    load_id: str
+    """The load that brings the rows; it joins `_dlt_loads`."""
+    names: ColumnNames
+    privacy: Privacy = field(default_factory=Privacy)
+    is_erased: Callable[[Mapping[str, pa.Array]], pa.Array] | None = None
+    """Tells the rows of erased persons from the columns of `phone_results`; None where nobody was erased."""
+    first_seen: Mapping[str, datetime] = field(default_factory=dict)
+    """When a run first knew of a batch, for those that are looked at again."""
+
+
+def batches_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Table:
+    """Make the rows of `batches`, one for each batch."""
+    return _table(
+        BATCHES,
+        [
+            {
+                "batch_id": batch.batch_id,
+                "status": batch.status,
+                "custom": context.privacy.text(batch.custom, is_json=True),
+                "first_seen_at": context.first_seen.get(batch.batch_id, fetched_at),
+                "fetched_at": fetched_at,
+            }
+            | undocumented_columns(
+                BATCHES, {"response": batch.undocumented_top, "general": batch.unknown}, context.names
+            )
+            for batch, fetched_at, _ in batches
+        ],
+        context,
+    )
+
+
+def batch_stats_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Table:
+    """Make the rows of `batch_stats`, one for each batch."""
+    return _table(
+        BATCH_STATS,
+        [
+            {
+                "batch_id": batch.batch_id,
+                "status": batch.status,
+                "requested": batch.stats.requested,
+                "finished": batch.stats.finished,
+                "found": batch.stats.found,
+                "credits_cost": batch.stats.credits_cost,
+                "credits_to_refund": batch.stats.credits_to_refund,
+                "results_received": batch.results.count,
+                "found_received": batch.results.found,
+                "fetched_at": fetched_at,
+            }
+            | undocumented_columns(BATCH_STATS, {"stats": batch.stats.unknown}, context.names)
+            for batch, fetched_at, _ in batches
+        ],
+        context,
+    )
+
+
+def phone_results_table(batch: Batch, fetched_at: datetime, context: RowContext) -> pa.Table:
+    """Make the rows of `phone_results` for one batch: one for each result, none while the batch is not completed."""
+    results = batch.results if batch.is_completed else Results()
+    values: dict[str, Any] = {
+        "batch_id": pa.repeat(batch.batch_id, results.count),
+        "index": results.index,
+        **{name: results.fields.get(name, ()) for name in RESULT_FIELDS},
+        **{f"params__{name}": results.params.get(name, ()) for name in PARAMS},
+        "fetched_at": pa.repeat(pa.scalar(fetched_at, arrow_types()["timestamp"]), results.count),
+        "_dlt_load_id": pa.repeat(context.load_id, results.count),
+    }
+    unknown: dict[str, list[str | None]] = {}
+    result_level = Level("result", RESULT_FIELDS, results.fields, results.overflow_fields)
+    params_level = Level("params", PARAMS, results.params, results.overflow_params)
+    for level in (result_level, params_level):
+        add_undocumented_columns(unknown, level, results.count, context.names)
+    schema = with_undocumented(PHONE_RESULTS, unknown)
+    columns = [pa.array((values | unknown)[field.name], field.type) for field in schema]
+    if context.is_erased is not None:
+        kept = pc.invert(context.is_erased(dict(zip(schema.names, columns, strict=True))))
+        columns = [column.filter(kept) for column in columns]
+    for number, name in enumerate(schema.names):
+        if name not in _IMPERSONAL:
+            columns[number] = context.privacy.column(columns[number], is_json=name in _JSON)
+    return pa.table(columns, schema=schema)
+
+
+_IMPERSONAL: Final = frozenset(column.name for column in PHONE_RESULTS.columns if not column.is_personal)
+"""What is left as it is; nobody can say what an undocumented field of a search holds."""
+
+_JSON: Final = frozenset({"custom", *OVERFLOW_COLUMNS})
+
+
+def joined(results: Iterable[pa.Table]) -> pa.Table:
+    """Put the `phone_results` of many batches into one table; null where a batch has not a column."""
+    return pa.concat_tables([PHONE_RESULTS.arrow.empty_table(), *results], promote_options="default")
+
+
+def phone_results_ledger_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Table:
+    """Make the rows of `phone_results_ledger`, one for each batch."""
+    return _table(
+        PHONE_RESULTS_LEDGER,
+        [
+            {
+                "batch_id": batch.batch_id,
+                "status": batch.status,
+                "results_loaded": results_loaded,
+                "fetched_at": fetched_at,
+            }
+            for batch, fetched_at, results_loaded in batches
+        ],
+        context,
+    )
+
+
+def batch_errors_table(errors: Iterable[tuple[str, BatchError, datetime]], context: RowContext) -> pa.Table:
+    """Make the rows of `batch_errors`, one for each id, what went wrong with it, and when."""
+    return _table(
+        BATCH_ERRORS,
+        [
+            {
+                "batch_id": batch_id,
+                "http_status": error.http_status,
+                "kind": error.kind.value,
+                "message": error.message,
+                "fetched_at": failed_at,
+            }
+            for batch_id, error, failed_at in errors
+        ],
+        context,
+    )
+
+
+def deferred_batch_ids_table(batch_ids: Iterable[str], deferred_at: datetime, context: RowContext) -> pa.Table:
+    """Make the rows of `deferred_batch_ids`, one for each id."""
+    rows = [{"batch_id": batch_id, "deferred_at": deferred_at} for batch_id in batch_ids]
+    return _table(DEFERRED_BATCH_IDS, rows, context)
+
+
+def _table(table: Table, rows: list[dict[str, Any]], context: RowContext) -> pa.Table:
+    for row in rows:
+        row["_dlt_load_id"] = context.load_id
+    unknown = {name for row in rows for name in row} - table.names
+    return pa.Table.from_pylist(rows, schema=with_undocumented(table, unknown))

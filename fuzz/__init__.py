@@ -1,1 +1,0 @@
-"""A bounded, seeded fuzz run: whatever bytes come as an answer, they are rows or one error. `python -m fuzz`."""

@@ -1,0 +1,138 @@
+"""Six weeks of made-up batches for the analysis page: `python -m notebooks.demo_data FILE`, as `make notebook` does.
+
+The real pipeline loads them from the simulated API at once; then their times are moved back, each batch to its day.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import dlt
+import duckdb
+
+from enrow_source.runner.pipeline import DATASET_NAME, build_pipeline
+from enrow_source.runner.run import run
+from enrow_source.testing import SimulatedEnrow, bodies
+
+DAYS = 42
+BATCHES = 72
+OLDER_PLAN_CREDITS = 50
+UNKNOWN = "batch-nobody-knows"
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """What its batches are like; shares from 0 to 1."""
+
+    name: str
+    share_by_profile: float
+    """Share found of the searches by profile URL."""
+    share_by_name: float
+    searches: tuple[int, int]
+    """Fewest and most searches in a batch."""
+
+
+CAMPAIGNS = (
+    Campaign("Spring outreach", 0.74, 0.52, (120, 340)),
+    Campaign("Trade fair leads", 0.66, 0.44, (60, 240)),
+    Campaign("Reactivation", 0.58, 0.35, (80, 260)),
+    Campaign("Partner list", 0.69, 0.48, (40, 160)),
+)
+PARTNERS = "Partner list"
+"""The campaign whose first batches were billed as on an older plan."""
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Make the warehouse anew."""
+    (name,) = arguments
+    file = Path(name)
+    file.unlink(missing_ok=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with SimulatedEnrow() as api, tempfile.TemporaryDirectory() as folder:
+        age_days = _submit(api)
+        pipeline = build_pipeline(dlt.destinations.duckdb(str(file)), pipelines_dir=folder)
+        print(run(list(age_days), pipeline=pipeline, enrow_api_key=api.api_key, enrow_base_url=api.url))
+    _move_back(file, age_days)
+
+
+def _submit(api: SimulatedEnrow) -> dict[str, float]:
+    """Add the batches; return how many days ago each was last looked at."""
+    random = Random(7)  # noqa: S311 - made-up data, the same each time
+    age_days: dict[str, float] = {}
+    before: list[dict[str, str]] = []
+    for number in range(BATCHES):
+        campaign = random.choices(CAMPAIGNS, weights=(4, 3, 2, 2))[0]
+        batch_id = f"batch-{number:02d}"
+        age_days[batch_id] = DAYS * (1 - number / BATCHES) * random.uniform(0.97, 1)
+        searches = bodies.searches(batch_id, random.randint(*campaign.searches), seed=number)
+        again = random.sample(before, k=min(len(before), random.choice((0, 0, 0, 6, 14))))
+        body = _answered(batch_id, [*searches, *again], campaign, number, random)
+        before += searches
+        api.respond(batch_id, body)
+    cut_short = bodies.completed("batch-cut-short", 120, custom={"campaign": CAMPAIGNS[1].name})
+    del cut_short["results"][90:]
+    api.respond("batch-cut-short", cut_short)
+    api.respond("batch-all-done", bodies.ongoing("batch-all-done", 80, 80))
+    api.respond("batch-forgotten", bodies.ongoing("batch-forgotten", 200, 35))
+    api.respond("batch-at-work", bodies.ongoing("batch-at-work", 150, 60))
+    api.add_failed("batch-failed")
+    return age_days | {
+        "batch-cut-short": 12.2,
+        "batch-failed": 9.4,
+        "batch-all-done": 0.1,
+        "batch-forgotten": 4.3,
+        "batch-at-work": 0.1,
+        UNKNOWN: 2.6,
+    }
+
+
+def _answered(
+    batch_id: str, searches: list[dict[str, str]], campaign: Campaign, number: int, random: Random
+) -> bodies.Body:
+    """Answer the searches by profile and those by name, each with the share that is found of its kind."""
+    is_older = campaign.name == PARTNERS and number < BATCHES / 3
+    variants: bodies.Variants = {"credits_per_phone": OLDER_PLAN_CREDITS} if is_older else {}
+    parts = [
+        bodies.answering(
+            f"{batch_id}-{kind}",
+            [search for search in searches if ("linkedin_url" in search) == (kind == "profile")],
+            min(1.0, share * random.uniform(0.9, 1.1)),
+            number,
+            **variants,
+        )
+        for kind, share in (("profile", campaign.share_by_profile), ("name", campaign.share_by_name))
+    ]
+    results: list[Any] = [result for part in parts for result in part["results"]]
+    for index, result in enumerate(results):
+        result["index"] = index
+    stats = {name: sum(part["stats"][name] for part in parts) for name in parts[0]["stats"]}
+    general = {"id": batch_id, "status": "completed", "custom": {"campaign": campaign.name}}
+    return {"general": general, "stats": stats, "results": results}
+
+
+def _move_back(file: Path, age_days: dict[str, float]) -> None:
+    with duckdb.connect(str(file)) as connection:
+        connection.execute("CREATE TEMP TABLE ages (batch_id TEXT, age_days DOUBLE)")
+        connection.executemany("INSERT INTO ages VALUES (?, ?)", list(age_days.items()))
+        connection.execute(
+            "SELECT table_name, list(column_name) FROM information_schema.columns"
+            " WHERE table_schema = ? GROUP BY ALL HAVING count_if(column_name = 'batch_id') > 0",
+            [DATASET_NAME],
+        )
+        for table, columns in connection.fetchall():
+            for column in {"first_seen_at", "fetched_at"} & set(columns):
+                connection.execute(
+                    f"UPDATE {DATASET_NAME}.{table} AS moved"  # noqa: S608 - names from the catalogue
+                    f" SET {column} = {column} - to_microseconds((ages.age_days * 86400e6)::BIGINT)"
+                    " FROM ages WHERE moved.batch_id = ages.batch_id"
+                )
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,109 @@
+"""Ends the process at a point of the run: wraps the methods of dlt and of the source that the run passes there.
+
+The wrapped methods do what they always do. Imported in the process of a run alone.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import threading
+from collections.abc import Callable
+from typing import Any, Final, Literal, NamedTuple
+
+from dlt.common.destination.client import RunnableLoadJob
+from dlt.common.storages.load_package import PackageStorage
+from dlt.common.storages.load_storage import LoadStorage
+from dlt.destinations.job_client_impl import SqlJobClientBase, SqlLoadJob
+from dlt.destinations.sql_client import SqlClientBase
+from dlt.extract.extract import Extract
+from dlt.normalize.items_normalizers import ArrowItemsNormalizer
+from dlt.pipeline.pipeline import Pipeline
+
+from enrow_source.api.client import EnrowClient
+
+from .points import Kill, Point
+
+
+def _always(_: Any) -> bool:
+    return True
+
+
+def _copies_results(job: RunnableLoadJob) -> bool:
+    return job.load_table_name == "phone_results" and not isinstance(job, SqlLoadJob)
+
+
+class _Hook(NamedTuple):
+    when: Literal["before", "after"]
+    method: str
+    owner: type
+    counts: Callable[[Any], bool] = _always
+    """Whether a call for this object counts."""
+
+
+_HOOKS: Final = {
+    Point.GIVING_UP: _Hook("after", "set_abort_flag", PackageStorage),
+    Point.GIVING_UP_JOBS: _Hook("after", "abort_package", PackageStorage),
+    Point.GIVEN_UP: _Hook("before", "_cleanup_aborted_package", Pipeline),
+    Point.ANSWERED: _Hook("after", "fetch_batch", EnrowClient),
+    Point.EXTRACTED: _Hook("before", "commit_packages", Extract),
+    Point.NORMALISED_FILE: _Hook("after", "__call__", ArrowItemsNormalizer),
+    Point.NORMALISED: _Hook("before", "commit_new_load_package", LoadStorage),
+    Point.NORMALISED_TWICE: _Hook("after", "commit_new_load_package", LoadStorage),
+    Point.MIGRATED: _Hook("before", "commit_schema_update", LoadStorage),
+    Point.COPIED: _Hook("before", "_release", RunnableLoadJob),
+    Point.STAGED: _Hook("before", "_release", RunnableLoadJob, _copies_results),
+    Point.NOTED: _Hook("after", "_release", RunnableLoadJob),
+    Point.FOLLOWED: _Hook("after", "import_job", PackageStorage),
+    Point.PUT_AWAY: _Hook("after", "complete_job", PackageStorage),
+    Point.MERGING: _Hook("before", "run", SqlLoadJob),
+    Point.UNCOMMITTED: _Hook("after", "execute_many", SqlClientBase),
+    Point.MERGED: _Hook("after", "run", SqlLoadJob),
+    Point.COMPLETING: _Hook("before", "complete_load", SqlJobClientBase),
+    Point.COMPLETED: _Hook("after", "complete_load", SqlJobClientBase),
+    Point.CLOSING: _Hook("before", "complete_load_package", LoadStorage),
+    Point.CLOSED: _Hook("after", "complete_load_package", LoadStorage),
+}
+
+
+def note_stages(file: int) -> None:
+    """Write down each step as it begins, so that a kill by the clock can be told apart."""
+
+    def begins(step: str) -> Callable[[object], object]:
+        return lambda _: os.write(file, f"{step}\n".encode())
+
+    for step in ("extract", "normalize", "load"):
+        _wrap(Pipeline, step, "before", begins(step))
+
+
+def arm(kill: Kill, number: int) -> None:
+    """Send this process the signal of that number when it reaches the point; the clock is not its own."""
+    if kill.point is Point.CLOCK:
+        return
+    lock, left = threading.Lock(), kill.nth
+
+    hook = _HOOKS[kill.point]
+
+    def reached(what: object) -> None:
+        nonlocal left
+        with lock:
+            left -= hook.counts(what)
+            if left == 0:
+                os.kill(os.getpid(), number)
+
+    _wrap(hook.owner, hook.method, hook.when, reached)
+
+
+def _wrap(owner: type, method: str, when: Literal["before", "after"], call: Callable[[Any], Any]) -> None:
+    original = getattr(owner, method)
+
+    @functools.wraps(original)
+    def wrapped(self: object, *arguments: object, **options: object) -> object:
+        if when == "before":
+            call(self)
+        result = original(self, *arguments, **options)
+        if when == "after":
+            call(self)
+        return result
+
+    setattr(owner, method, wrapped)
