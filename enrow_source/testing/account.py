@@ -1,84 +1,147 @@
-"""The account of the simulated API: credits, webhooks, and batches submitted to it."""
+"""The account of the simulated API: its credits, and the POSTs that spend them."""
 
-import json
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from pathlib import Path
 from random import Random
-from typing import Any, Literal, TypeGuard
+from threading import Event
+from typing import Literal
 from uuid import UUID
 
-from . import bodies
-from .batches import Batches, in_progress
-from .responses import Response, encoded
+from .accepted import AcceptedBatch
+from .faults import FaultLike, FaultPlan, PostFault
+from .journal import Journal, read_journal
+from .payload import Payload, parse_payload
+from .rate import RateLimit
+from .responses import Response
+from .rules import AccountRules
+from .submitted import SubmittedBatches
 
 
-class Account(Batches):
-    """Batches that are paid for: a submission reserves credits, its finish gives some back.
+class Account(SubmittedBatches):
+    """An account that pays for batches: a POST holds the credits of all its searches, its end gives some back.
 
-    credits: those left; may be set at any time. webhooks: addresses that the account lists;
-    none is ever called.
+    credits: those left; may be set at any time. rules: may be replaced at any time.
+    webhooks: addresses that the account lists; none is ever called.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - SimulatedEnrow is where a person meets them, with defaults
         self,
         *,
         seed: int,
         unknown_id_status: Literal[400, 404],
         looks_to_complete: int,
         credits: int,  # noqa: A002 - the API's own name
+        rules: AccountRules,
+        journal: Path | None,
     ) -> None:
-        """Open the account; a submitted batch finishes after `looks_to_complete` looks."""
-        super().__init__(seed=seed, unknown_id_status=unknown_id_status)
-        self.looks_to_complete = looks_to_complete
-        self.credits = credits
+        """Open the account, as the journal left it where there is one."""
+        super().__init__(
+            seed=seed,
+            unknown_id_status=unknown_id_status,
+            looks_to_complete=looks_to_complete,
+            credits=credits,
+            rules=rules,
+        )
         self.webhooks = ["https://hooks.example/enrow"]
-        self._ids = Random(f"{seed}/submitted")
+        self._faults = FaultPlan(seed)
+        self._rate = RateLimit()
+        self._stopping = Event()
+        self._posts = 0
+        if journal is not None:
+            self._reopen(journal)
+
+    def fault_posts(self, *faults: FaultLike) -> None:
+        """Let these faults happen to the next POSTs, one each; None, or `none`, is a POST that goes well.
+
+        A POST is one with a good key that the rate limit lets through. Names are those of `FAULT_NAMES`.
+        """
+        self._faults.script(*faults)
+
+    def fault_posts_by_chance(self, shares: Mapping[str, float]) -> None:
+        """Let faults happen to a share of the POSTs that `fault_posts` leaves: the same ones for the same seed."""
+        self._faults.by_chance(shares)
 
     def info(self) -> Response:
-        """Answer `GET /account/info`."""
+        """Answer `GET /account/info`: `{"credits": 8500, "webhooks": [...]}`, which costs nothing."""
+        self.settle()
         return Response(body={"credits": self.credits, "webhooks": self.webhooks})
 
     def submit(self, body: bytes) -> Response:
-        """Answer `POST /phone/bulk`; the texts of its errors are not documented."""
-        try:
-            batch = json.loads(body)
-        except ValueError:
-            return Response.message(400, "The body is not JSON")
-        searches = batch.get("searches") if isinstance(batch, dict) else None
-        if not _fit_one_batch(searches):
-            return Response.message(400, f"searches must hold 1 to {bodies.MAX_RESULTS} objects")
-        charged = bodies.CREDITS_PER_PHONE * len(searches)
+        """Answer `POST /phone/bulk`."""
+        rules = self.rules
+        if not rules.phones_allowed:
+            return Response.not_allowed()
+        if rules.posts_per_s is not None and (wait_s := self._rate.wait_s(rules.posts_per_s)):
+            return Response.rate_limited_as(rules.wait_form, wait_s)
         with self._lock:
-            if charged > self.credits:
-                return Response.out_of_credits()
-            self.credits -= charged
-            batch_id = str(UUID(bytes=self._ids.randbytes(16), version=4))
-        custom: bodies.Variants = {"custom": batch["custom"]} if "custom" in batch else {}
-        self._work_on(bodies.answering(batch_id, searches, seed=self.seed, **custom))
-        return Response(
-            201,
-            {
-                "message": "Bulk search operating",
-                "id": batch_id,
-                "credits_used": charged,
-                "estimated_duration": 5,
-            },
-        )
+            post = self._posts
+            self._posts += 1
+        fault = self._faults.take(post)
+        if fault is not None and self._stopping.wait(fault.before_s):
+            return Response.dropped()
+        payload = parse_payload(body, rules)
+        if fault is not None and not fault.accepts:
+            count = len(payload.searches) if isinstance(payload, Payload) else 0
+            response = fault.respond(Response(), count)
+        elif isinstance(payload, Response):
+            response = payload
+        else:
+            accepted = self._accept(payload, post, fault, rules)
+            if accepted is not None:
+                honest = _created(accepted)
+                return honest if fault is None else fault.respond(honest, len(accepted.searches))
+            response = rules.out_of_credits
+        with self._lock:
+            if self._journal is not None:
+                self._journal.refused(post, response.status, None if fault is None else fault.name)
+        return response
 
-    def _work_on(self, outcome: dict[str, Any]) -> None:
-        batch_id, stats = outcome["general"]["id"], outcome["stats"]
-        finished, looks = encoded(outcome), self.looks_to_complete
+    def _accept(
+        self, payload: Payload, post: int, fault: PostFault | None, rules: AccountRules
+    ) -> AcceptedBatch | None:
+        # Credits of all searches are taken when the POST is accepted.
+        count = len(payload.searches)
+        held = rules.credits_per_phone * count
+        self.settle()
+        with self._lock:
+            if held > self.credits:
+                return None
+            number = Random(f"{self.seed}/submitted/{len(self._accepted)}")
+            batch = AcceptedBatch(
+                batch_id=str(UUID(bytes=number.randbytes(16), version=4)),
+                searches=payload.searches,
+                custom=payload.custom,
+                settings=payload.settings,
+                post=post,
+                fault=None if fault is None else fault.name,
+                accepted_at=datetime.now(UTC),
+                credits_held=held,
+                found=round(count * rules.found_share),
+            )
+            if self._journal is not None:
+                self._journal.accepted(batch)
+            self.credits -= held
+            self._take_on(batch)
+        return batch
 
-        def finish(look: int) -> bytes:
-            if look == looks:
-                with self._lock:
-                    self.credits += stats["credits_to_refund"]
-            return finished
+    def _reopen(self, path: Path) -> None:
+        self._journal = Journal(path)
+        state = read_journal(path)
+        self._posts = state.posts
+        for batch in state.accepted:
+            self.credits -= batch.credits_cost
+            self._take_on(batch)
 
-        self.respond(batch_id, *in_progress(batch_id, looks, stats["requested"]), finish)
 
-
-def _fit_one_batch(searches: object) -> TypeGuard[list[dict[str, Any]]]:
-    return (
-        isinstance(searches, list)
-        and 1 <= len(searches) <= bodies.MAX_RESULTS
-        and all(isinstance(search, dict) for search in searches)
+def _created(batch: AcceptedBatch) -> Response:
+    """201, as documented; the duration is in minutes and not guaranteed."""
+    return Response(
+        201,
+        {
+            "message": "Bulk search operating",
+            "id": batch.batch_id,
+            "credits_used": batch.credits_held,
+            "estimated_duration": 5,
+        },
     )

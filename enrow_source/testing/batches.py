@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from threading import Lock
+from threading import RLock
 from typing import Any, Literal, TypeAlias, Unpack
 
 from . import bodies
@@ -25,6 +25,8 @@ class _Batch:
 class Batches:
     """Batches by id. Adding an id again replaces it and starts its answers over.
 
+    unknown: the response for an id that is not known, or no more.
+
     Every `add_...` returns the batch id. All methods may be called from any thread, before and
     while the server runs.
     """
@@ -32,10 +34,10 @@ class Batches:
     def __init__(self, *, seed: int = 0, unknown_id_status: Literal[400, 404] = 400) -> None:
         """Start without batches; `seed` decides all that is invented."""
         self.seed = seed
-        self._unknown = Response.not_found() if unknown_id_status == 404 else Response.unreadable()  # noqa: PLR2004 - an HTTP status
+        self.unknown = Response.not_found() if unknown_id_status == 404 else Response.unreadable()  # noqa: PLR2004 - an HTTP status
         self._batches: dict[str, _Batch] = {}
         self._looks: Counter[str] = Counter()
-        self._lock = Lock()
+        self._lock = RLock()
 
     def respond(self, batch_id: str, *responses: Script) -> str:
         """Answer each look with the next of these responses, and with the last one thereafter."""
@@ -88,6 +90,25 @@ class Batches:
         """Add a failed batch, with the parts that `bodies.failed` offers."""
         return self.respond(batch_id, bodies.failed(batch_id, stats, results))
 
+    def add_expiring(
+        self,
+        batch_id: str,
+        looks: int = 1,
+        results: int = MAX_RESULTS,
+        found_share: float = FOUND_SHARE,
+        **options: Unpack[Variants],
+    ) -> str:
+        """Add a finished batch that can be read `looks` times and is then answered as an unknown one.
+
+        The status-codes page says that an expired id answers 400, 'Could not retrieve bulk search results'.
+        """
+        body = encoded(bodies.completed(batch_id, results, found_share, self.seed, **options))
+        return self.respond(batch_id, *[body] * looks, self.unknown)
+
+    def expire(self, batch_id: str) -> None:
+        """Answer for this batch as for an unknown one from now on."""
+        self.respond(batch_id, self.unknown)
+
     def looks(self, batch_id: str) -> int:
         """Return how many GETs with a good key asked for this batch, known or not."""
         with self._lock:
@@ -99,7 +120,7 @@ class Batches:
             self._looks[batch_id] += 1
             batch = self._batches.get(batch_id)
             if batch is None:
-                return self._unknown
+                return self.unknown
             number = batch.taken
             batch.taken += 1
         # Outside the lock: a function may well ask or change the batches itself.

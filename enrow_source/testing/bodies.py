@@ -7,7 +7,7 @@ one key of `Variants`.
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal, Unpack
 
-from .fictional import generator, phones, searches
+from .fictional import generator, phones, searches, spelled
 from .variants import Extra, Variants, refuse_unknown
 
 __all__ = [
@@ -60,7 +60,7 @@ def answering(
     refuse_unknown(variants)
     found = round(len(submitted) * found_share)
     extra = variants.get("extra", {})
-    general: Body = {"id": batch_id, "status": "completed"}
+    general: Body = {"id": batch_id, "status": variants.get("status_text", "completed")}
     if "custom" in variants:
         general["custom"] = variants["custom"]
     return {
@@ -115,10 +115,14 @@ def documented() -> Body:
 def _stats(requested: int, found: int, variants: Variants) -> Body:
     each = variants.get("credits_per_phone", CREDITS_PER_PHONE)
     cost, refund = each * found, each * (requested - found)
+    if variants.get("gross_cost"):
+        cost += refund
     stats: Body = {"credits_cost": cost, "credits_to_refund": refund, "requested": requested}
     stats[variants.get("found_key", "found")] = found
     if variants.get("credits_as_object"):
-        stats["credits_cost"] = {"initial": each * requested, "refunded": refund, "final": cost}
+        stats["credits_cost"] = {"initial": each * requested, "refunded": refund, "final": each * found}
+    if "credits_cost" in variants:
+        stats["credits_cost"] = variants["credits_cost"]
     if variants.get("without_refund"):
         del stats["credits_to_refund"]
     return stats
@@ -156,6 +160,9 @@ def _varied(results: list[Body], variants: Variants) -> list[Body]:
             result["index"] = str(result["index"])
         if "result_custom" in variants:
             result["custom"] = variants["result_custom"]
+        result["params"] = spelled(result["params"], variants.get("name_keys"))
+        if variants.get("with_email"):
+            result["params"]["email"] = f"person-{result['index']}@mail.example"
         result["params"].update(extra.get("params", {}))
         result.update(extra.get("result", {}))
     return results

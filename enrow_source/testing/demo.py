@@ -41,6 +41,7 @@ def _refusals(api: SimulatedEnrow) -> dict[str, str]:
 
     return {
         "demo-unknown": "400: no such batch",
+        api.add_expiring("demo-expired", 1, _RESULTS): "readable once, then expired: 400 as for no such batch",
         api.respond("demo-unknown-404", Response.not_found()): "404: no such batch, older pages",
         api.respond("demo-no-credits", Response.out_of_credits()): "402: out of credits",
         then_finished("demo-rate-limited", Response.rate_limited(1)): ("429 with Retry-After: 1 once, then finished"),
@@ -69,6 +70,11 @@ def _contradictions(api: SimulatedEnrow) -> dict[str, str]:
         finished("demo-null", null_when_not_found=True): "number and country null, not absent",
         finished("demo-credits-object", credits_as_object=True): "stats.credits_cost, an object",
         finished("demo-credits-50", credits_per_phone=50): "50 credits a phone, older plans",
+        finished("demo-gross-cost", gross_cost=True): "credits_cost gross of credits_to_refund",
+        finished("demo-cost-float", credits_cost=0.30000000000000004): "credits_cost, a number with a fraction",
+        finished("demo-first-name", name_keys="first_name"): "params with first_name and last_name",
+        finished("demo-fullname", name_keys="fullname", with_email=True): "params with fullname and email",
+        finished("demo-status-done", status_text="done"): "status done: not a documented one",
         finished("demo-extra", extra=_NEW_EVERYWHERE): "an undocumented field, new, at every level",
         api.add_ongoing("demo-202", 2, _RESULTS, status=202): ("202 while in progress for 2 looks, then finished"),
         api.add_failed("demo-failed-empty", {"requested": _RESULTS}, "empty"): (

@@ -6,6 +6,7 @@ the range set aside for fiction, under area codes of several countries that shar
 
 from itertools import cycle, islice
 from random import Random
+from typing import Any, Literal
 
 _AREA_CODES = {
     "US": "202 206 212 214 303 305 312 404 415 503 512 602 612 615 617 702 713 808 907",
@@ -67,6 +68,16 @@ def _search(index: int, kind: str, first: str, last: str, company: str) -> dict[
         return {"linkedin_url": f"https://www.linkedin.example/in/{slug}"}
     employer = f"{company.lower()}.example" if kind == "company_domain" else f"{company} Example Works"
     return {"firstname": first, "lastname": last, kind: employer}
+
+
+def spelled(search: dict[str, Any], name_keys: Literal["first_name", "fullname"] | None) -> dict[str, Any]:
+    """Return the search with its name under the keys that vendor SDKs send; None changes nothing."""
+    if name_keys is None or not {"firstname", "lastname"} <= search.keys():
+        return search
+    first, last, rest = search["firstname"], search["lastname"], dict(search)
+    del rest["firstname"], rest["lastname"]
+    name = {"fullname": f"{first} {last}"} if name_keys == "fullname" else {"first_name": first, "last_name": last}
+    return name | rest
 
 
 def phones(batch_id: str, count: int, seed: int = 0) -> list[tuple[str, str]]:

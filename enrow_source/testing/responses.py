@@ -2,9 +2,16 @@
 
 import gzip
 import json
+import math
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Self
+from email.utils import formatdate
+from typing import Literal, Self, TypeAlias
+
+WaitForm: TypeAlias = Literal["none", "header", "date", "body", "reset", "reset_time"]
+"""How a 429 tells the wait: not at all, as on current pages; `Retry-After` in seconds or as an HTTP date; `retry_after`
+in the body, as on older pages; `X-RateLimit-Reset` alone, whose unit is on no page: seconds, or a Unix time."""
 
 
 @dataclass(frozen=True)
@@ -21,6 +28,7 @@ class Response:
     reset_after: the same, closed with a TCP reset.
     stall_after: bytes of the body after which nothing more comes, on a connection that stays open.
     drip_bytes_per_s: the body comes slowly, at about this rate.
+    drop: the connection ends, closed or reset, without a byte of the response; its status is 0.
 
     `truncate_after`, `reset_after` and `stall_after` announce the full body and exclude each
     other.
@@ -36,6 +44,7 @@ class Response:
     reset_after: int | None = None
     stall_after: int | None = None
     drip_bytes_per_s: float | None = None
+    drop: Literal["close", "reset"] | None = None
 
     def __post_init__(self) -> None:
         """Refuse two endings at once, and a rate at which nothing would ever arrive."""
@@ -89,9 +98,26 @@ class Response:
         return cls.message(404, "Bulk search not found")
 
     @classmethod
-    def out_of_credits(cls) -> Self:
-        """402: the account cannot pay; the text is not documented."""
-        return cls.message(402, "Not enough credits")
+    def bad_search(cls, number: int, count: int) -> Self:
+        """400: search `number`, from 1, of `count` lacks what it needs; seen on the e-mail endpoint."""
+        return cls.message(400, f"Missing mandatory property on search n°{number} of {count}")
+
+    @classmethod
+    def not_allowed(cls) -> Self:
+        """401: the key is right, the plan lacks phones; seen by a third party's client on the POST."""
+        return cls.message(401, "This account is not allowed to use the phone search feature")
+
+    @classmethod
+    def out_of_credits(cls, status: Literal[402, 422] = 402, shape: Literal["message", "reason"] = "message") -> Self:
+        """402, or 422 on older pages: the account cannot pay.
+
+        shape: `{"message": ...}`, or `{"reason": ..., "success": false}` as on the single endpoints. The text of a 402
+        with a message is not documented.
+        """
+        if shape == "reason":
+            reason = "Insufficient credits" if status == 402 else "Insufficient balance"  # noqa: PLR2004 - an HTTP status
+            return cls(status, {"reason": reason, "success": False})
+        return cls.message(status, "Not enough credits" if status == 402 else "Insufficient balance")  # noqa: PLR2004 - as above
 
     @classmethod
     def server_error(cls, status: int = 500) -> Self:
@@ -116,6 +142,28 @@ class Response:
                 raise ValueError("the body gives retry_after in seconds")
             body["retry_after"] = retry_after
         return cls(429, body, headers)
+
+    @classmethod
+    def rate_limited_as(cls, form: WaitForm, wait_s: float = 1.0) -> Self:
+        """429 that tells the wait in one documented form and in no other; whole seconds, rounded up."""
+        wait = math.ceil(wait_s)
+        body: dict[str, object] = {"message": "Too Many Requests"}
+        headers: dict[str, str] = {}
+        if form == "header":
+            headers["Retry-After"] = str(wait)
+        elif form == "date":
+            headers["Retry-After"] = formatdate(math.ceil(time.time() + wait_s), usegmt=True)
+        elif form == "body":
+            body["retry_after"] = wait
+        elif form in {"reset", "reset_time"}:
+            reset = wait if form == "reset" else math.ceil(time.time() + wait_s)
+            headers = {"X-RateLimit-Limit": "10", "X-RateLimit-Remaining": "0", "X-RateLimit-Reset": str(reset)}
+        return cls(429, body, headers)
+
+    @classmethod
+    def dropped(cls, how: Literal["close", "reset"] = "close") -> Self:
+        """No response: the connection ends after the request was read."""
+        return cls(0, drop=how)
 
     @classmethod
     def redirect(cls, location: str, status: int = 302) -> Self:

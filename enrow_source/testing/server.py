@@ -1,14 +1,20 @@
 """The simulated API itself: its port, its routes, and the record of what was asked."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import parse_qs
 
 from .account import Account
+from .admin import ADMIN, admin
 from .responses import Response
+from .rules import AccountRules
 from .wire import Incoming, LoopbackServer
+
+_NOT_LISTENING = "the simulated API listens only inside its with block"
 
 
 @dataclass(frozen=True)
@@ -17,6 +23,7 @@ class Request:
 
     query: as sent, undecoded. batch_id: the decoded `id`, None if there was none or an empty one.
     headers: names in lower case; `x-api-key` is kept, so that tests can check it.
+    status: 0 if the connection ended without a response.
     """
 
     method: str
@@ -31,7 +38,7 @@ class SimulatedEnrow(Account):
     """The Enrow phone-bulk API as documented, on 127.0.0.1 while the `with` block runs.
 
     It answers `GET /phone/bulk?id=`, `POST /phone/bulk` and `GET /account/info`; the methods
-    inherited from `Batches` decide what a batch id answers.
+    inherited from `Batches` decide what a batch id answers, those from `Account` what a POST does.
     """
 
     def __init__(  # noqa: PLR0913 - each has a default
@@ -44,18 +51,24 @@ class SimulatedEnrow(Account):
         unknown_id_status: Literal[400, 404] = 400,
         looks_to_complete: int = 2,
         credits: int = 8_500,  # noqa: A002 - the API's own name
+        rules: AccountRules | None = None,
+        journal: Path | None = None,
     ) -> None:
         """Prepare, without listening yet.
 
         latency_s: seconds before every response. port: 0 takes any free one.
         unknown_id_status: 400, or 404 as on older pages.
         looks_to_complete: looks at a submitted batch before it is finished.
+        credits: the balance at first. rules: how submitted batches are treated.
+        journal: a file that keeps what is accepted; a server that opens it again goes on from there.
         """
         super().__init__(
             seed=seed,
             unknown_id_status=unknown_id_status,
             looks_to_complete=looks_to_complete,
             credits=credits,
+            rules=rules or AccountRules(),
+            journal=journal,
         )
         self.api_key = api_key
         self.latency_s = latency_s
@@ -65,6 +78,7 @@ class SimulatedEnrow(Account):
 
     def __enter__(self) -> Self:
         """Listen and serve in the background."""
+        self._stopping.clear()
         self._server = LoopbackServer(self._port, self._answer)
         return self
 
@@ -75,15 +89,28 @@ class SimulatedEnrow(Account):
         traceback: TracebackType | None,
     ) -> None:
         """Stop serving; batches and the record of requests stay readable."""
+        self._stopping.set()
         if self._server is not None:
             self._server.stop()
             self._server = None
+
+    @contextmanager
+    def refusing_connections(self) -> Iterator[None]:
+        """End all connections and refuse new ones while the block runs: nothing reaches the API."""
+        server = self._server
+        if server is None:
+            raise RuntimeError(_NOT_LISTENING)
+        server.stop()
+        try:
+            yield
+        finally:
+            self._server = LoopbackServer(server.server_port, self._answer)
 
     @property
     def url(self) -> str:
         """The base URL, without a slash at the end."""
         if self._server is None:
-            raise RuntimeError("the simulated API listens only inside its with block")
+            raise RuntimeError(_NOT_LISTENING)
         return f"http://127.0.0.1:{self._server.server_port}"
 
     @property
@@ -93,6 +120,8 @@ class SimulatedEnrow(Account):
             return list(self._requests)
 
     def _answer(self, incoming: Incoming) -> Response:
+        if incoming.path.startswith(ADMIN):
+            return admin(self, incoming)
         batch_id = next(iter(parse_qs(incoming.query).get("id", [])), None)
         response = self._route(incoming, batch_id)
         request = Request(

@@ -25,6 +25,11 @@ class Variants(TypedDict, total=False):
     null_when_not_found: `number` and `country` are null rather than absent.
     credits_as_object: `stats.credits_cost` is `{initial, refunded, final}`.
     credits_per_phone: 40, or 50 on older plans.
+    gross_cost: `stats.credits_cost` is gross of `credits_to_refund`; which it is, is documented nowhere.
+    credits_cost: `stats.credits_cost` as it stands, such as 0.30000000000000004.
+    status_text: `general.status` in other words, such as `Completed` or `done`; not documented.
+    name_keys: how `params` spells a name, if not `firstname` and `lastname`: as vendor SDKs send it.
+    with_email: `params` holds an `email` too; later API versions may add keys.
     extra: undocumented fields.
     """
 
@@ -36,6 +41,11 @@ class Variants(TypedDict, total=False):
     null_when_not_found: bool
     credits_as_object: bool
     credits_per_phone: int
+    gross_cost: bool
+    credits_cost: object
+    status_text: str
+    name_keys: Literal["first_name", "fullname"]
+    with_email: bool
     extra: Extra
 
 

@@ -87,6 +87,10 @@ class _Connection(BaseHTTPRequestHandler):
         address = urlsplit(self.path)
         headers = {name.lower(): value for name, value in self.headers.items()}
         body = self.rfile.read(length)
+        if len(body) < length:
+            # The client went while it sent: no server can act on half a request.
+            self.close_connection = True
+            return
         incoming = Incoming(self.command, address.path, address.query, headers, body)
         self._send(self.server.answer(incoming))
 
@@ -98,6 +102,9 @@ class _Connection(BaseHTTPRequestHandler):
     def _send(self, response: Response) -> None:
         if response.delay_s:
             self.server.stopping.wait(response.delay_s)
+        if response.drop is not None:
+            self._end(reset=response.drop == "reset")
+            return
         payload = response.payload()
         self._send_head(response, len(payload))
         for piece in self._pieces(payload[: response.cut_after], response):
@@ -106,10 +113,13 @@ class _Connection(BaseHTTPRequestHandler):
             if response.chunked:
                 self.wfile.write(b"0\r\n\r\n")
             return
-        self.close_connection = True
         if response.stall_after is not None:
             self._hold()
-        if response.reset_after is not None:
+        self._end(reset=response.reset_after is not None)
+
+    def _end(self, *, reset: bool) -> None:
+        self.close_connection = True
+        if reset:
             self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET_ON_CLOSE)
 
     def _send_head(self, response: Response, length: int) -> None:

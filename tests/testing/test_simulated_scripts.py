@@ -1,0 +1,104 @@
+"""What each look at a batch answers, and the record of requests."""
+
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from typing import Any
+
+import requests
+
+from enrow_source.testing import Response, SimulatedEnrow, bodies
+from tests.testing.calls import KEY, ask, get
+
+
+def test_ongoing_completes_after_its_looks(api: SimulatedEnrow) -> None:
+    api.add_ongoing("b", looks=2, results=10)
+
+    seen = [get(api, "b").json() for _ in range(4)]
+
+    assert [body["general"]["status"] for body in seen] == ["ongoing", "ongoing", "completed", "completed"]
+    assert [body["stats"]["finished"] for body in seen[:2]] == [0, 5]
+    assert not any("results" in body for body in seen[:2])
+    assert seen[2] == seen[3] == bodies.completed("b", results=10)
+    assert api.looks("b") == 4
+
+
+def test_ongoing_for_ever(api: SimulatedEnrow) -> None:
+    api.add_ongoing("b", looks=None, results=2, status=202)
+
+    assert {(get(api, "b").status_code, get(api, "b").json()["general"]["status"]) for _ in range(3)} == {
+        (202, "ongoing")
+    }
+
+
+def test_each_look_takes_the_next_response_and_the_last_repeats(api: SimulatedEnrow) -> None:
+    api.respond("b", Response.server_error(), {"a": 1}, [1, 2], b"not json", lambda look: {"look": look})
+
+    answers = [get(api, "b") for _ in range(6)]
+
+    assert [answer.status_code for answer in answers] == [500, 200, 200, 200, 200, 200]
+    assert [answer.text for answer in answers[1:]] == [
+        '{"a":1}',
+        "[1,2]",
+        "not json",
+        '{"look":4}',
+        '{"look":5}',
+    ]
+    assert api.looks("b") == 6
+
+
+def test_a_new_script_starts_over_but_looks_add_up(api: SimulatedEnrow) -> None:
+    api.respond("b", {"n": 0})
+    get(api, "b")
+    api.respond("b", lambda look: {"n": look})
+
+    assert get(api, "b").json() == {"n": 0}
+    assert api.looks("b") == 2
+
+
+def test_a_function_may_use_the_api_itself(api: SimulatedEnrow) -> None:
+    def finish(look: int) -> dict[str, Any]:
+        api.add_completed("b", results=1)
+        return {"look": look, "looks": api.looks("b")}
+
+    api.respond("b", finish)
+
+    assert get(api, "b").json() == {"look": 0, "looks": 1}
+    assert get(api, "b").json()["general"]["status"] == "completed"
+
+
+def test_record_of_requests(api: SimulatedEnrow) -> None:
+    api.add_completed("a b/ü", results=1)
+
+    get(api, "a b/ü")
+    get(api, "unknown")
+    requests.get(f"{api.url}/account/info", headers={"X-API-Key": KEY}, timeout=5)
+
+    first, second, third = api.requests
+    assert (first.method, first.path, first.query) == ("GET", "/phone/bulk", "id=a+b%2F%C3%BC")
+    assert (first.batch_id, first.status, first.headers["x-api-key"]) == ("a b/ü", 200, KEY)
+    assert (second.batch_id, second.status) == ("unknown", 400)
+    assert (third.path, third.batch_id, third.headers["x-api-key"]) == ("/account/info", None, KEY)
+    assert api.looks("a b/ü") == api.looks("unknown") == 1
+    assert api.looks("never asked") == 0
+    api.requests.clear()
+    assert len(api.requests) == 3
+
+
+def test_many_clients_at_once_each_take_one_response(api: SimulatedEnrow) -> None:
+    api.respond("b", lambda look: {"look": look})
+
+    with ThreadPoolExecutor(16) as pool:
+        looks = pool.map(lambda _: get(api, "b").json()["look"], range(64))
+
+    assert sorted(looks) == list(range(64))
+    assert api.looks("b") == len(api.requests) == 64
+
+
+def test_connections_are_kept_alive(api: SimulatedEnrow) -> None:
+    api.add_completed("b", results=1)
+    with closing(ask(api, "b")) as connection:
+        first = connection.recv(65_536)
+        while b"]}" not in first:
+            first += connection.recv(65_536)
+        connection.sendall(b"GET /phone/bulk?id=b HTTP/1.1\r\nHost: api.example\r\n\r\n")
+        assert connection.recv(65_536).startswith(b"HTTP/1.1 401 ")
