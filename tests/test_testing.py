@@ -71,7 +71,7 @@ def test_command_serves_until_sigterm() -> None:
     assert (process.returncode, err) == (0, "")
 
 
-def test_the_simulated_api_shares_no_code_with_the_connector() -> None:
+def test_no_code_is_shared_with_the_connector() -> None:
     package = Path(testing.__file__).parent
     for module in package.glob("*.py"):
         for node in ast.walk(ast.parse(module.read_text())):

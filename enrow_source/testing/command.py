@@ -70,7 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def simulated_api(options: argparse.Namespace) -> SimulatedEnrow:
     """Return the API that the options of `add_arguments` describe.
 
-    Raises ValueError for options that do not fit together, OSError for a journal that cannot be opened.
+    Raises ValueError for options that do not fit together, OSError for a journal that
+    cannot be opened.
     """
     api = SimulatedEnrow(
         options.api_key,
@@ -97,16 +98,18 @@ def simulated_api(options: argparse.Namespace) -> SimulatedEnrow:
 
 def serve(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
     """Print where the API listens and what it knows, and serve until Ctrl-C or SIGTERM."""
+    try:
+        api = simulated_api(options)
+    except (ValueError, OSError) as error:
+        parser.error(str(error))
     # SIGTERM ends the service as Ctrl-C does: quietly, with exit code 0.
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        with simulated_api(options) as api:
+        with api:
             print(_welcome(api), flush=True)
             _sleep()
     except KeyboardInterrupt:
         return
-    except ValueError as error:
-        parser.error(str(error))
     except (OSError, OverflowError) as error:
         parser.error(f"cannot serve on port {options.port}: {error}")
 

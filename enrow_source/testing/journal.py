@@ -10,6 +10,8 @@ from typing import Any
 from .accepted import AcceptedBatch
 from .responses import encoded
 
+_START = b'{"kind":'
+
 
 @dataclass(frozen=True)
 class JournalState:
@@ -29,11 +31,18 @@ class Journal:
     """
 
     def __init__(self, path: Path) -> None:
-        """Make the file, or cut off the entry that a killed server left unfinished in it."""
+        """Make the file, or cut off the entry that a killed server left unfinished in it.
+
+        Raises ValueError, and leaves the file as it is, if it is no journal.
+        """
         self.path = path
         with path.open("a+b") as file:
             file.seek(0)
-            file.truncate(file.read().rfind(b"\n") + 1)
+            content = file.read()
+            whole = content.rfind(b"\n") + 1
+            _check_start_of_entry(path, content[whole:])
+            read_journal(path)
+            file.truncate(whole)
 
     def accepted(self, batch: AcceptedBatch) -> None:
         """Note a batch that was accepted."""
@@ -56,18 +65,27 @@ class Journal:
 def read_journal(path: Path) -> JournalState:
     """Return what the journal holds; an entry without its newline was never finished, so it does not count.
 
-    Raises FileNotFoundError where no server has opened it yet.
+    Raises FileNotFoundError where no server has opened it yet, ValueError where it is no journal.
     """
     accepted: dict[str, AcceptedBatch] = {}
     posts = 0
-    for line in path.read_bytes().split(b"\n")[:-1]:
-        entry = json.loads(line)
-        kind = entry.pop("kind")
-        if kind == "finished":
-            entry["finished_at"] = datetime.fromisoformat(entry["finished_at"])
-            accepted[entry["batch_id"]] = replace(accepted[entry["batch_id"]], **entry)
-            continue
-        posts = max(posts, entry["post"] + 1)
-        if kind == "accepted":
-            accepted[entry["batch_id"]] = AcceptedBatch.from_json(entry)
+    for number, line in enumerate(path.read_bytes().split(b"\n")[:-1], 1):
+        try:
+            entry = json.loads(line)
+            kind = entry.pop("kind")
+            if kind == "finished":
+                entry["finished_at"] = datetime.fromisoformat(entry["finished_at"])
+                accepted[entry["batch_id"]] = replace(accepted[entry["batch_id"]], **entry)
+                continue
+            posts = max(posts, entry["post"] + 1)
+            if kind == "accepted":
+                accepted[entry["batch_id"]] = AcceptedBatch.from_json(entry)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise ValueError(f"line {number} of {path} is no entry of a journal") from error
     return JournalState(tuple(accepted.values()), posts)
+
+
+def _check_start_of_entry(path: Path, line: bytes) -> None:
+    # A file that somebody names by mistake must not lose its last line.
+    if not line.startswith(_START) and not _START.startswith(line):
+        raise ValueError(f"the last line of {path} is no entry of a journal")

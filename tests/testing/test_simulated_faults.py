@@ -1,5 +1,6 @@
 """POSTs that go wrong: what the client sees, and what the API accepted all the same."""
 
+import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 
@@ -107,7 +108,7 @@ def test_accepted_after_the_client_has_gone(api: SimulatedEnrow) -> None:
     assert outcome(api, timeout_s=0.2) == "timeout"
     assert api.accepted == []
     while not api.requests:
-        pass
+        time.sleep(0.001)
     assert [batch.fault for batch in api.accepted] == ["slow-then-accept:0.6"]
 
 
@@ -116,7 +117,7 @@ def test_stopping_leaves_slow_posts_unaccepted() -> None:
         api.fault_posts("slow-then-accept:60")
         seen = pool.submit(outcome, api)
         while api._posts == 0:
-            pass
+            time.sleep(0.001)
         api.__exit__(None, None, None)
         assert seen.result(5) in {"closed", "reset"}
     assert api.accepted == []

@@ -1,5 +1,6 @@
 """The journal, and a server in another process that is killed."""
 
+import argparse
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -10,7 +11,8 @@ from typing import Any
 import pytest
 import requests
 
-from enrow_source.testing import AccountRules, SimulatedEnrow, read_journal
+from enrow_source.testing import AccountRules, SimulatedEnrow, add_arguments, read_journal
+from enrow_source.testing import serve as serve_command
 from tests.testing.calls import balance, get, post
 
 ROOT = Path(__file__).parents[2]
@@ -67,6 +69,27 @@ def test_an_unfinished_entry_is_cut_off(tmp_path: Path) -> None:
         post(again, PAYLOAD)
         assert list(read_journal(journal).accepted) == again.accepted
         assert len(again.accepted) == 2
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "id,name\n1,Ada",
+        '{"a":1}',
+        '{"kind":"accepted"}\n',
+        "[]\n",
+        '{"kind":"finished","batch_id":"b","finished_at":"t"}\n',
+    ],
+)
+def test_other_files_are_left_alone(tmp_path: Path, content: str) -> None:
+    """A file that is named by mistake is no journal, and loses nothing."""
+    path = tmp_path / "leads.csv"
+    path.write_text(content)
+
+    with pytest.raises(ValueError, match=r"leads\.csv is no entry of a journal"):
+        SimulatedEnrow(journal=path)
+
+    assert path.read_text() == content
 
 
 def test_the_record_outlives_the_server(tmp_path: Path) -> None:
@@ -187,9 +210,12 @@ def test_routes_refuse_what_they_cannot_read(api: SimulatedEnrow, method: str, r
         (["--journal", "/nowhere/journal"], "/nowhere/journal"),
     ],
 )
-def test_bad_options_are_named(options: list[str], message: str) -> None:
-    command = [sys.executable, "-m", "enrow_source.testing", *options]
-    process = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=10, check=False)
+def test_bad_options_are_named(options: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    parser = argparse.ArgumentParser()
+    add_arguments(parser)
 
-    assert process.returncode == 2
-    assert message in process.stderr
+    with pytest.raises(SystemExit) as ended:
+        serve_command(parser, parser.parse_args(options))
+
+    assert ended.value.code == 2
+    assert message in capsys.readouterr().err

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from typing import Any, Literal
@@ -40,7 +41,7 @@ def test_submit_then_fetch(api: SimulatedEnrow) -> None:
     assert last["stats"] == {"credits_cost": 120, "credits_to_refund": 80, "requested": 5, "found": 3}
 
 
-def test_submitted_ids_are_new_each_time_and_the_same_each_run() -> None:
+def test_submitted_ids_follow_the_seed() -> None:
     def ids(seed: int) -> list[str]:
         with SimulatedEnrow(seed=seed, looks_to_complete=0) as api:
             made = [post(api, {"searches": [{"linkedin_url": "u"}]}).json()["id"] for _ in range(3)]
@@ -218,6 +219,11 @@ def test_accounts_without_phones() -> None:
         assert get(api, "b").status_code == 200
 
 
+def test_rules_may_change(api: SimulatedEnrow) -> None:
+    api.rules = replace(api.rules, credits_per_phone=50)
+    assert post(api, {"searches": [SEARCH]}).json()["credits_used"] == 50
+
+
 def test_keys_are_checked_first(api: SimulatedEnrow) -> None:
     api.fault_posts("refuse-503")
 
@@ -310,8 +316,8 @@ def test_a_full_batch_is_quick(api: SimulatedEnrow) -> None:
         session.get(url, params={"id": batch_id}, timeout=5)
         getting = min(seconds(lambda: session.get(url, params={"id": batch_id}, timeout=5)) for _ in range(5))
 
-    assert posting < 5 * making
-    assert getting < 5 * making
+    assert posting < 2 * making
+    assert getting < making
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ def test_ongoing_for_ever(api: SimulatedEnrow) -> None:
     }
 
 
-def test_each_look_takes_the_next_response_and_the_last_repeats(api: SimulatedEnrow) -> None:
+def test_each_look_takes_the_next_response(api: SimulatedEnrow) -> None:
     api.respond("b", Response.server_error(), {"a": 1}, [1, 2], b"not json", lambda look: {"look": look})
 
     answers = [get(api, "b") for _ in range(6)]
