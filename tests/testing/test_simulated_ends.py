@@ -43,6 +43,11 @@ def test_ends_by_time_unasked() -> None:
         assert get(api, batch_id).json()["general"]["status"] == "completed"
 
 
+def test_a_get_sees_the_end_by_time() -> None:
+    with SimulatedEnrow(rules=AccountRules(completes_after_s=0)) as api:
+        assert get(api, submitted(api)).json()["general"]["status"] == "completed"
+
+
 def test_ends_on_demand(api: SimulatedEnrow) -> None:
     first, second, third = (submitted(api) for _ in range(3))
 
