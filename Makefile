@@ -98,8 +98,8 @@ lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproj
 	$(LOCK) --upgrade pyproject.toml --extra notebook --group dev --output-file requirements/dev.txt
 	$(LOCK) --upgrade --no-annotate pyproject.toml --constraints requirements/dev.txt --output-file requirements/bench.txt
 	cp requirements/bench.txt requirements/bench-duckdb2.txt
-	echo 'duckdb>=2,<3' | $(LOCK) --no-annotate pyproject.toml - --output-file requirements/bench-duckdb2.txt
-	printf '%s\n' 'dbt-core==1.11.*' dbt-duckdb dbt-postgres dbt-snowflake dbt-bigquery duckdb==1.5.6 | \
+	echo 'duckdb>=2,<3' | $(LOCK) --no-annotate pyproject.toml --overrides - --output-file requirements/bench-duckdb2.txt
+	printf '%s\n' 'dbt-core==1.11.*' dbt-duckdb dbt-postgres dbt-snowflake dbt-bigquery 'duckdb>=1.5,<2' | \
 		$(LOCK) --upgrade --no-annotate - --output-file requirements/dbt.txt
 	printf '%s\n' 'dagster==1.13.*' dagster-webserver 'dlt[deltalake,postgres]==1.31.0' duckdb==1.5.5 duckdb-extensions \
 		duckdb-extension-delta==1.5.5 | $(LOCK) --upgrade --no-annotate pyproject.toml --extra dask - \

@@ -1,7 +1,8 @@
 """The environments that the legs run in, each made from a hash-locked file when it is missing or out of date.
 
-What an environment is to have stands in `<name>.in` beside this file; `python -m tests.destinations.environments`
-writes `requirements/destinations-<name>.txt` from it, with the newest versions that it allows.
+`<name>.in` beside this file lists what an environment holds, `<name>.overrides` what it holds against the bounds of the
+package. `python -m tests.destinations.environments` writes `requirements/destinations-<name>.txt` from them, with the
+newest versions that they allow.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Final
 
 REPOSITORY: Final = Path(__file__).resolve().parents[3]
+_FOLDER: Final = Path(__file__).resolve().parent
 _SETUP: Final = REPOSITORY / ".venv" / "bin"
 """What `make setup` makes; the others have neither uv nor pip, and may be what runs this."""
 
@@ -56,7 +58,9 @@ def lock(names: tuple[str, ...] = tuple(EXTRAS)) -> None:
     for name in names:
         extras = EXTRAS[name]
         wanted = [] if extras is None else ["pyproject.toml", *(f"--extra={extra}" for extra in extras)]
-        wanted.append(str((Path(__file__).parent / f"{name}.in").relative_to(REPOSITORY)))
+        wanted.append(str((_FOLDER / f"{name}.in").relative_to(REPOSITORY)))
+        if (overrides := _FOLDER / f"{name}.overrides").exists():
+            wanted.append(f"--overrides={overrides.relative_to(REPOSITORY)}")
         _uv("pip", *_LOCK, "--upgrade", *wanted, f"--output-file={_lock_file(name).relative_to(REPOSITORY)}")
 
 
