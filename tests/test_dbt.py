@@ -30,6 +30,7 @@ from enrow_source.tables.schema import TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
 from notebooks.phone_bulk_analysis import app
 from tests.destinations.environments import python_of
+from tests.support.uv import uv
 
 if TYPE_CHECKING:  # pytest imports it, as a plugin
     from tests.postgres import Postgres
@@ -74,12 +75,6 @@ def made(*command: str, env: Mapping[str, str] | None = None, cwd: Path = REPO) 
     return ended.stdout
 
 
-def pip_index() -> str:
-    configured = made(sys.executable, "-m", "pip", "config", "list")
-    settings = dict(line.split("=", 1) for line in configured.splitlines())
-    return next((value.strip("'") for name, value in settings.items() if name.endswith(".index-url")), "")
-
-
 @pytest.fixture(scope="session")
 def environment() -> Path:
     """Make the environment unless there is one from this very lock; return its folder of commands."""
@@ -87,19 +82,9 @@ def environment() -> Path:
         fcntl.flock(lock, fcntl.LOCK_EX)  # another run of the tests may be about to make it as well
         wanted = lock.read()
         if not STAMP.is_file() or STAMP.read_text(encoding="utf-8") != wanted:
-            env = {**os.environ, "UV_SYSTEM_CERTS": "true"}
-            env.setdefault("UV_DEFAULT_INDEX", pip_index())
             python = str(ENVIRONMENT / "bin" / "python")
-            for arguments in (
-                ("venv", "--quiet", "--clear", "--python", sys.executable, str(ENVIRONMENT)),
-                ("pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", str(LOCK)),
-            ):
-                ended = called(sys.executable, "-m", "uv", *arguments, env=env, timeout=500)
-                assert ended.returncode == 0, (
-                    f"{ENVIRONMENT.name} could not be made: {ended.stderr}\n"
-                    "Its packages come from the index that pip is configured with, or from UV_DEFAULT_INDEX. Check that"
-                    f" it answers and run the tests again; after a change of versions, `make lock` writes {LOCK.name}."
-                )
+            uv("venv", "--quiet", "--clear", "--python", sys.executable, str(ENVIRONMENT))
+            uv("pip", "install", "--quiet", "--python", python, "--require-hashes", "-r", str(LOCK))
             STAMP.write_text(wanted, encoding="utf-8")
     return ENVIRONMENT / "bin"
 

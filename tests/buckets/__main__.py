@@ -3,7 +3,8 @@
 import subprocess
 import sys
 
-from tests.destinations.environments import REPOSITORY, python_of
+from tests.destinations.environments import python_of
+from tests.support.uv import REPOSITORY
 
 command = [str(python_of("lake")), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 sys.exit(

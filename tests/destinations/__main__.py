@@ -18,8 +18,9 @@ from threading import Lock
 from typing import Final
 from xml.etree import ElementTree as ET
 
-from tests.destinations.environments import EXTRAS, REPOSITORY, python_of
+from tests.destinations.environments import EXTRAS, python_of
 from tests.destinations.legs import LEGS, Leg
+from tests.support.uv import REPOSITORY
 
 SUITE = Path(__file__).parent.relative_to(REPOSITORY)
 

@@ -6,17 +6,13 @@ newest versions that they allow.
 """
 
 import hashlib
-import os
-import re
-import subprocess
 import sys
 from pathlib import Path
 from typing import Final
 
-REPOSITORY: Final = Path(__file__).resolve().parents[3]
+from tests.support.uv import REPOSITORY, uv
+
 _FOLDER: Final = Path(__file__).resolve().parent
-_SETUP: Final = REPOSITORY / ".venv" / "bin"
-"""What `make setup` makes; the others have neither uv nor pip, and may be what runs this."""
 
 EXTRAS: Final = {
     "duckdb2": (),
@@ -43,13 +39,13 @@ _LOCK: Final = (
 def python_of(name: str) -> Path:
     """Return the interpreter of an environment, which is made first where that is due."""
     folder = REPOSITORY / f".venv-{name}"
-    python, lock, context = folder / "bin" / "python", _lock_file(name), folder / ".made-from"
+    python, lock, made_from = folder / "bin" / "python", _lock_file(name), folder / ".made-from"
     digest = hashlib.sha256(lock.read_bytes()).hexdigest()
-    if not context.exists() or context.read_text() != digest:
+    if not made_from.exists() or made_from.read_text() != digest:
         sys.stderr.write(f"Setting up {folder.name} from requirements/{lock.name} ...\n")
-        _uv("venv", "--quiet", "--clear", f"--python={sys.executable}", str(folder))
-        _uv("pip", "install", "--quiet", f"--python={python}", "--require-hashes", f"--requirements={lock}")
-        context.write_text(digest)
+        uv("venv", "--quiet", "--clear", f"--python={sys.executable}", str(folder))
+        uv("pip", "install", "--quiet", f"--python={python}", "--require-hashes", f"--requirements={lock}")
+        made_from.write_text(digest)
     return python
 
 
@@ -61,22 +57,8 @@ def lock(names: tuple[str, ...] = tuple(EXTRAS)) -> None:
         wanted.append(str((_FOLDER / f"{name}.in").relative_to(REPOSITORY)))
         if (overrides := _FOLDER / f"{name}.overrides").exists():
             wanted.append(f"--overrides={overrides.relative_to(REPOSITORY)}")
-        _uv("pip", *_LOCK, "--upgrade", *wanted, f"--output-file={_lock_file(name).relative_to(REPOSITORY)}")
+        uv("pip", *_LOCK, "--upgrade", *wanted, f"--output-file={_lock_file(name).relative_to(REPOSITORY)}")
 
 
 def _lock_file(name: str) -> Path:
     return REPOSITORY / "requirements" / f"destinations-{name}.txt"
-
-
-def _uv(*arguments: str) -> None:
-    """Run uv as the Makefile does: with the index that pip is configured with, and what the system trusts."""
-    environment = {"UV_SYSTEM_CERTS": "true", "UV_DEFAULT_INDEX": _pip_index()} | os.environ
-    uv = _SETUP / "uv"
-    subprocess.run([str(uv), *arguments], cwd=REPOSITORY, env=environment, check=True)
-
-
-def _pip_index() -> str:
-    pip = _SETUP / "pip"
-    listed = subprocess.run([str(pip), "config", "list"], capture_output=True, text=True, check=True).stdout
-    indexes = re.findall(r"^\S+\.index-url='(.*)'$", listed, flags=re.MULTILINE)
-    return indexes[0] if indexes else ""
