@@ -97,6 +97,8 @@ lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproj
 	echo uv | $(LOCK) --upgrade --no-annotate - --output-file requirements/uv.txt
 	$(LOCK) --upgrade pyproject.toml --extra notebook --group dev --output-file requirements/dev.txt
 	$(LOCK) --upgrade --no-annotate pyproject.toml --constraints requirements/dev.txt --output-file requirements/bench.txt
+	echo hatchling | $(LOCK) --upgrade --no-annotate pyproject.toml - --extra postgres --extra sql \
+		--constraints requirements/dev.txt --output-file requirements/image.txt
 	cp requirements/bench.txt requirements/bench-duckdb2.txt
 	echo 'duckdb>=2,<3' | $(LOCK) --no-annotate pyproject.toml --overrides - --output-file requirements/bench-duckdb2.txt
 	printf '%s\n' 'dbt-core==1.11.*' dbt-duckdb dbt-postgres dbt-snowflake dbt-bigquery 'duckdb>=1.5,<2' | \

@@ -14,9 +14,10 @@ import fcntl
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, TypeAlias
 
 import pytest
@@ -24,6 +25,8 @@ import pytest
 from tests.support.uv import REPOSITORY, UvError, uv
 
 LOCK: Final = REPOSITORY / "requirements" / "dev.txt"
+
+NOTHING: Final[Mapping[str, str]] = MappingProxyType({})
 
 InstalledWith: TypeAlias = Callable[[str], "Installation"]
 
@@ -39,19 +42,25 @@ class Installation:
         """The environment's interpreter."""
         return self.folder / "bin" / "python"
 
-    def environ(self, home: Path, **variables: str) -> dict[str, str]:
-        """Return the environment of a new user whose home is `home`: no configuration but `variables`."""
+    def environ(self, home: Path, env: Mapping[str, str]) -> dict[str, str]:
+        """Return the variables of a new user whose home is `home`: no configuration but `env`."""
         return {
             "PATH": f"{self.folder / 'bin'}{os.pathsep}{os.environ['PATH']}",
             "HOME": str(home),
             "DLT_DATA_DIR": str(home / "dlt"),
             "NO_PROXY": "127.0.0.1,localhost",
             "RUNTIME__DLTHUB_TELEMETRY": "false",
-            **variables,
+            **env,
         }
 
     def run(
-        self, home: Path, command: str, *arguments: str, check: bool = True, timeout_s: float = 120, **variables: str
+        self,
+        home: Path,
+        command: str,
+        *arguments: str,
+        env: Mapping[str, str] = NOTHING,
+        check: bool = True,
+        timeout_s: float = 120,
     ) -> subprocess.CompletedProcess[str]:
         """Run a command of the environment, such as `enrow` or `python`, in the folder `home`.
 
@@ -61,7 +70,7 @@ class Installation:
         ended = subprocess.run(
             [str(self.folder / "bin" / command), *arguments],
             cwd=home,
-            env=self.environ(home, **variables),
+            env=self.environ(home, env),
             capture_output=True,
             text=True,
             timeout=timeout_s,
@@ -73,12 +82,14 @@ class Installation:
             raise error
         return ended
 
-    def start(self, home: Path, command: str, *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    def start(
+        self, home: Path, command: str, *arguments: str, env: Mapping[str, str] = NOTHING
+    ) -> subprocess.Popen[str]:
         """Start a command as `run` does, without waiting for it; its output goes to one pipe."""
         return subprocess.Popen(
             [str(self.folder / "bin" / command), *arguments],
             cwd=home,
-            env=self.environ(home, **variables),
+            env=self.environ(home, env),
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
