@@ -14,7 +14,7 @@ import yaml
 
 from enrow_source.testing import SimulatedEnrow
 from tests.postgres import Postgres
-from tests.support.uv import REPOSITORY, uv
+from tests.support.uv import REPOSITORY, uv, uv_cached
 from tests.support.wheel import Installation
 
 pytest_plugins = ("tests.postgres", "tests.support.wheel")
@@ -68,7 +68,7 @@ def image(context: Path, tmp_path: Path) -> Installation:
     image = Installation(tmp_path / "image")
     uv("venv", "--quiet", "--python", sys.executable, str(image.folder))
     for arguments in ([*locked[3:-1], str(context / locked[-1])], [*package[3:-1], str(context)]):
-        uv("pip", "install", "--quiet", "--offline", "--python", str(image.python), *arguments)
+        uv_cached("pip", "install", "--quiet", "--python", str(image.python), *arguments)
     return image
 
 

@@ -11,7 +11,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from enrow_source.testing import SimulatedEnrow, bodies
-from tests.support.uv import REPOSITORY, uv
+from tests.support.uv import REPOSITORY, uv, uv_cached
 from tests.support.wheel import LOCK, Installation, InstalledWith
 
 pytest_plugins = ("tests.support.wheel",)
@@ -94,6 +94,26 @@ def test_dlt_reads_what_it_loaded(
 ) -> None:
     """dlt's reads fail where the versions of DuckDB, sqlglot or pandas do not fit; its loads do not show that."""
     assert load(installed_with(extra), api, tmp_path, read) == "['+15705551234', '+15705555678']\n"
+
+
+def test_the_command_loads_a_batch(installed: Installation, api: SimulatedEnrow, tmp_path: Path) -> None:
+    arguments = ("run", api.add_documented(), "--base-url", api.url)
+    installed.run(tmp_path, "enrow", *arguments, env={"ENROW_API_KEY": api.api_key})
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
+        rows = connection.execute("SELECT number FROM enrow_data.phone_results ORDER BY index").fetchall()
+    assert rows == [("+15705551234",), ("+15705555678",)]
+
+
+@pytest.mark.parametrize("command", [("enrow",), ("python", "-m", "enrow_source")], ids=["command", "module"])
+def test_it_tells_its_version(command: tuple[str, ...], installed: Installation, wheel: Path, tmp_path: Path) -> None:
+    _, version, *_ = wheel.name.split("-")
+    assert installed.run(tmp_path, *command, "--version").stdout == f"enrow {version}\n"
+
+
+def test_uvx_runs_it_without_installing(wheel: Path) -> None:
+    """As `uvx --from PATH enrow` does, and `pipx run --spec PATH enrow`."""
+    arguments = ("--quiet", "--isolated", "--constraints", str(LOCK), "--from", str(wheel))
+    assert uv_cached("tool", "run", *arguments, "enrow", "--version").startswith("enrow ")
 
 
 def test_the_simulated_api_comes_with_the_wheel(installed: Installation, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from typing import Final, TypeAlias
 
 import pytest
 
-from tests.support.uv import REPOSITORY, UvError, uv
+from tests.support.uv import REPOSITORY, uv, uv_cached
 
 LOCK: Final = REPOSITORY / "requirements" / "dev.txt"
 
@@ -114,10 +114,7 @@ def install(wheel: Path, folder: Path, extra: str = "") -> Installation:
     uv("venv", "--quiet", "--clear", "--python", sys.executable, str(folder))
     wanted = f"enrow-source{f'[{extra}]' if extra else ''} @ {wheel.as_uri()}"
     command = ("pip", "install", "--quiet", "--python", str(installation.python), "--constraint", str(LOCK), wanted)
-    try:
-        uv(*command, "--offline")  # `make setup` has filled uv's cache
-    except UvError:
-        uv(*command)
+    uv_cached(*command)
     return installation
 
 
