@@ -31,11 +31,12 @@ from enrow_source.testing import SimulatedEnrow, bodies
 from notebooks.phone_bulk_analysis import app
 from tests.destinations.environments import python_of
 from tests.support.uv import uv
+from tests.support.wheel import Installation, InstalledWith
 
 if TYPE_CHECKING:  # pytest imports it, as a plugin
     from tests.postgres import Postgres
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.postgres", "tests.support.wheel")
 pytestmark = pytest.mark.timeout(600)  # the first run installs dbt
 
 REPO = Path(__file__).parent.parent
@@ -238,33 +239,23 @@ class Warehouse:
         return searches(served(), self.campaign_key, self.credits_per_found)
 
 
-def load(folder: Path, *arguments: str, **variables: str) -> tuple[date, date]:
-    """Load everything through the command that users run; return the days it ran on."""
+def load(wheel: Installation, folder: Path, *arguments: str, **variables: str) -> tuple[date, date]:
+    """Load everything with the command that users install; return the days it ran on."""
     with SimulatedEnrow() as api:
         for batch_id, body in served().items():
             api.respond(batch_id, body)
-        env = {
-            "PATH": os.environ["PATH"],
-            "HOME": str(folder),
-            "PYTHONPATH": str(REPO),
-            "NO_PROXY": "127.0.0.1,localhost",
-            "DLT_DATA_DIR": str(folder / "dlt"),
-            "RUNTIME__DLTHUB_TELEMETRY": "false",
-            "ENROW_API_KEY": api.api_key,
-            **variables,
-        }
-        command = (sys.executable, "-m", "enrow_source", "run", *served(), UNKNOWN, "--base-url", api.url)
         began = datetime.now(UTC).date()
-        ended = called(*command, *arguments, env=env, cwd=folder)
+        command = ("enrow", "run", *served(), UNKNOWN, "--base-url", api.url, *arguments)
+        ended = wheel.run(folder, *command, env={"ENROW_API_KEY": api.api_key, **variables}, check=False)
         assert ended.returncode == 3, f"{UNKNOWN} should be all that could not be read: {ended.stdout}{ended.stderr}"
         return began, datetime.now(UTC).date()
 
 
 @pytest.fixture(scope="module")
-def on_duckdb(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
-    """Build in the package's own folder, as `make dbt` does."""
+def on_duckdb(environment: Path, installed_with: InstalledWith, tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
+    """Build in the package's own folder, as `make dbt` does, on the file that the installed command wrote."""
     folder = tmp_path_factory.mktemp("duckdb")
-    days = load(folder)
+    days = load(installed_with(""), folder)
     file = folder / "warehouse.duckdb"
     dbt = Dbt(environment, PACKAGE, folder, ENROW_WAREHOUSE=str(file))
     dbt("build")
@@ -284,7 +275,7 @@ def blocks(language: str) -> list[str]:
 
 
 @pytest.fixture(scope="module")
-def installed(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def crm_project(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Install the package from a git repository's sub-directory, as the README says, into a project with other vars."""
     folder = tmp_path_factory.mktemp("installed")
     repository, project = folder / "repository", folder / "project"
@@ -308,18 +299,22 @@ def installed(environment: Path, tmp_path_factory: pytest.TempPathFactory) -> Pa
 
 @pytest.fixture(scope="module")
 def on_postgres(
-    environment: Path, installed: Path, postgres: Postgres, tmp_path_factory: pytest.TempPathFactory
+    environment: Path,
+    installed_with: InstalledWith,
+    crm_project: Path,
+    postgres: Postgres,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Warehouse:
     """Build as an installed package, on another dataset and with other vars."""
     folder = tmp_path_factory.mktemp("postgres")
     arguments = ("--destination", "postgres", "--dataset", "crm_phones")
-    days = load(folder, *arguments, DESTINATION__POSTGRES__CREDENTIALS=postgres.url)
+    days = load(installed_with("postgres"), folder, *arguments, DESTINATION__POSTGRES__CREDENTIALS=postgres.url)
     socket = postgres.url.split("host=")[1]
     target = {"type": "postgres", "host": socket, "port": 5432, "user": "postgres", "password": "x"}
     target |= {"dbname": "postgres", "schema": "crm_models", "threads": 2}
     profile = {"crm": {"target": "postgres", "outputs": {"postgres": target}}}
     (folder / "profiles.yml").write_text(json.dumps(profile), encoding="utf-8")
-    dbt = Dbt(environment, installed, folder, DBT_PROFILES_DIR=str(folder))
+    dbt = Dbt(environment, crm_project, folder, DBT_PROFILES_DIR=str(folder))
     dbt("build")
 
     def connect() -> Any:

@@ -2,6 +2,9 @@
 
 import json
 import re
+import shutil
+import subprocess
+import sys
 import zipfile
 from importlib.metadata import PathDistribution
 from pathlib import Path
@@ -51,6 +54,19 @@ READ_FRAME = """
 frame = pipeline.dataset().phone_results.df()
 print(frame["number"].to_list())
 """
+
+
+@pytest.fixture
+def repository(tmp_path: Path) -> Path:
+    """A clone of this repository, as far as `dlt init` reads it."""
+    folder = tmp_path / "repository"
+    leave_out = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(REPOSITORY / "pipelines", folder / "pipelines", ignore=leave_out)
+    shutil.copy(REPOSITORY / "sources", folder, follow_symlinks=False)
+    git = ("git", "-c", "user.name=A", "-c", "user.email=a@enrow.example", "-c", "commit.gpgsign=false")
+    for arguments in (("init", "--quiet"), ("add", "."), ("commit", "--quiet", "-m", "A")):
+        subprocess.run([*git, *arguments], cwd=folder, check=True)
+    return folder
 
 
 def load(installed: Installation, api: SimulatedEnrow, folder: Path, then: str) -> str:
@@ -114,6 +130,32 @@ def test_uvx_runs_it_without_installing(wheel: Path) -> None:
     """As `uvx --from PATH enrow` does, and `pipx run --spec PATH enrow`."""
     arguments = ("--quiet", "--isolated", "--constraints", str(LOCK), "--from", str(wheel))
     assert uv_cached("tool", "run", *arguments, "enrow", "--version").startswith("enrow ")
+
+
+def test_dlt_init_makes_a_project(
+    installed: Installation, repository: Path, api: SimulatedEnrow, tmp_path: Path
+) -> None:
+    """`dlt init` wants `sources/<source>/*.py` and `sources/<source>_pipeline.py`, which calls `dlt.pipeline`."""
+    arguments = ("--non-interactive", "init", "enrow", "duckdb", "--location", str(repository))
+    installed.run(tmp_path, "dlt", *arguments)
+    assert (tmp_path / "requirements.txt").read_text().splitlines() == ["dlt[duckdb]<2,>=1.31", "enrow-source"]
+    secrets = (tmp_path / ".dlt" / "secrets.toml").read_text()
+    assert secrets.startswith("[sources.enrow]\nenrow_api_key = ")
+
+    (tmp_path / ".dlt" / "secrets.toml").write_text(f'[sources.enrow]\nenrow_api_key = "{api.api_key}"')
+    (tmp_path / "ids.txt").write_text(api.add_documented())
+    shown = installed.run(tmp_path, "python", "enrow_pipeline.py", env={"SOURCES__ENROW__ENROW_BASE_URL": api.url})
+    assert re.search(r"rows loaded +2 +phone_results$", shown.stdout, re.MULTILINE)
+
+
+def test_dlt_init_asks_for_the_package(repository: Path, tmp_path: Path) -> None:
+    without = Installation(tmp_path / "without")
+    uv("venv", "--quiet", "--python", sys.executable, str(without.folder))
+    uv_cached("pip", "install", "--quiet", "--python", str(without.python), "--constraint", str(LOCK), "dlt[duckdb]")
+    arguments = ("--non-interactive", "init", "enrow", "duckdb", "--location", str(repository))
+    ended = without.run(tmp_path, "dlt", *arguments, check=False)
+    assert ended.returncode != 0
+    assert "pip install enrow-source" in ended.stdout + ended.stderr
 
 
 def test_the_simulated_api_comes_with_the_wheel(installed: Installation, tmp_path: Path) -> None:
