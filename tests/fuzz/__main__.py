@@ -1,4 +1,4 @@
-"""`python -m tests.fuzz --seconds 60 --seed 1`: mutated answers until the time is over; a failure ends with exit code 1.
+"""`python -m tests.fuzz --seconds 60 --seed 1`: mutated responses until time is over; exit code 1 after a failure.
 
 `python -m tests.fuzz --seed 1 --number 4711` makes that one answer again, and shows it.
 """

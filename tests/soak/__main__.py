@@ -1,4 +1,4 @@
-"""`python -m tests.soak`: 20,000 and then 200,000 batches into DuckDB; every id is accounted for, and the memory is compared.
+"""`python -m tests.soak`: 20,000 and 200,000 batches into DuckDB; accounts for every id and compares the memory.
 
 Exit code 1 where an id is missing, is there twice, or was asked for more often than it should, or the memory grew.
 """
