@@ -54,8 +54,8 @@ format: $(READY) ## Format the code and fix what can be fixed
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-bench: $(READY) ## Measure the source beside what a user would write instead (20 minutes)
-	$(BIN)/python -m benchmarks
+bench: $(READY) ## Measure the source beside what a user would write instead (25 minutes); WORKLOADS="..." takes these alone
+	$(BIN)/python -m benchmarks $(if $(WORKLOADS),--only $(WORKLOADS))
 	$(BIN)/python -m benchmarks.profile
 	$(BIN)/python -m benchmarks.page
 
@@ -96,11 +96,13 @@ docs: reference $(DOCS_READY) ## Build the documentation site in build/docs/site
 lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproject.toml allows
 	echo uv | $(LOCK) --upgrade --no-annotate - --output-file requirements/uv.txt
 	$(LOCK) --upgrade pyproject.toml --extra notebook --group dev --output-file requirements/dev.txt
-	$(LOCK) --upgrade --no-annotate pyproject.toml --constraints requirements/dev.txt --output-file requirements/bench.txt
+	$(LOCK) --upgrade --no-annotate pyproject.toml --extra postgres --constraints requirements/dev.txt \
+		--output-file requirements/bench.txt
 	echo hatchling | $(LOCK) --upgrade --no-annotate pyproject.toml - --extra postgres --extra sql \
 		--constraints requirements/dev.txt --output-file requirements/image.txt
 	cp requirements/bench.txt requirements/bench-duckdb2.txt
-	echo 'duckdb>=2,<3' | $(LOCK) --no-annotate pyproject.toml --overrides - --output-file requirements/bench-duckdb2.txt
+	echo 'duckdb>=2,<3' | $(LOCK) --no-annotate pyproject.toml --extra postgres --overrides - \
+		--output-file requirements/bench-duckdb2.txt
 	printf '%s\n' 'dbt-core==1.11.*' dbt-duckdb dbt-postgres dbt-snowflake dbt-bigquery 'duckdb>=1.5,<2' | \
 		$(LOCK) --upgrade --no-annotate - --output-file requirements/dbt.txt
 	printf '%s\n' 'dagster==1.13.*' dagster-webserver 'dlt[deltalake,postgres]==1.31.0' duckdb==1.5.5 duckdb-extensions \

@@ -8,39 +8,39 @@ import time
 from collections.abc import Mapping
 from typing import Final
 
-from . import works, works_small
+from . import workloads, workloads_postgres, workloads_small
 from .measure import RunFailedError
 from .memory_plot import save_plot
 from .report import RESULTS, save_outcome, table, tell
-from .works import Figure, Scale, Work
+from .workloads import Figure, Scale, Workload
 
-_WORKS: Final[Mapping[str, Work]] = {
-    "rest_api": works.against_rest_api,
-    "rest_api_duckdb2": works.against_rest_api_duckdb2,
-    "floor": works.against_floor,
-    "fixed_cost": works.fixed_cost,
-    "waiting": works_small.waiting,
-    "nothing_new": works_small.nothing_new,
-    "nothing_new_in_a_million": works_small.nothing_new_in_a_million,
-    "adding": works_small.adding,
-    "importing": works_small.importing,
+_WORKLOADS: Final[Mapping[str, Workload]] = {
+    "rest_api": workloads.against_rest_api,
+    "floor": workloads.against_floor,
+    "floor_duckdb2": workloads.against_floor_duckdb2,
+    "memory": workloads.memory,
+    "fixed_cost": workloads.fixed_cost,
+    "waiting": workloads_small.waiting,
+    "nothing_new": workloads_small.nothing_new,
+    "one_new": workloads_small.one_new,
+    "nothing_new_in_a_million": workloads_small.nothing_new_in_a_million,
+    "adding": workloads_small.adding,
+    "importing": workloads_small.importing,
+    "postgres": workloads_postgres.rows,
+    "statements": workloads_postgres.statements,
 }
-_ON_DUCKDB2: Final = ("rest_api_duckdb2",)
 _SMALL_DIVISOR: Final = 50
 
 
 def main() -> int:
     """Measure, print the table and write `results.json`."""
     options = _parser().parse_args()
-    names = [options.only] if options.only else list(_WORKS)
-    if options.duckdb:
-        names = [name for name in names if (name in _ON_DUCKDB2) == (options.duckdb == "2")]
     scale = Scale(options.rounds) if options.size == "full" else Scale(options.rounds, _SMALL_DIVISOR)
     figures: list[Figure] = []
-    for name in names:
+    for name in options.only or _WORKLOADS:
         started = time.monotonic()
         try:
-            outcome = _WORKS[name](scale)
+            outcome = _WORKLOADS[name](scale)
         except RunFailedError as error:
             sys.stderr.write(f"{name}: {error}\n")
             return 1
@@ -54,7 +54,7 @@ def main() -> int:
     tell("")
     tell(table(figures, judge=options.size == "full"))
     if options.size == "small":
-        tell(f"\nThis was a 1/{_SMALL_DIVISOR} of the work: it shows that everything runs and loads the same.")
+        tell(f"\nThis was a 1/{_SMALL_DIVISOR} of the workload: it shows that everything runs and loads the same.")
     tell(f"\nMedians and versions: benchmarks/{RESULTS.name}")
     return 0
 
@@ -62,9 +62,10 @@ def main() -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
     parser.add_argument("--size", choices=("small", "full"), default="full", help="everything, or a smoke test")
-    parser.add_argument("--only", choices=_WORKS, metavar="NAME", help=f"one work: {', '.join(_WORKS)}")
-    parser.add_argument("--rounds", type=int, default=3, help="how often each contender runs (default 3)")
-    parser.add_argument("--duckdb", choices=("1", "2"), help="only what runs on DuckDB 1.5, or on 2.0")
+    parser.add_argument(
+        "--only", nargs="+", choices=_WORKLOADS, metavar="WORKLOAD", help=f"these alone: {', '.join(_WORKLOADS)}"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="how often each competitor runs (default 3)")
     return parser
 
 

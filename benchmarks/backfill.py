@@ -20,6 +20,7 @@ import duckdb
 from .bodies import Totals, expected
 from .environments import REPOSITORY
 from .measure import Measured, RunFailedError, measure
+from .runs import batch_ids
 from .served import served
 
 _PYTHON: Final = REPOSITORY / ".venv-orchestration" / "bin" / "python"
@@ -85,14 +86,14 @@ def main() -> None:
 
 
 def _run(size: Size) -> Outcome:
-    with tempfile.TemporaryDirectory() as name, served(size.results) as api:
+    with tempfile.TemporaryDirectory() as name, served(size.batches, size.results) as api:
         folder = Path(name)
         (folder / ".dlt").mkdir()
         (folder / ".dlt" / "config.toml").write_text(_CONFIG.format(url=api.url), encoding="utf-8")
         (folder / ".dlt" / "secrets.toml").write_text(f'[sources.enrow]\nenrow_api_key = "{_KEY}"\n', encoding="utf-8")
-        ids = "\n".join(f"batch-{number:06}" for number in range(size.batches))
+        ids = "\n".join(batch_ids(size.batches))
         (folder / "ids.txt").write_text(ids, encoding="utf-8")
-        command = [str(_PYTHON), "-m", "benchmarks.contenders.backfill_counted", "--batch-ids-file=ids.txt"]
+        command = [str(_PYTHON), "-m", "benchmarks.competitors.backfill_counted", "--batch-ids-file=ids.txt"]
         took = measure([*command, "--lake=lake", f"--shards={size.shards}"], folder)
         with duckdb.connect(folder / "warehouse.duckdb", read_only=True) as connection:
             found = Totals(*connection.execute(_TOTALS).fetchone() or ())

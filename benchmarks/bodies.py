@@ -1,28 +1,49 @@
-"""The batches that the benchmark serves: one body for each size, in which only the batch id changes."""
+"""The batches that the benchmark serves: every batch has other people, so that nothing packs away what real ones keep.
+
+Numbers are of the range kept for fiction, 555-0100 to 555-0199, under all area codes; addresses are on `.example`.
+"""
 
 from __future__ import annotations
 
-import json
-from dataclasses import dataclass
-from typing import Any, Final
+import operator
+from dataclasses import astuple, dataclass
+from random import Random
+from typing import Final
 
 _FOUND_OF_TEN: Final = 6
 _CREDITS_PER_PHONE: Final = 40
-_AREA_CODES: Final = (212, 303, 312, 404, 415, 503, 512, 602, 617, 702, 713, 808)
-_FIRST: Final = ("Ada", "Bruno", "Clara", "Dario", "Edith", "Felix", "Greta", "Hugo", "Ines", "Jonas", "Kira", "Leo")
-_LAST: Final = ("Ashdown", "Brook", "Copperfield", "Dunmere", "Eastman", "Fairway", "Greystone", "Hollis", "Ironwood")
-_ID: Final = "BATCH-ID"
+_FIRST: Final = (
+    "Ada Alma Anton Bea Bruno Carl Clara Dario Dora Edith Emil Fay Felix Gina Greta Hugo Ida Ines Jan Jonas Kira Lars"
+    " Leo Lina Mara Mila Nils Nora Olga Oskar Paul Petra Quinn Rosa Rune Sara Sven Tara Theo Umar Vera Viktor Wim Xenia"
+    " Yara Yusuf Zeno Zita"
+).split()
+_LAST: Final = [
+    start + end
+    for start in "Ash Birch Black Bright Cold Copper East Fair Fern Glen Gold Grey Hart Hazel Iron Lark Mill North Oak"
+    " Pine Quill Raven Silver Stone Thorn Under West White Wild Winter".split()
+    for end in "brook bury croft dale field ford grove ham hill lake ley mere more stead ton wall well wick wood worth".split()
+]
+_TRADES: Final = "analytics capital cargo consulting dental energy foods freight legal media metals motors".split()
+_COUNTRIES: Final = ("US", "US", "US", "US", "US", "US", "US", "CA", "CA", "JM")
+_NUMBERS: Final = [
+    (f"+1{area}55501{line:02}", _COUNTRIES[area % 10]) for area in range(200, 1_000) for line in range(100)
+]
+_SEARCHES: Final = ("profile", "profile", "domain", "name")
 
 
 @dataclass(frozen=True, slots=True)
 class Totals:
-    """What a contender must have loaded before its time counts."""
+    """What a competitor must have loaded before its time counts."""
 
     rows: int
     batches: int
     index_sum: int
     found: int
     credits_cost: int
+
+    def __add__(self, other: Totals) -> Totals:
+        """Add those of other batches."""
+        return Totals(*map(operator.add, astuple(self), astuple(other)))
 
 
 def expected(batches: int, results: int) -> Totals:
@@ -37,40 +58,49 @@ def expected(batches: int, results: int) -> Totals:
     )
 
 
-def template(results: int) -> tuple[bytes, bytes]:
-    """Return what stands before and after the batch id in a finished batch of `results` results."""
+def batch_id(number: int) -> str:
+    """Return the id of a batch, in the form that the API gives them."""
+    return f"{number:08x}-d6a6-4ea7-b331-9b734682a76a"
+
+
+def body(number: int, results: int) -> bytes:
+    """Return the finished batch of that number; every second one has a reference of the submitter's in each search."""
+    drawn = Random(number)  # noqa: S311 - the same people for the same number, in any process
     found = sum(_is_found(index) for index in range(results))
-    body = {
-        "general": {"id": _ID, "status": "completed"},
-        "stats": {
-            "requested": results,
-            "found": found,
-            "credits_cost": found * _CREDITS_PER_PHONE,
-            "credits_to_refund": (results - found) * _CREDITS_PER_PHONE,
-        },
-        "results": [_result(index) for index in range(results)],
-    }
-    before, after = json.dumps(body, separators=(",", ":")).encode().split(_ID.encode())
-    return before, after
+    phones = iter(drawn.sample(_NUMBERS, min(found, len(_NUMBERS))))
+    people = zip(
+        drawn.choices(_FIRST, k=results),
+        drawn.choices(_LAST, k=results),
+        drawn.choices(_LAST, k=results),
+        drawn.choices(_TRADES, k=results),
+        drawn.choices(_SEARCHES, k=results),
+        drawn.choices(range(1 << 28, 1 << 32), k=results),
+        strict=True,
+    )
+    rows = []
+    for index, (first, last, company, trade, kind, token) in enumerate(people):
+        phone = '"qualification":"not_found"'
+        if _is_found(index):
+            digits, country = next(phones)
+            phone = f'"qualification":"found","number":"{digits}","country":"{country}"'
+        custom = f',"custom":"crm-{token % 10_000_000}"' if number % 2 else ""
+        if kind == "profile":
+            slug = f"{first}-{last}-{token:08x}".lower()
+            search = f'"linkedin_url":"https://www.linkedin.example/in/{slug}"'
+        elif kind == "domain":
+            domain = f"{company.lower()}-{trade}.example"
+            search = f'"firstname":"{first}","lastname":"{last}","company_domain":"{domain}"'
+        else:
+            employer = f"{company} {trade.title()}"
+            search = f'"firstname":"{first}","lastname":"{last}","company_name":"{employer}"'
+        rows.append(f'{{"index":{index},{phone}{custom},"params":{{{search}}}}}')
+    stats = (
+        f'"requested":{results},"found":{found},"credits_cost":{found * _CREDITS_PER_PHONE}'
+        f',"credits_to_refund":{(results - found) * _CREDITS_PER_PHONE}'
+    )
+    general = f'"id":"{batch_id(number)}","status":"completed"'
+    return f'{{"general":{{{general}}},"stats":{{{stats}}},"results":[{",".join(rows)}]}}'.encode()
 
 
 def _is_found(index: int) -> bool:
     return index * 7 % 10 < _FOUND_OF_TEN
-
-
-def _result(index: int) -> dict[str, Any]:
-    """Return one result; the numbers are of the ranges kept for fiction."""
-    phone: dict[str, Any] = {"qualification": "not_found"}
-    if _is_found(index):
-        area = _AREA_CODES[index // 100 % len(_AREA_CODES)]
-        phone = {"qualification": "found", "number": f"+1{area}55501{index % 100:02}", "country": "US"}
-    return {"index": index, **phone, "params": _search(index)}
-
-
-def _search(index: int) -> dict[str, str]:
-    """Return the search as submitted: a profile, or a name with a company's domain or name."""
-    first, last = _FIRST[index % len(_FIRST)], _LAST[index // 3 % len(_LAST)]
-    if index % 2:
-        return {"linkedin_url": f"https://www.linkedin.example/in/{first.lower()}-{last.lower()}-{index}"}
-    company = {"company_domain": f"company-{index}.example"} if index % 4 else {"company_name": f"Company {index}"}
-    return {"firstname": first, "lastname": last, **company}

@@ -1,6 +1,6 @@
-"""Reads what a contender has loaded, in a process of its own: `python -m benchmarks.check CONTENDER FILE`.
+"""Reads what a competitor has loaded, in a process of its own: `python -m benchmarks.check COMPETITOR FILE`.
 
-It runs in the contender's environment, since a DuckDB file opens only with a version that is new enough, and apart
+It runs in the competitor's environment, since a DuckDB file opens only with a version that is new enough, and apart
 from the harness, whose memory would count for the processes it starts.
 """
 
@@ -25,7 +25,7 @@ _OURS: Final = (
 )
 _TOTALS: Final = {
     "ours": _OURS,
-    "ours_appending": _OURS,
+    "ours_command": _OURS,
     "rest_api_taught": (
         _RESULTS.format(id="_batch_ids_id", table="rest_api_data.phone_results"),
         _CREDITS.format(table="rest_api_data.batch_stats"),
@@ -42,18 +42,18 @@ _TOTALS: Final = {
 }
 """Statements that give, one after another: rows, batches, sum of index, found, sum of credits where they are loaded."""
 
-_STATE: Final = "SELECT state FROM enrow_data._dlt_pipeline_state"
+_STATE: Final = "SELECT state FROM enrow_data._dlt_pipeline_state WHERE pipeline_name = 'benchmark'"
 
 
 def main() -> None:
-    """Print the totals of a contender as a JSON array; of `state`, the bytes of dlt's state table, uncompressed."""
-    contender, file = sys.argv[1:3]
+    """Print the totals of a competitor as a JSON array; of `state`, the bytes of the pipeline's state, uncompressed."""
+    competitor, file = sys.argv[1:3]
     with duckdb.connect(file, read_only=True) as connection:
-        if contender == "state":
+        if competitor == "state":
             rows = connection.execute(_STATE).fetchall()
             values = [sum(len(zlib.decompress(base64.b64decode(state))) for (state,) in rows)]
         else:
-            values = [value for total in _TOTALS[contender] for value in connection.execute(total).fetchall()[0]]
+            values = [value for total in _TOTALS[competitor] for value in connection.execute(total).fetchall()[0]]
     sys.stdout.write(json.dumps(values))
 
 

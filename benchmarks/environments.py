@@ -1,4 +1,4 @@
-"""The environments that contenders run in, each made from a hash-locked file when it is missing or out of date.
+"""The environments that competitors run in, each made from a hash-locked file when it is missing or out of date.
 
 `.venv-bench` has what a user of the source installs, and no pandas: pyarrow imports it wherever it is installed. The
 analyst's script runs in the development environment, which has it.
@@ -24,9 +24,9 @@ _FOLDERS: Final = {"1.5": ".venv-bench", "2.0": ".venv-bench-duckdb2"}
 _PACKAGES: Final = ("dlt", "duckdb", "pyarrow", "msgspec", "requests", "sqlglot")
 
 
-def python_for(contender: str, duckdb: DuckDB = "1.5") -> str:
-    """Return the interpreter that runs `contender`."""
-    return sys.executable if contender == "analyst" else _python(duckdb)
+def python_for(competitor: str, duckdb: DuckDB = "1.5") -> str:
+    """Return the interpreter that runs `competitor`."""
+    return sys.executable if competitor == "analyst" else _python(duckdb)
 
 
 @cache

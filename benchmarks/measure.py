@@ -1,6 +1,6 @@
-"""Runs a contender as a process of its own, and measures all of it: CPU, wall time and the most memory it held.
+"""Runs a competitor as a process of its own, and measures all of it: CPU, wall time and the most memory it held.
 
-The harness itself has to stay small: Linux counts the memory that a process held before it became the contender.
+The harness itself has to stay small: Linux counts the memory that a process held before it became the competitor.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ MEGABYTE: Final = 1_000_000
 
 
 class RunFailedError(Exception):
-    """A contender ended with an error, or loaded something else than it should."""
+    """A competitor ended with an error, or loaded something else than it should."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +35,8 @@ class Measured:
     wall_s: float
     peak_mb: float
     """Most resident memory, in millions of bytes."""
+    file_mb: float = 0.0
+    """What it has loaded takes so much in the DuckDB file, where it loads into an empty one."""
     memory: list[tuple[float, float]] = field(default_factory=list)
     """Seconds since the start and resident megabytes, where it was asked for."""
 
@@ -47,7 +49,7 @@ def measure(command: Sequence[str], folder: Path, *, sample: bool = False) -> Me
     """
     with (folder / "output.txt").open("wb+") as output:
         started = time.monotonic()
-        process = subprocess.Popen(command, cwd=folder, env=_environment(folder), stdout=output, stderr=output)  # noqa: S603 - our own contenders
+        process = subprocess.Popen(command, cwd=folder, env=_environment(folder), stdout=output, stderr=output)  # noqa: S603 - our own competitors
         ended = Event()
         samples: list[tuple[float, float]] = []
         sampler = Thread(target=_sample, args=(process.pid, started, ended, samples))
@@ -63,11 +65,11 @@ def measure(command: Sequence[str], folder: Path, *, sample: bool = False) -> Me
             output.seek(0)
             told = output.read().decode(errors="replace")[-3000:]
             raise RunFailedError(f"{' '.join(command[1:3])} ended with {process.returncode}:\n{told}")
-    return Measured(usage.ru_utime + usage.ru_stime, wall_s, usage.ru_maxrss * 1024 / MEGABYTE, samples)
+    return Measured(usage.ru_utime + usage.ru_stime, wall_s, usage.ru_maxrss * 1024 / MEGABYTE, memory=samples)
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Keep the machine's settings for dlt out; what a contender sets itself is in its module."""
+    """Keep the machine's settings for dlt out; what a competitor sets itself is in its module."""
     kept = {name: value for name, value in os.environ.items() if "__" not in name and not name.startswith("DLT_")}
     return kept | {
         "PYTHONPATH": str(REPOSITORY),

@@ -9,7 +9,7 @@ import duckdb
 
 _TABLES: Final = ("batches", "batch_stats", "phone_results_ledger")
 _ID: Final = "printf('%08x-d6a6-4ea7-b331-9b734682a76a', known_id.number)"
-"""As `runs.batch_ids` makes them."""
+"""As `bodies.batch_id` makes them."""
 
 
 def main() -> None:

@@ -10,7 +10,7 @@ from .bodies import expected
 from .report import save_profile, tell
 from .runs import batch_ids, place
 from .served import served
-from .works import FULL_BATCH
+from .workloads import FULL_BATCH
 
 _PARTS = ("import", "start", "download", "parse", "shape", "extract", "normalise", "load", "merge", "rest")
 
@@ -22,7 +22,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="how often to load them (default 3)")
     options = parser.parse_args()
     runs: list[dict[str, float]] = []
-    with served(FULL_BATCH) as api:
+    with served(options.batches, FULL_BATCH) as api:
         for _ in range(options.rounds):
             with place() as empty:
                 empty.run("ours_profiled", batch_ids(options.batches), api)
@@ -35,7 +35,7 @@ def main() -> None:
     tell(f"{'all':<10} {whole:6.2f} s")
     save_profile(
         {
-            "work": f"{options.batches} x {FULL_BATCH:,}",
+            "workload": f"{options.batches} x {FULL_BATCH:,}",
             "rounds": options.rounds,
             "cpu_s": {part: round(cpu_s, 3) for part, cpu_s in parts.items()},
             "per_cent": {part: round(100 * cpu_s / whole, 1) for part, cpu_s in parts.items()},

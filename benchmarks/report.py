@@ -12,29 +12,29 @@ from pathlib import Path
 from typing import Any, Final
 
 from .environments import versions
-from .works import Figure, Outcome
+from .workloads import Figure, Outcome
 
 RESULTS: Final = Path(__file__).with_name("results.json")
 
 
 def table(figures: Sequence[Figure], *, judge: bool) -> str:
     """Set the figures as a table; `judge` marks those that do not reach their target."""
-    rows = [("work", "measure", "target", "got")]
+    rows = [("workload", "measure", "target", "got")]
     for figure in figures:
         got = shown(figure) + (" missed" if judge and not figure.is_met else "")
-        rows.append((figure.work, figure.measure, f"{figure.bound} {figure.target:g} {figure.unit}".strip(), got))
+        rows.append((figure.workload, figure.measure, f"{figure.bound} {figure.target:g} {figure.unit}".strip(), got))
     widths = [max(len(row[column]) for row in rows) for column in range(4)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return "\n".join([lines[0], "-" * (sum(widths) + 6), *lines[1:]])
 
 
 def save_outcome(size: str, name: str, outcome: Outcome) -> None:
-    """Put what a work gave in the place of what it gave before."""
+    """Put what a workload gave in the place of what it gave before."""
     results = _read()
     measured = results.setdefault(size, {})
     measured["machine"] = machine()
     measured["versions"] = {f"DuckDB {duckdb}": versions(duckdb) for duckdb in ("1.5", "2.0")}
-    measured.setdefault("works", {})[name] = {
+    measured.setdefault("workloads", {})[name] = {
         "figures": [asdict(figure) | {"got": round(figure.got, 3)} for figure in outcome.figures],
         "medians": {what: asdict(medians) for what, medians in outcome.medians.items()},
     }

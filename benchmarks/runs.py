@@ -1,4 +1,4 @@
-"""Runs of contenders: each in a place of its own, and each checked before its time counts."""
+"""Runs of competitors: each in a place of its own, and each checked before its time counts."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ import subprocess
 import tempfile
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import median
 from typing import Any, Final
 
-from .bodies import Totals
+from .bodies import Totals, batch_id
 from .environments import REPOSITORY, DuckDB, python_for
-from .measure import Measured, RunFailedError, measure
+from .measure import MEGABYTE, Measured, RunFailedError, measure
 from .served import Api
 
 _FILE: Final = "warehouse.duckdb"
@@ -23,8 +23,8 @@ _NO_API: Final = Api(9)
 
 
 def batch_ids(count: int, first: int = 0) -> list[str]:
-    """Return `count` ids in the form that the API gives them."""
-    return [f"{number:08x}-d6a6-4ea7-b331-9b734682a76a" for number in range(first, first + count)]
+    """Return the ids of `count` batches."""
+    return [batch_id(number) for number in range(first, first + count)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,17 +39,30 @@ class Place:
         """The database; dlt would take a relative path to be one in the folder that a copied pipeline began in."""
         return self.folder / _FILE
 
-    def run(self, contender: str, ids: Iterable[str] = (), api: Api = _NO_API, *, sample: bool = False) -> Measured:
-        """Run `contender` once."""
+    def run(
+        self,
+        competitor: str,
+        ids: Iterable[str] = (),
+        api: Api = _NO_API,
+        *,
+        database: str = "",
+        sample: bool = False,
+    ) -> Measured:
+        """Run `competitor` once, into the place's own database or another one."""
         configuration = self.folder / ".dlt" / "config.toml"
         configuration.unlink(missing_ok=True)
-        if contender.startswith("ours"):  # what a user of the repository has; the others get dlt's defaults
+        if competitor == "ours_command":  # what a user of the repository has; the others get dlt's defaults
             configuration.parent.mkdir(exist_ok=True)
             shutil.copyfile(REPOSITORY / ".dlt" / "config.toml", configuration)
         (self.folder / "ids.txt").write_text("\n".join(ids), encoding="utf-8")
-        module = f"benchmarks.contenders.{contender}"
-        command = [python_for(contender, self.duckdb), "-m", module, api.url, "ids.txt", str(self.file)]
+        module = f"benchmarks.competitors.{competitor}"
+        command = [python_for(competitor, self.duckdb), "-m", module, api.url, "ids.txt", database or str(self.file)]
         return measure(command, self.folder, sample=sample)
+
+    @property
+    def megabytes(self) -> float:
+        """Size of the database, in millions of bytes."""
+        return self.file.stat().st_size / MEGABYTE
 
     def output(self) -> str:
         """Return what the last run wrote."""
@@ -65,16 +78,16 @@ class Place:
         )
         return json.loads(asked.stdout or "null")
 
-    def check(self, contender: str, expected: Totals) -> None:
-        """Compare what `contender` has loaded.
+    def check(self, competitor: str, expected: Totals) -> None:
+        """Compare what `competitor` has loaded.
 
         Raises:
             RunFailedError: It is not what was served.
         """
-        loaded, wanted = self.ask("check", contender), list(asdict(expected).values())
+        loaded, wanted = self.ask("check", competitor), list(asdict(expected).values())
         if loaded != wanted[: len(loaded)]:
             raise RunFailedError(
-                f"{contender} loaded {loaded}, expected {wanted}: rows, batches, index, found, credits"
+                f"{competitor} loaded {loaded}, expected {wanted}: rows, batches, index, found, credits"
             )
 
     def copy_to(self, folder: Path) -> Place:
@@ -94,13 +107,13 @@ def place(duckdb: DuckDB = "1.5", *, copy_of: Place | None = None) -> Iterator[P
 
 
 def run_fresh(  # noqa: PLR0913 - what is run, on what, and what it must give
-    contender: str, ids: Sequence[str], api: Api, expected: Totals, duckdb: DuckDB = "1.5", *, sample: bool = False
+    competitor: str, ids: Sequence[str], api: Api, expected: Totals, duckdb: DuckDB = "1.5", *, sample: bool = False
 ) -> Measured:
-    """Run `contender` into an empty database, and check what it has loaded."""
+    """Run `competitor` into an empty database, and check what it has loaded."""
     with place(duckdb) as empty:
-        measured = empty.run(contender, ids, api, sample=sample)
-        empty.check(contender, expected)
-        return measured
+        measured = empty.run(competitor, ids, api, sample=sample)
+        empty.check(competitor, expected)
+        return replace(measured, file_mb=empty.megabytes)
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,6 +124,7 @@ class Medians:
     cpu_s: float
     wall_s: float
     peak_mb: float
+    file_mb: float
 
     @classmethod
     def of(cls, measured: Sequence[Measured]) -> Medians:
@@ -120,11 +134,12 @@ class Medians:
             cpu_s=round(median(run.cpu_s for run in measured), 3),
             wall_s=round(median(run.wall_s for run in measured), 3),
             peak_mb=round(median(run.peak_mb for run in measured), 1),
+            file_mb=round(median(run.file_mb for run in measured), 1),
         )
 
 
 def medians(rounds: Iterable[Mapping[str, Measured]]) -> dict[str, Medians]:
-    """Take the medians of every contender over the rounds."""
+    """Take the medians of every competitor over the rounds."""
     runs: dict[str, list[Measured]] = {}
     for measured in rounds:
         for name, run in measured.items():

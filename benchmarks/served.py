@@ -34,9 +34,10 @@ class Api:
 
 
 @contextmanager
-def served(results: int, latency_s: float = 0.0) -> Iterator[Api]:
-    """Serve batches of `results` results, each `latency_s` after it was asked for."""
-    command = [sys.executable, "-m", "benchmarks.server", str(results), str(latency_s)]
+def served(batches: int, results: int, latency_s: float = 0.0, *, first: int = 0) -> Iterator[Api]:
+    """Serve so many batches, from the number `first`, each `latency_s` after it was asked for."""
+    arguments = [str(argument) for argument in (first, batches, results, latency_s)]
+    command = [sys.executable, "-m", "benchmarks.server", *arguments]
     with subprocess.Popen(  # noqa: S603 - our own server
         command, cwd=REPOSITORY, stdin=subprocess.PIPE, stdout=subprocess.PIPE
     ) as process:

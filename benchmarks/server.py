@@ -1,21 +1,23 @@
-"""Answers `GET /phone/bulk?id=...` from bytes made beforehand, in a process of its own: it is not what is measured.
+"""Answers `GET /phone/bulk?id=...` from bodies made beforehand, in a process of its own: it is not what is measured.
 
-`python -m benchmarks.server RESULTS LATENCY_S` prints its port, and serves until its standard input is closed.
-`GET /count` answers how many batches were asked for so far.
+`python -m benchmarks.server FIRST BATCHES RESULTS LATENCY_S` makes the bodies of so many batches, prints its port, and
+serves until its standard input is closed. `GET /count` answers how many batches were asked for so far.
 """
 
 from __future__ import annotations
 
+import gc
 import heapq
 import itertools
 import selectors
 import socket
 import sys
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from .bodies import template
+from .bodies import batch_id, body
 
 _END_OF_REQUEST: Final = b"\r\n\r\n"
 _BATCH: Final = b"GET /phone/bulk?id="
@@ -32,8 +34,8 @@ class _Connection:
 class Server:
     """One thread, many kept-alive connections; each answer goes out `latency_s` after its request came in."""
 
-    def __init__(self, results: int, latency_s: float) -> None:
-        self._before, self._after = (memoryview(part) for part in template(results))
+    def __init__(self, bodies: Mapping[bytes, bytes], latency_s: float) -> None:
+        self._bodies = bodies
         self._latency_s = latency_s
         self._count = 0
         self._selector = selectors.DefaultSelector()
@@ -59,8 +61,8 @@ class Server:
                 else:
                     self._send(key.data)
             while self._due and self._due[0][0] <= time.monotonic():
-                _, _, connection, batch_id = heapq.heappop(self._due)
-                self._answer(connection, batch_id)
+                _, _, connection, asked = heapq.heappop(self._due)
+                self._start(connection, self._bodies[asked])
 
     def _accept(self) -> None:
         accepted, _ = self._listener.accept()
@@ -80,23 +82,20 @@ class Server:
         while _END_OF_REQUEST in connection.received:
             request, connection.received = connection.received.split(_END_OF_REQUEST, 1)
             if not request.startswith(_BATCH):
-                self._start(connection, [str(self._count).encode()])
+                self._start(connection, str(self._count).encode())
                 continue
             self._count += 1
-            batch_id = request[len(_BATCH) : request.index(b" ", len(_BATCH))]
+            asked = request[len(_BATCH) : request.index(b" ", len(_BATCH))]
             if self._latency_s:
                 due = time.monotonic() + self._latency_s
-                heapq.heappush(self._due, (due, next(self._order), connection, batch_id))
+                heapq.heappush(self._due, (due, next(self._order), connection, asked))
             else:
-                self._answer(connection, batch_id)
+                self._start(connection, self._bodies[asked])
 
-    def _answer(self, connection: _Connection, batch_id: bytes) -> None:
-        self._start(connection, [self._before, batch_id, self._after])
-
-    def _start(self, connection: _Connection, body: list[bytes | memoryview]) -> None:
-        length = sum(map(len, body))
+    def _start(self, connection: _Connection, answer: bytes) -> None:
+        length = len(answer)
         head = f"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n".encode()
-        connection.unsent += [memoryview(head), *(memoryview(part) for part in body)]
+        connection.unsent += [memoryview(head), memoryview(answer)]
         self._send(connection)
 
     def _send(self, connection: _Connection) -> None:
@@ -122,8 +121,13 @@ class Server:
 
 
 def main() -> None:
-    """Serve batches of so many results, with so much latency."""
-    server = Server(int(sys.argv[1]), float(sys.argv[2]))
+    """Make so many batches of so many results, and serve them with so much latency."""
+    first, batches, results = map(int, sys.argv[1:4])
+    latency_s = float(sys.argv[4])
+    gc.disable()  # it would look through the bodies again and again, beside what is measured
+    server = Server(
+        {batch_id(number).encode(): body(number, results) for number in range(first, first + batches)}, latency_s
+    )
     sys.stdout.write(f"{server.port}\n")
     sys.stdout.flush()
     server.serve()

@@ -16,7 +16,7 @@ import duckdb
 import msgspec
 import pyarrow as pa
 
-_CONNECTIONS = 8
+CONNECTIONS = 8
 
 
 class _Params(msgspec.Struct, gc=False):
@@ -57,7 +57,7 @@ class _Body(msgspec.Struct, gc=False):
 _BODY = msgspec.json.Decoder(_Body)
 _THREAD = local()
 _FIELDS = ("index", "qualification", "number", "country", "custom")
-_SCHEMA = pa.schema(
+SCHEMA = pa.schema(
     [
         ("batch_id", pa.string()),
         ("index", pa.int64()),
@@ -66,7 +66,8 @@ _SCHEMA = pa.schema(
 )
 
 
-def _fetch(url: str, batch_id: str) -> tuple[dict[str, object], pa.Table]:
+def fetch(url: str, batch_id: str) -> tuple[dict[str, object], pa.Table]:
+    """Fetch one batch: its row of `batches`, and its results as Arrow."""
     connection: HTTPConnection | None = getattr(_THREAD, "connection", None)
     if connection is None:
         connection = _THREAD.connection = HTTPConnection(urlsplit(url).netloc)
@@ -83,15 +84,15 @@ def _fetch(url: str, batch_id: str) -> tuple[dict[str, object], pa.Table]:
         ),
     ]
     batch = {"batch_id": batch_id, "status": body.general.status, **msgspec.structs.asdict(body.stats)}
-    return batch, pa.Table.from_arrays(columns, schema=_SCHEMA)
+    return batch, pa.Table.from_arrays(columns, schema=SCHEMA)
 
 
 def main() -> None:
     """Load the batches."""
     url, ids_file, file = sys.argv[1:4]
     batch_ids = Path(ids_file).read_text(encoding="utf-8").split()
-    with ThreadPoolExecutor(_CONNECTIONS) as pool:
-        fetched = list(pool.map(lambda batch_id: _fetch(url, batch_id), batch_ids))
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        fetched = list(pool.map(lambda batch_id: fetch(url, batch_id), batch_ids))
     incoming = {
         "batches": pa.Table.from_pylist([batch for batch, _ in fetched]),
         "phone_results": pa.concat_tables([results for _, results in fetched]),

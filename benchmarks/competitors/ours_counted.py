@@ -23,7 +23,7 @@ def main() -> None:
         return execute_query(client, query, *args, **kwargs)
 
     DuckDbSqlClient.execute_query = counted  # type: ignore[assignment,method-assign]
-    ours.main()
+    ours.load()
     sys.stdout.write(f"{sum(bool(_LEDGER.search(statement)) for statement in statements)}\n")
 
 

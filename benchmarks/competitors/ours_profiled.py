@@ -19,9 +19,10 @@ from typing import Any, Final
 STARTED: Final = time.process_time()
 
 from dlt.destinations import job_client_impl  # noqa: E402 - importing is a part that is measured
-from enrow_source.client import EnrowClient  # noqa: E402
 
-from enrow_source import enrow_source, looks, tables  # noqa: E402
+from enrow_source import enrow_source, source  # noqa: E402
+from enrow_source.api.client import EnrowClient  # noqa: E402
+from enrow_source.fetch import batches  # noqa: E402
 
 from .ours import build_pipeline  # noqa: E402
 
@@ -90,10 +91,10 @@ def main() -> None:
     sections = Sections()
     sections.cpu_s["import"] = time.process_time() - STARTED
     sections.time_function(EnrowClient, "fetch_batch", "download")
-    sections.time_function(looks, "parse_batch", "parse")
-    sections.time_function(looks, "phone_results_table", "shape")
+    sections.time_function(batches, "parse_batch", "parse")
+    sections.time_function(batches, "phone_results_table", "shape")
     for name in _SHAPING:
-        sections.time_function(tables, name, "shape")
+        sections.time_function(source, name, "shape")
     sections.time_statements(job_client_impl.SqlLoadJob, "run", "merge")
     batch_ids = Path(ids_file).read_text(encoding="utf-8").split()
     with sections.step("start"):

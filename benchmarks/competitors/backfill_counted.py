@@ -7,7 +7,7 @@ from typing import Any
 
 from dlt.destinations.impl.duckdb.sql_client import DuckDbSqlClient
 
-from pipelines import backfill
+from enrow_source.cli import backfill
 
 
 def main() -> int:
