@@ -70,7 +70,12 @@ def measure(command: Sequence[str], folder: Path, *, sample: bool = False) -> Me
 
 def _environment(folder: Path) -> dict[str, str]:
     """Keep the machine's settings for dlt out; what a competitor sets itself is in its module."""
-    kept = {name: value for name, value in os.environ.items() if "__" not in name and not name.startswith("DLT_")}
+    kept = {
+        name: value
+        for name, value in os.environ.items()
+        # Of Python too: where it is told to write no bytecode, it would compile this package in every run.
+        if "__" not in name and not name.startswith(("DLT_", "PYTHON"))
+    }
     return kept | {
         "PYTHONPATH": str(REPOSITORY),
         "DLT_DATA_DIR": str(folder / "dlt-data"),
