@@ -16,14 +16,14 @@ _FIRST: Final = (
     "Ada Alma Anton Bea Bruno Carl Clara Dario Dora Edith Emil Fay Felix Gina Greta Hugo Ida Ines Jan Jonas Kira Lars"
     " Leo Lina Mara Mila Nils Nora Olga Oskar Paul Petra Quinn Rosa Rune Sara Sven Tara Theo Umar Vera Viktor Wim Xenia"
     " Yara Yusuf Zeno Zita"
-).split()
-_LAST: Final = [
-    start + end
-    for start in "Ash Birch Black Bright Cold Copper East Fair Fern Glen Gold Grey Hart Hazel Iron Lark Mill North Oak"
-    " Pine Quill Raven Silver Stone Thorn Under West White Wild Winter".split()
-    for end in "brook bury croft dale field ford grove ham hill lake ley mere more stead ton wall well wick wood worth".split()
-]
-_TRADES: Final = "analytics capital cargo consulting dental energy foods freight legal media metals motors".split()
+)
+_STARTS: Final = (
+    "Ash Birch Black Bright Cold Copper East Fair Fern Glen Gold Grey Hart Hazel Iron Lark Mill North Oak Pine Quill"
+    " Raven Silver Stone Thorn Under West White Wild Winter"
+)
+_ENDS: Final = "brook bury croft dale field ford grove ham hill lake ley mere more stead ton wall well wick wood worth"
+_LAST: Final = tuple(start + end for start in _STARTS.split(" ") for end in _ENDS.split(" "))
+_TRADES: Final = ("analytics", "capital", "cargo", "dental", "energy", "foods", "freight", "legal", "media", "metals")
 _COUNTRIES: Final = ("US", "US", "US", "US", "US", "US", "US", "CA", "CA", "JM")
 _NUMBERS: Final = [
     (f"+1{area}55501{line:02}", _COUNTRIES[area % 10]) for area in range(200, 1_000) for line in range(100)
@@ -69,7 +69,7 @@ def body(number: int, results: int) -> bytes:
     found = sum(_is_found(index) for index in range(results))
     phones = iter(drawn.sample(_NUMBERS, min(found, len(_NUMBERS))))
     people = zip(
-        drawn.choices(_FIRST, k=results),
+        drawn.choices(_FIRST.split(), k=results),
         drawn.choices(_LAST, k=results),
         drawn.choices(_LAST, k=results),
         drawn.choices(_TRADES, k=results),

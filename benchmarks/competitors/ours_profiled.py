@@ -20,7 +20,8 @@ STARTED: Final = time.process_time()
 
 from dlt.destinations import job_client_impl  # noqa: E402 - importing is a part that is measured
 
-from enrow_source import enrow_source, source  # noqa: E402
+from enrow_source import enrow_source  # noqa: E402
+from enrow_source import source as flow  # noqa: E402
 from enrow_source.api.client import EnrowClient  # noqa: E402
 from enrow_source.fetch import batches  # noqa: E402
 
@@ -94,7 +95,7 @@ def main() -> None:
     sections.time_function(batches, "parse_batch", "parse")
     sections.time_function(batches, "phone_results_table", "shape")
     for name in _SHAPING:
-        sections.time_function(source, name, "shape")
+        sections.time_function(flow, name, "shape")
     sections.time_statements(job_client_impl.SqlLoadJob, "run", "merge")
     batch_ids = Path(ids_file).read_text(encoding="utf-8").split()
     with sections.step("start"):
