@@ -36,10 +36,10 @@ demo: $(READY) ## Load a simulated bulk search into DuckDB: no key, no account
 	$(BIN)/enrow demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/buckets --ignore tests/orchestration --ignore tests/test_dbt.py --ignore tests/test_notebook.py --ignore tests/test_site.py
+	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/buckets --ignore tests/orchestration --ignore tests/analysis --ignore tests/documentation/test_site.py
 
 test-all: test $(DBT_READY) $(DOCS_READY) ## Run the tests, those of SQL models, analysis page and site, and the same cases on every destination
-	$(BIN)/pytest -q tests/test_dbt.py tests/test_notebook.py tests/test_site.py
+	$(BIN)/pytest -q tests/analysis tests/documentation/test_site.py
 	$(BIN)/python -m tests.buckets
 	$(BIN)/pytest -q tests/orchestration
 	$(BIN)/python -m tests.destinations
@@ -114,7 +114,7 @@ lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproj
 	printf '%s\n' zensical mmdr | $(LOCK) --upgrade --no-annotate - --output-file requirements/docs.txt
 
 cassettes: $(READY) ## Make the tests' cassettes anew; with ENROW_API_KEY and BATCH_IDS="...", record live ones
-	$(BIN)/python -m tests.record_cassettes $(BATCH_IDS)
+	$(BIN)/python -m tests.cassettes.record $(BATCH_IDS)
 
 # The models name the file in their views, so it is made under its own name, and moved when it is whole.
 $(ANALYSIS): | $(DBT_READY)

@@ -4,7 +4,7 @@ import subprocess
 import sys
 
 from tests.destinations.environments import python_of
-from tests.support.uv import REPOSITORY
+from tests.support import REPOSITORY
 
 command = [str(python_of("lake")), "-m", "pytest", "-q", "-p", "no:cacheprovider"]
 sys.exit(

@@ -11,7 +11,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
 from .campaign import DESTINATIONS, DestinationName, Tally, run_campaign
 from .forks import Forks

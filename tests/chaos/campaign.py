@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Final, Literal, TypeAlias
 
 from enrow_source.testing import SimulatedEnrow
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
 from .forks import Forks
 from .sequence import Outcome, Sequence

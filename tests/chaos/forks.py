@@ -21,6 +21,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from tests.support import REPOSITORY
+
 from . import child
 from .child import Job
 from .points import Kill, Point
@@ -36,7 +38,6 @@ _LOADED_BEFORE: Final = (
 """What takes the time of a start; without duckdb, which starts a thread."""
 _WITHOUT_THREADS: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "OPENBLAS_NUM_THREADS": "1"}
 """How pyarrow and numpy are told to start none when they are imported."""
-_REPO: Final = Path(__file__).parents[2]
 _THREADS: Final = Path("/proc/self/task")
 """Where Linux lists the threads of a process."""
 _TIMEOUT_S: Final = 120.0
@@ -82,7 +83,7 @@ class Forks:
     def __enter__(self) -> Self:
         """Start the process that forks."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith((*_SETTINGS, *_OTHER_SETTINGS))}
-        environment |= {"PYTHONPATH": str(_REPO), "DLT_DATA_DIR": str(self._folder)} | _WITHOUT_THREADS
+        environment |= {"PYTHONPATH": str(REPOSITORY), "DLT_DATA_DIR": str(self._folder)} | _WITHOUT_THREADS
         self._server = subprocess.Popen(
             [sys.executable, "-m", __name__],
             cwd=self._folder,
@@ -106,7 +107,7 @@ class Forks:
         if self._server is None or self._server.stdin is None or self._server.stdout is None:
             raise RuntimeError("jobs are run inside the with block")
         folder = Path(job.folder)
-        shutil.copytree(_REPO / ".dlt", folder / ".dlt", ignore=lambda *_: ["secrets.toml"], dirs_exist_ok=True)
+        shutil.copytree(REPOSITORY / ".dlt", folder / ".dlt", ignore=lambda *_: ["secrets.toml"], dirs_exist_ok=True)
         print(json.dumps(asdict(job)), file=self._server.stdin, flush=True)
         for line in self._server.stdout:
             message = json.loads(line)

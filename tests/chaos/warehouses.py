@@ -10,7 +10,7 @@ from typing import Any, Protocol
 
 import duckdb
 
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
 Rows = list[dict[str, Any]]
 

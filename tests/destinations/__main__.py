@@ -1,6 +1,6 @@
 """`python -m tests.destinations`: run the conformance suite on every destination, and print one table of it.
 
-Each leg is pytest in a process of the environment that its destination needs. `--real` loads into real accounts.
+Each target is pytest in a process of the environment that its destination needs. `--real` loads into real accounts.
 """
 
 import argparse
@@ -19,8 +19,8 @@ from typing import Final
 from xml.etree import ElementTree as ET
 
 from tests.destinations.environments import EXTRAS, python_of
-from tests.destinations.legs import LEGS, Leg
-from tests.support.uv import REPOSITORY
+from tests.destinations.targets import TARGETS, Target
+from tests.support import REPOSITORY
 
 SUITE = Path(__file__).parent.relative_to(REPOSITORY)
 
@@ -36,7 +36,7 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class End:
-    """How one leg ended."""
+    """How one target ended."""
 
     outcomes: dict[str, Outcome]
     code: int
@@ -45,30 +45,32 @@ class End:
 
 
 _MAKING: Final = {name: Lock() for name in EXTRAS}
-"""Held while an environment is made, which two legs may share."""
+"""Held while an environment is made, which two targets may share."""
 
 
 def main() -> int:
-    """Run the legs that are named, or all; the exit code is 0 where none failed."""
+    """Run the targets that are named, or all; the exit code is 0 where none failed."""
     parser = argparse.ArgumentParser(prog="python -m tests.destinations", description=__doc__)
-    parser.add_argument("legs", nargs="*", metavar="LEG", help=f"of {', '.join(LEGS)}; default: all")
+    parser.add_argument("targets", nargs="*", metavar="LEG", help=f"of {', '.join(TARGETS)}; default: all")
     parser.add_argument(
         "--real",
         action="store_true",
         help="load into the account whose credentials are in the environment, as DESTINATION__<NAME>__CREDENTIALS...",
     )
-    parser.add_argument("--at-once", type=int, default=2, metavar="N", help="legs that run at a time (default: 2)")
+    parser.add_argument("--at-once", type=int, default=2, metavar="N", help="targets that run at a time (default: 2)")
     options = parser.parse_args()
-    if unknown := set(options.legs) - set(LEGS):
-        parser.error(f"no such leg: {', '.join(sorted(unknown))}")
-    legs = [LEGS[name] for name in options.legs or LEGS]
-    if options.real and (not options.legs or any(leg.real is None for leg in legs)):
-        parser.error(f"--real wants the legs named, of {', '.join(leg.name for leg in LEGS.values() if leg.real)}")
+    if unknown := set(options.targets) - set(TARGETS):
+        parser.error(f"no such target: {', '.join(sorted(unknown))}")
+    targets = [TARGETS[name] for name in options.targets or TARGETS]
+    if options.real and (not options.targets or any(target.real is None for target in targets)):
+        parser.error(
+            f"--real wants the targets named, of {', '.join(target.name for target in TARGETS.values() if target.real)}"
+        )
 
-    # The servers wait much, so that two legs at a time take little more than half as long.
+    # The servers wait much, so that two targets at a time take little more than half as long.
     with ThreadPoolExecutor(options.at_once) as threads:
-        done = threads.map(partial(_run, is_real=options.real), legs)
-        ends = {leg.name: end for leg, end in zip(legs, done, strict=True)}
+        done = threads.map(partial(_run, is_real=options.real), targets)
+        ends = {target.name: end for target, end in zip(targets, done, strict=True)}
     sys.stdout.write(f"{render(ends, is_real=options.real)}\n")
     passed = sum(outcome.word == "passed" for end in ends.values() for outcome in end.outcomes.values())
     failed = sum(outcome.word != "passed" for end in ends.values() for outcome in end.outcomes.values())
@@ -76,16 +78,16 @@ def main() -> int:
     return int(any(end.code for end in ends.values()))
 
 
-def _run(leg: Leg, *, is_real: bool) -> End:
-    for environment in filter(None, (leg.environment, leg.server_environment)):
+def _run(target: Target, *, is_real: bool) -> End:
+    for environment in filter(None, (target.environment, target.server_environment)):
         with _MAKING[environment]:
             python_of(environment)
-    python = Path(sys.executable) if leg.environment is None else python_of(leg.environment)
+    python = Path(sys.executable) if target.environment is None else python_of(target.environment)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="conformance-", ignore_cleanup_errors=True) as folder:
         report = Path(folder) / "report.xml"
         command = [str(python), "-m", "pytest", "-q", "--no-header", str(SUITE), f"--confcutdir={SUITE}"]
-        command += [f"--destination={leg.name}", f"--junitxml={report}", "-p", "no:cacheprovider"]
+        command += [f"--destination={target.name}", f"--junitxml={report}", "-p", "no:cacheprovider"]
         # DuckDB installs its extensions into the home folder, and an account may have its credentials there.
         environ = dict(os.environ) if is_real else os.environ | {"HOME": folder}
         ended = subprocess.run(
@@ -97,7 +99,7 @@ def _run(leg: Leg, *, is_real: bool) -> End:
             text=True,
             check=False,
         )
-        sys.stderr.write(f"== {leg.name}\n{ended.stdout}")
+        sys.stderr.write(f"== {target.name}\n{ended.stdout}")
         outcomes = _outcomes(report) if report.exists() else {}
         return End(outcomes, ended.returncode, time.monotonic() - started)
 
@@ -120,8 +122,8 @@ def render(ends: Mapping[str, End], *, is_real: bool) -> str:
     for case in cases:
         message = [end.outcomes.get(case, Outcome("not run", 0)) for end in ends.values()]
         rows.append([case.replace("_", " "), *(f"{o.word} {o.seconds:.1f} s".strip() for o in message)])
-    rows.append(["whole leg", *(f"{end.seconds:.0f} s" for end in ends.values())])
-    emulated = ["" if is_real else LEGS[leg].emulated or "" for leg in ends]
+    rows.append(["whole target", *(f"{end.seconds:.0f} s" for end in ends.values())])
+    emulated = ["" if is_real else TARGETS[target].emulated or "" for target in ends]
     rows.append(["emulated by", *emulated])
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     lines = ["| " + " | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) + " |" for row in rows]

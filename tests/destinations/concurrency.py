@@ -22,7 +22,7 @@ import dlt
 from enrow_source import enrow_source
 from enrow_source.testing import SimulatedEnrow, bodies
 from tests.destinations.served import Body, decoded, in_order, rows_of
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
 TOGETHER_S = 60
 

@@ -10,7 +10,7 @@ from dlt.common.configuration.container import Container
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.run_context import RunContext, switched_run_context
 
-from tests.destinations.legs import LEGS, QUICK, Leg, Started, real_account
+from tests.destinations.targets import QUICK, TARGETS, Started, Target, real_account
 from tests.destinations.warehouse import Warehouse
 
 _CONFIGURATION = ("SOURCES__", "RUNTIME__", "DESTINATION__", "EXTRACT__", "NORMALIZE__", "LOAD__", "DATA_WRITER__")
@@ -19,22 +19,24 @@ _OTHERS = ("SCHEMA__", "PIPELINES__", "DLT_", "ENROW_", "API_KEY", "NETRC")
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("destinations")
-    group.addoption("--destination", action="append", choices=list(LEGS), help="one of the legs; may be repeated")
+    group.addoption("--destination", action="append", choices=list(TARGETS), help="one of the targets; may be repeated")
     group.addoption("--real", action="store_true", help="load into the account whose credentials are in DESTINATION__*")
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    if "leg" not in metafunc.fixturenames:
+    if "target" not in metafunc.fixturenames:
         return
-    legs = [LEGS[name] for name in metafunc.config.getoption("--destination", None) or QUICK]
-    params = [pytest.param(leg, id=leg.name) for leg in legs]
-    metafunc.parametrize("leg", params, scope="session")
+    targets = [TARGETS[name] for name in metafunc.config.getoption("--destination", None) or QUICK]
+    params = [pytest.param(target, id=target.name) for target in targets]
+    metafunc.parametrize("target", params, scope="session")
 
 
 @pytest.fixture(scope="session")
-def started(leg: Leg, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[Started]:
+def started(
+    target: Target, tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest
+) -> Iterator[Started]:
     is_real = request.config.getoption("--real", default=False)
-    with real_account(leg) if is_real else leg.start(tmp_path_factory.mktemp(leg.name)) as running:
+    with real_account(target) if is_real else target.start(tmp_path_factory.mktemp(target.name)) as running:
         yield running
 
 
@@ -58,10 +60,10 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def warehouse(leg: Leg, started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
+def warehouse(target: Target, started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
     for name, value in started.environ.items():
         monkeypatch.setenv(name, value)
     dataset = f"enrow_conformance_{uuid.uuid4().hex[:8]}"
-    found = leg.warehouse(started.destination, dataset, tmp_path, started.pipeline_options)
+    found = target.warehouse(started.destination, dataset, tmp_path, started.pipeline_options)
     yield found
     found.drop()

@@ -18,8 +18,8 @@ from dlt.common.destination import Destination
 from enrow_source import enrow_source
 from enrow_source.testing import SimulatedEnrow
 from tests.destinations import servers
-from tests.destinations.legs import BIGQUERY_PROJECT, bigquery_at, bigquery_environ, snowflake_at
-from tests.support.uv import REPOSITORY
+from tests.destinations.targets import BIGQUERY_PROJECT, bigquery_at, bigquery_environ, snowflake_at
+from tests.support import REPOSITORY
 
 Emulated = tuple[Destination[Any, Any], dict[str, Any]]
 """Where dlt loads, and the same as dbt connects to it."""

@@ -1,4 +1,4 @@
-"""The servers that the legs load into, each a real process that is started and ended here."""
+"""The servers that the targets load into, each a real process that is started and ended here."""
 
 import os
 import socket

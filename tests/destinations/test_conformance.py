@@ -5,7 +5,6 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +13,12 @@ from dlt.extract import DltSource
 from enrow_source import enrow_source
 from enrow_source.destination.comments import comment_tables
 from enrow_source.testing import SimulatedEnrow, bodies
-from tests.destinations.legs import Leg
 from tests.destinations.served import TABLES, Body, Row, decoded, in_order, rows_of
+from tests.destinations.targets import Target
 from tests.destinations.warehouse import Column, Warehouse
+from tests.support import REPOSITORY
 
-PAGES = Path(__file__).parents[2] / "docs" / "reference" / "tables"
+PAGES = REPOSITORY / "docs" / "reference" / "tables"
 
 
 class Account:
@@ -134,12 +134,12 @@ def test_types_and_nullability(warehouse: Warehouse, account: Account) -> None:
     assert not differences({table: in_name_order(warehouse.columns(table)) for table in TABLES}, declared())
 
 
-def test_layout_and_descriptions(warehouse: Warehouse, account: Account, leg: Leg) -> None:
+def test_layout_and_descriptions(warehouse: Warehouse, account: Account, target: Target) -> None:
     info = warehouse.run(account.source(account.completed("plain", 1)))
     comment_tables(warehouse.pipeline(), info)
     message = warehouse.layout("phone_results")
-    assert leg.layout
-    assert [part for part in leg.layout if part not in message] == [], message
+    assert target.layout
+    assert [part for part in target.layout if part not in message] == [], message
 
 
 def test_nothing_to_do(warehouse: Warehouse, account: Account) -> None:
@@ -317,18 +317,18 @@ def test_unicode_and_long_text(warehouse: Warehouse, account: Account) -> None:
     assert set(account.fetches(*batches, *odd)) == {1}
 
 
-def test_empty_text(warehouse: Warehouse, account: Account, leg: Leg) -> None:
+def test_empty_text(warehouse: Warehouse, account: Account, target: Target) -> None:
     """An empty text is not null, unless dlt's usual file format for the destination makes it so."""
     texts = {"params": {"firstname": "", "undocumented": ""}}
     usual, kept = account.completed("usual", 2, extra=texts), account.completed("kept", 2, extra=texts)
     warehouse.run(account.source(usual))
     expected = account.expected(usual)
-    if leg.empty_text_kept_by is not None:
+    if target.empty_text_kept_by is not None:
         for row in expected["phone_results"]:
             del row["params__firstname"], row["params__undocumented"]
     assert not differences(held(warehouse), expected)
     # Another folder: what was chosen once for a table stays.
-    warehouse.run(account.source(kept), container="other", loader_file_format=leg.empty_text_kept_by)
+    warehouse.run(account.source(kept), container="other", loader_file_format=target.empty_text_kept_by)
     results = [row for row in held(warehouse)["phone_results"] if row["batch_id"] == kept]
     assert results == account.expected(kept)["phone_results"]
 

@@ -7,13 +7,12 @@ from pathlib import Path
 import pytest
 
 from enrow_source.testing import SimulatedEnrow
-
-REPO = Path(__file__).resolve().parents[2]
+from tests.support import REPOSITORY
 
 
 def made(name: str) -> Path:
-    subprocess.run(["make", "--silent", f".venv-{name}/.ready"], cwd=REPO, check=True)  # noqa: S607 - as a person does
-    return REPO / f".venv-{name}" / "bin"
+    subprocess.run(["make", "--silent", f".venv-{name}/.ready"], cwd=REPOSITORY, check=True)  # noqa: S607 - as a person does
+    return REPOSITORY / f".venv-{name}" / "bin"
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +33,7 @@ def environ(api: SimulatedEnrow, tmp_path: Path) -> dict[str, str]:
     return {
         "PATH": os.environ["PATH"],
         "HOME": str(tmp_path),
-        "PYTHONPATH": str(REPO),
+        "PYTHONPATH": str(REPOSITORY),
         "DLT_DATA_DIR": str(tmp_path / "dlt"),
         "ENROW_API_KEY": api.api_key,
         "SOURCES__ENROW__ENROW_BASE_URL": api.url,

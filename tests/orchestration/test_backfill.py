@@ -14,12 +14,11 @@ import pytest
 
 from enrow_source.testing import SimulatedEnrow, bodies
 from tests.destinations.served import Body, decoded, in_order, rows_of
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.support.postgres",)
 pytestmark = pytest.mark.timeout(300)
 
-REPO = Path(__file__).resolve().parents[2]
 BATCHES = 60
 SHARDS = 3
 

@@ -10,13 +10,13 @@ import pytest
 import yaml
 
 from enrow_source.testing import SimulatedEnrow, bodies
-from tests.postgres import Postgres
+from tests.support import REPOSITORY
+from tests.support.postgres import Postgres
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.support.postgres",)
 pytestmark = pytest.mark.timeout(300)
 
-REPO = Path(__file__).resolve().parents[2]
-SCHEDULES = REPO / "orchestration"
+SCHEDULES = REPOSITORY / "orchestration"
 EVENT = {"event": "bulk_phone_search_finished", "credits": {"cost": 40}}
 TICK = """
 import json, sys
@@ -94,7 +94,7 @@ def checkout(tmp_path: Path) -> Path:
     folder = tmp_path / "checkout"
     folder.mkdir()
     for name in ("pipelines", ".venv"):
-        (folder / name).symlink_to(REPO / name)
+        (folder / name).symlink_to(REPOSITORY / name)
     return folder
 
 

@@ -20,10 +20,10 @@ from typing import Final
 import duckdb
 
 from enrow_source.runner.report import ExitCode
+from tests.support import REPOSITORY
 
 from . import batches
 
-REPOSITORY: Final = Path(__file__).parents[2]
 FLAT: Final = 1.2
 """Ten times the batches may take this many times the memory until the load: the ids themselves are held."""
 QUICK: Final = {

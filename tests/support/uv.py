@@ -4,10 +4,10 @@ import os
 import re
 import subprocess
 from functools import cache
-from pathlib import Path
 from typing import Final
 
-REPOSITORY: Final = Path(__file__).resolve().parents[2]
+from tests.support import REPOSITORY
+
 _SETUP: Final = REPOSITORY / ".venv" / "bin"
 """What `make setup` makes; other environments have neither uv nor pip."""
 

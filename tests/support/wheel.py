@@ -22,7 +22,8 @@ from typing import Final, TypeAlias
 
 import pytest
 
-from tests.support.uv import REPOSITORY, uv, uv_cached
+from tests.support import REPOSITORY
+from tests.support.uv import uv, uv_cached
 
 LOCK: Final = REPOSITORY / "requirements" / "dev.txt"
 

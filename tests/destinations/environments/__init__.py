@@ -1,4 +1,4 @@
-"""The environments that the legs run in, each made from a hash-locked file when it is missing or out of date.
+"""The environments that the targets run in, each made from a hash-locked file when it is missing or out of date.
 
 `<name>.in` beside this file lists what an environment holds, `<name>.overrides` what it holds against the bounds of the
 package. `python -m tests.destinations.environments` writes `requirements/destinations-<name>.txt` from them, with the
@@ -10,7 +10,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
-from tests.support.uv import REPOSITORY, uv
+from tests.support import REPOSITORY
+from tests.support.uv import uv
 
 _FOLDER: Final = Path(__file__).resolve().parent
 

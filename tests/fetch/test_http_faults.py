@@ -25,9 +25,9 @@ from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from enrow_source.testing.batches import Script
 from enrow_source.testing.responses import encoded
-from tests import fault_table
 from tests.conftest import Warehouse
-from tests.fault_table import Outcome, Seen, outcomes
+from tests.support import faults_page
+from tests.support.faults_page import Outcome, Seen, outcomes
 
 ATTEMPTS = 2
 TIMEOUT_S = 1.5
@@ -193,7 +193,7 @@ def test_every_weather_is_of_its_own_batch_alone(api: SimulatedEnrow, warehouse:
     assert report.completed == count + sum(case.kind is None for case in batches.values())
     assert report.unreadable == sum(case.kind is not None for case in batches.values())
     assert report.exit_code == ExitCode.PARTIAL
-    fault_table.check(
+    faults_page.check(
         "HTTP weather", [message(c.what, seen[i], api.looks(i), tells=c.tells) for i, c in batches.items()]
     )
 
@@ -215,7 +215,7 @@ def message(what: str, outcome: Outcome, requests: int, later: str = "", tells: 
     times = "1 request" if requests == 1 else f"{requests} requests"
     if is_loaded(outcome):
         return Seen(what, f"loaded it with {times}{later}", f"`phone_results`: {len(outcome.results)} rows")
-    return Seen(what, f"went on without it after {times}{later}", fault_table.shown_error(outcome, tells))
+    return Seen(what, f"went on without it after {times}{later}", faults_page.shown_error(outcome, tells))
 
 
 # 429 -----------------------------------------------------------------------------------------------------------------
@@ -310,7 +310,7 @@ def test_a_429_is_asked_again_when_the_api_says(api: SimulatedEnrow, warehouse: 
         later = f", {pause.at_most_s:g} s apart" if pause.at_least_s else ", at once"
         rows.append(message(pause.what, seen[batch_id], len(arrivals.times[batch_id]), later))
     rows.append(message("429 for ever", seen["for-ever"], api.looks("for-ever")))
-    fault_table.check("When the API says 429", rows)
+    faults_page.check("When the API says 429", rows)
 
 
 def refused(note: Script, refusal: Callable[[], Response], look: int) -> Response:
@@ -322,7 +322,7 @@ def refused(note: Script, refusal: Callable[[], Response], look: int) -> Respons
 def test_a_429_slows_the_whole_run_down(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
     rows = [one_429(api, load), a_storm_of_429(api, load)]
     assert all(is_loaded(outcome) for outcome in outcomes(warehouse).values())
-    fault_table.check("A 429 is for the whole run", rows)
+    faults_page.check("A 429 is for the whole run", rows)
 
 
 def one_429(api: SimulatedEnrow, load: Load) -> Seen:
@@ -486,7 +486,7 @@ def test_answers_that_are_not_http(warehouse: Warehouse, load: Load, monkeypatch
         assert is_loaded(seen[batch_id]) if kind is None else seen[batch_id].error[0] == kind, name
     tells = {DRIPPING: f"not complete after {3 * RAW_TIMEOUT_S:g} s"}
     rows = [message(n, seen[i], server.looks[i], tells=tells.get(n, "")) for i, n in batches.items()]
-    fault_table.check("No HTTP at all", rows)
+    faults_page.check("No HTTP at all", rows)
 
 
 # Runs that end early -------------------------------------------------------------------------------------------------
@@ -517,13 +517,13 @@ def test_what_was_loaded_stays_while_the_api_is_away_and_the_next_run_goes_on(
     assert all(len(outcome.results) == RESULTS for outcome in outcomes(warehouse).values())
 
     refused = "connection refused"
-    fault_table.check(
+    faults_page.check(
         "Runs that end early",
         [
             Seen(
                 f"{refused}",
                 f"{ATTEMPTS} attempts for each batch, then an error row",
-                fault_table.shown_error(seen[ids[3]], "refused"),
+                faults_page.shown_error(seen[ids[3]], "refused"),
             ),
             told_gave_up(refused, api_unavailable),
             *gave_up_on_an_api_that_is_down(api, warehouse, load),

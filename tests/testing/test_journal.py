@@ -13,9 +13,9 @@ import requests
 
 from enrow_source.testing import AccountRules, SimulatedEnrow, add_arguments, read_journal
 from enrow_source.testing import serve as serve_command
+from tests.support import REPOSITORY
 from tests.testing.calls import balance, get, post
 
-ROOT = Path(__file__).parents[2]
 PAYLOAD: dict[str, Any] = {
     "searches": [{"linkedin_url": "https://www.linkedin.example/in/ä"}] * 5,
     "custom": {"submission": "s"},
@@ -113,7 +113,7 @@ def serve() -> Iterator[Server]:
 
     def start(*options: str) -> str:
         command = [sys.executable, "-m", "enrow_source.testing", *options]
-        process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
+        process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True)
         running.append(process)
         assert process.stdout is not None
         return process.stdout.readline().split()[-1]
@@ -156,7 +156,7 @@ def test_options_of_the_command(serve: Server, tmp_path: Path) -> None:
 def test_a_killed_server_is_asked_by_its_journal(tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     command = [sys.executable, "-m", "enrow_source.testing", "--journal", str(journal)]
-    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process, client() as session:
+    with subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True) as process, client() as session:
         assert process.stdout is not None
         url = process.stdout.readline().split()[-1]
         answer = session.post(f"{url}/phone/bulk", json=PAYLOAD, timeout=5)

@@ -12,9 +12,9 @@ from enrow_source.runner import check
 from enrow_source.runner.check import Check, ExitCode, Outcome, checks
 from enrow_source.testing import Response, SimulatedEnrow
 from tests.conftest import Configure
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.support.postgres",)
 
 KEY = "enrow-test-key"
 Checked = Callable[..., dict[str, Check]]

@@ -14,7 +14,7 @@ from enrow_source.api import lenient, parser, strict
 from enrow_source.api.models import Batch, BatchStatus, Results, Stats
 from enrow_source.api.parser import parse_batch
 from enrow_source.errors import ErrorKind, InvalidResponseError
-from tests.strategies import (
+from tests.support.strategies import (
     BATCH_ID,
     Json,
     as_on_older_pages,

@@ -28,7 +28,7 @@ from enrow_source.tables.rows import (
     phone_results_table,
 )
 from enrow_source.tables.schema import TABLES
-from tests.strategies import BATCH_ID, Json, broken_bodies, odd_bodies, payloads
+from tests.support.strategies import BATCH_ID, Json, broken_bodies, odd_bodies, payloads
 
 AT = datetime(2026, 3, 1, 4, 30, 0, 123456, tzinfo=UTC)
 STAMPS = {"fetched_at": AT, "_dlt_load_id": "1772339400.5"}

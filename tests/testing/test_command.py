@@ -11,6 +11,7 @@ import requests
 
 from enrow_source import testing
 from enrow_source.testing import SimulatedEnrow, bodies, demo_batches
+from tests.support import REPOSITORY
 from tests.testing.calls import DOCUMENTED_ID, get
 
 
@@ -53,9 +54,7 @@ def test_demo_batches_do_what_they_say(api: SimulatedEnrow) -> None:
 
 def test_command_serves_until_sigterm() -> None:
     command = [sys.executable, "-m", "enrow_source.testing", "--seed", "3", "--api-key", "k"]
-    process = subprocess.Popen(
-        command, cwd=Path(__file__).parents[1], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+    process = subprocess.Popen(command, cwd=REPOSITORY, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stdout is not None
         printed = list(iter(process.stdout.readline, "Ctrl-C ends it.\n"))

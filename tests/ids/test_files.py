@@ -24,11 +24,9 @@ from enrow_source import ConfigurationError, batch_ids_from_files, batch_ids_fro
 from enrow_source.ids.input import read_batch_ids
 from enrow_source.testing import Response, SimulatedEnrow
 from tests.conftest import NewSource, Warehouse
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
-REPO = Path(__file__).parent.parent
-
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.support.postgres",)
 
 FINISHED = {"event": "bulk_phone_search_finished", "id": "a", "credits": {"cost": 40}}
 OTHER = {"event": "bulk_email_search_finished", "id": "not-of-phones"}

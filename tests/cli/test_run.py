@@ -22,10 +22,8 @@ from enrow_source.runner.recover import recover_pending_loads
 from enrow_source.runner.report import ExitCode
 from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow
-from tests import fault_table
-from tests.fault_table import Seen
-
-REPO = Path(__file__).parent.parent
+from tests.support import REPOSITORY, faults_page
+from tests.support.faults_page import Seen
 
 
 class Ended(NamedTuple):
@@ -300,7 +298,7 @@ def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedE
         assert re.search(r"^stopped early +stopped ", running.stdout.read(), re.MULTILINE)
     assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches") == [("done",)]
     assert query(folder / "warehouse.duckdb", "SELECT batch_id, message FROM enrow_data.batch_errors") == []
-    fault_table.check_row(
+    faults_page.check_row(
         "When the worker, the disk or the destination fails",
         Seen(
             "SIGTERM, while one batch waits for a retry and another for its answer",
@@ -340,7 +338,7 @@ def test_the_key_is_in_nothing_that_is_printed(simulated: SimulatedEnrow, comman
 
 
 def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
-    shutil.copytree(REPO / ".dlt", folder / ".dlt")  # as in a checkout
+    shutil.copytree(REPOSITORY / ".dlt", folder / ".dlt")  # as in a checkout
     ended = subprocess.run(
         [sys.executable, "-m", "enrow_source", "run", simulated.add_completed("done", 1)],
         cwd=folder,
@@ -364,7 +362,12 @@ def test_the_demo_shows_the_main_job(folder: Path) -> None:
     ended = subprocess.run(
         [sys.executable, "-m", "enrow_source", "demo"],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(REPO), "RUNTIME__DLTHUB_TELEMETRY": "false", "ENROW_API_KEY": "not-used"},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(REPOSITORY),
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+            "ENROW_API_KEY": "not-used",
+        },
         capture_output=True,
         text=True,
         timeout=120,

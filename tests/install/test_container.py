@@ -13,11 +13,12 @@ import pytest
 import yaml
 
 from enrow_source.testing import SimulatedEnrow
-from tests.postgres import Postgres
-from tests.support.uv import REPOSITORY, uv, uv_cached
+from tests.support import REPOSITORY
+from tests.support.postgres import Postgres
+from tests.support.uv import uv, uv_cached
 from tests.support.wheel import Installation
 
-pytest_plugins = ("tests.postgres", "tests.support.wheel")
+pytest_plugins = ("tests.support.postgres", "tests.support.wheel")
 
 DOCKERFILE = (REPOSITORY / "Dockerfile").read_text(encoding="utf-8").replace("\\\n", " ")
 CRONJOB = (REPOSITORY / "pipelines" / "cronjob.yaml").read_text(encoding="utf-8")

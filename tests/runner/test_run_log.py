@@ -19,9 +19,9 @@ from enrow_source.runner.report import ExitCode
 from enrow_source.runner.run import run
 from enrow_source.runner.run_log import _COLUMNS
 from enrow_source.testing import Response, SimulatedEnrow
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.support.postgres",)
 
 Run = Callable[..., Any]
 

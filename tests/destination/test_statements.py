@@ -12,11 +12,11 @@ import pytest
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.runner.run import run
 from enrow_source.testing import SimulatedEnrow, bodies
-from tests.postgres import Postgres
+from tests.support import REPOSITORY
+from tests.support.postgres import Postgres
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.support.postgres",)
 
-REPO = Path(__file__).parent.parent
 DATASET = "statements"
 
 
@@ -95,7 +95,7 @@ def test_the_usual_way_imports_no_client_of_a_destination_that_is_not_used(api: 
         "heavy = ('psycopg2', 'google.cloud', 'snowflake', 'deltalake', 'boto3', 's3fs', 'gcsfs')\n"
         "print([name for name in heavy if name in sys.modules])"
     )
-    environ = {"PYTHONPATH": str(REPO), "ENROW_API_KEY": api.api_key, "DLT_DATA_DIR": str(tmp_path / "dlt")}
+    environ = {"PYTHONPATH": str(REPOSITORY), "ENROW_API_KEY": api.api_key, "DLT_DATA_DIR": str(tmp_path / "dlt")}
     ended = subprocess.run(
         [sys.executable, "-c", script], cwd=tmp_path, env=environ, capture_output=True, text=True, check=True
     )

@@ -24,7 +24,6 @@ from enrow_source.cli.progress import Lines
 from enrow_source.runner.report import ExitCode
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 
-REPO = Path(__file__).parent.parent
 COLUMNS = 80
 
 

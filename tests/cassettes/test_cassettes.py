@@ -28,7 +28,7 @@ from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.runner.report import RunReport
 from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow, bodies
-from tests.record_cassettes import (
+from tests.cassettes.record import (
     BASE_URL,
     FOLDER,
     LIVE,

@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 from enrow_source.testing import Response, SimulatedEnrow, bodies
-from tests import fault_table
 from tests.chaos.campaign import DESTINATIONS, DestinationName, Tally, run_campaign
 from tests.chaos.child import Job
 from tests.chaos.compare import TABLES, differences
@@ -20,10 +19,11 @@ from tests.chaos.forks import Ended, Forks
 from tests.chaos.points import Kill, Point
 from tests.chaos.scenario import Batch, Served, served
 from tests.chaos.warehouses import DuckDBFile, PostgresDataset, Warehouse
-from tests.fault_table import Seen
-from tests.postgres import Postgres
+from tests.support import faults_page
+from tests.support.faults_page import Seen
+from tests.support.postgres import Postgres
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.support.postgres",)
 
 SEED = 111
 """Six kills; one while a load that was killed is being given up, and the run after it is not killed."""
@@ -56,7 +56,7 @@ def test_a_dozen_kills_and_the_tables_are_right(postgres: Postgres, tmp_path: Pa
     assert not wrong, "\n".join(wrong)
     for tally in tallies:
         assert tally.kills[Point.GIVING_UP]
-    fault_table.check_row(
+    faults_page.check_row(
         SECTION,
         Seen(
             "SIGKILL at random points, a dozen times, the working folder deleted now and then",
@@ -109,7 +109,7 @@ class Scene:
         answers = served(self.api, self.batches, self.starts)
         assert differences(self.warehouse.read(TABLES), answers, self.failed) == []
         did = "ended; what was loaded stayed, and the next run loaded the rest"
-        fault_table.check_row(SECTION, Seen(what, did, f"exit code 1, `error: ... {telling} ...`"))
+        faults_page.check_row(SECTION, Seen(what, did, f"exit code 1, `error: ... {telling} ...`"))
 
 
 @pytest.fixture

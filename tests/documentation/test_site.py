@@ -13,7 +13,8 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-REPO = Path(__file__).parent.parent
+from tests.support import REPOSITORY
+
 LOADING = {"script": "src", "img": "src", "link": "href", "iframe": "src", "source": "src"}
 """Elements whose address a browser loads by itself."""
 
@@ -22,11 +23,11 @@ LOADING = {"script": "src", "img": "src", "link": "href", "iframe": "src", "sour
 def site() -> Path:
     env = {name: value for name, value in os.environ.items() if name != "DLT_DATA_DIR"}
     command = [shutil.which("make") or "make", "--silent", ".venv-docs/.ready"]
-    made = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=300, check=False)
+    made = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert made.returncode == 0, f"the environment of the site could not be made: {made.stderr}"
     built = subprocess.run(
         [".venv-docs/bin/python", "reference/site.py"],
-        cwd=REPO,
+        cwd=REPOSITORY,
         capture_output=True,
         text=True,
         timeout=120,
@@ -34,7 +35,7 @@ def site() -> Path:
     )
     assert built.returncode == 0, f"{built.stdout}{built.stderr}"
     assert "No issues found" in built.stdout + built.stderr
-    return REPO / "build" / "docs" / "site"
+    return REPOSITORY / "build" / "docs" / "site"
 
 
 class Addresses(HTMLParser):
@@ -74,7 +75,7 @@ def test_it_loads_nothing_from_outside(site: Path) -> None:
 
 def test_every_page_is_there_and_no_address_is_broken(site: Path) -> None:
     there = {str(page.relative_to(site).with_suffix("")) for page, _ in pages(site)}
-    docs = {str(page.relative_to(REPO).with_suffix("")) for page in (REPO / "docs").rglob("*.md")}
+    docs = {str(page.relative_to(REPOSITORY).with_suffix("")) for page in (REPOSITORY / "docs").rglob("*.md")}
     assert docs | {"index", "dbt/index", "CHANGELOG", "SECURITY"} <= there
     broken = set()
     for page, found in pages(site):

@@ -28,7 +28,7 @@ class Started:
 
 
 @dataclass(frozen=True, slots=True)
-class Leg:
+class Target:
     """One destination of the suite."""
 
     name: str
@@ -43,9 +43,9 @@ class Leg:
     layout: tuple[str, ...] = ()
     """What the layout of `phone_results` is to tell."""
     real: str | None = None
-    """dlt's name of the destination, where the leg can be run against a real account."""
+    """dlt's name of the destination, where the target can be run against a real account."""
     real_staging: str | None = None
-    """dlt's name of what such a leg stages its loads in."""
+    """dlt's name of what such a target stages its loads in."""
     emulated: str | None = None
     """What it runs on here, where that is not the real thing."""
 
@@ -57,7 +57,7 @@ def _duckdb(folder: Path) -> Iterator[Started]:
 
 @contextmanager
 def _postgres(_: Path) -> Iterator[Started]:
-    from tests.postgres import Postgres  # noqa: PLC0415 - not every environment has the server
+    from tests.support.postgres import Postgres  # noqa: PLC0415 - not every environment has the server
 
     with Postgres() as server:
         yield Started(lambda: dlt.destinations.postgres(server.url))
@@ -165,13 +165,13 @@ def _install_extensions() -> None:
 
 
 @contextmanager
-def real_account(leg: Leg) -> Iterator[Started]:
+def real_account(target: Target) -> Iterator[Started]:
     """Load into a real account: its credentials are in the environment, as dlt reads them."""
     environ = {name: value for name, value in os.environ.items() if name.startswith("DESTINATION__")}
-    if leg.real is None:
-        raise ValueError(f"{leg.name} is the real thing already")
-    staging = {} if leg.real_staging is None else {"staging": leg.real_staging}
-    yield Started(getattr(dlt.destinations, leg.real), environ, lambda: staging)
+    if target.real is None:
+        raise ValueError(f"{target.name} is the real thing already")
+    staging = {} if target.real_staging is None else {"staging": target.real_staging}
+    yield Started(getattr(dlt.destinations, target.real), environ, lambda: staging)
 
 
 COMMENTS: Final = ("Position of the search in the submitted array, from 0.", "`found` or `not_found`.")
@@ -185,20 +185,20 @@ BIGQUERY: Final = (
 
 BIGQUERY_PROJECT: Final = "enrow-conformance"
 
-LEGS: Final = {
-    leg.name: leg
-    for leg in (
-        Leg("duckdb", _duckdb, layout=COMMENTS),
-        Leg("duckdb2", _duckdb, "duckdb2", layout=COMMENTS),
-        Leg("postgres", _postgres, empty_text_kept_by="insert_values", layout=(*COMMENTS, INDEX), real="postgres"),
-        Leg(
+TARGETS: Final = {
+    target.name: target
+    for target in (
+        Target("duckdb", _duckdb, layout=COMMENTS),
+        Target("duckdb2", _duckdb, "duckdb2", layout=COMMENTS),
+        Target("postgres", _postgres, empty_text_kept_by="insert_values", layout=(*COMMENTS, INDEX), real="postgres"),
+        Target(
             "delta",
             _folder,
             "lake",
             warehouse=Lake,
             layout=("partitioned by []",),
         ),
-        Leg(
+        Target(
             "delta-s3",
             _s3,
             "lake",
@@ -207,8 +207,8 @@ LEGS: Final = {
             real="filesystem",
             emulated="moto",
         ),
-        Leg("snowflake", _snowflake, "snowflake", layout=SNOWFLAKE, real="snowflake", emulated="fakesnow"),
-        Leg(
+        Target("snowflake", _snowflake, "snowflake", layout=SNOWFLAKE, real="snowflake", emulated="fakesnow"),
+        Target(
             "snowflake-staged",
             _snowflake_staged,
             "snowflake",
@@ -218,8 +218,10 @@ LEGS: Final = {
             real_staging="filesystem",
             emulated="fakesnow, moto",
         ),
-        Leg("bigquery", _bigquery, "bigquery", "bqemulator", layout=BIGQUERY, real="bigquery", emulated="bqemulator"),
-        Leg(
+        Target(
+            "bigquery", _bigquery, "bigquery", "bqemulator", layout=BIGQUERY, real="bigquery", emulated="bqemulator"
+        ),
+        Target(
             "bigquery-staged",
             _bigquery_staged,
             "bigquery",

@@ -26,17 +26,16 @@ from enrow_source.runner.report import ExitCode, RunReport
 from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from enrow_source.testing.responses import encoded
-from tests import fault_table
 from tests.conftest import Row, Warehouse
-from tests.fault_table import Outcome, Seen, outcomes
 from tests.fuzz.__main__ import fuzz
+from tests.support import REPOSITORY, faults_page
+from tests.support.faults_page import Outcome, Seen, outcomes
 
 if TYPE_CHECKING:
-    from tests.postgres import Postgres
+    from tests.support.postgres import Postgres
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.support.postgres",)
 
-REPO = Path(__file__).parent.parent
 
 Load = Callable[..., RunReport]
 
@@ -310,7 +309,7 @@ def test_no_odd_answer_stops_another_batch_and_none_is_lost(
     errors = sum(case.error is not None for case in CASES)
     pending = sum(case.batch["status"] != "completed" for case in CASES)
     assert (report.completed, report.other, report.unreadable) == (2 * len(CASES) - errors - pending, pending, errors)
-    fault_table.check("Hostile and odd answers", [message(case, seen[i], usual) for i, case in batches.items()])
+    faults_page.check("Hostile and odd answers", [message(case, seen[i], usual) for i, case in batches.items()])
 
 
 def assert_as_expected(case: Case, outcome: Outcome) -> None:
@@ -328,9 +327,9 @@ def assert_as_expected(case: Case, outcome: Outcome) -> None:
 
 def message(case: Case, outcome: Outcome, usual: Outcome) -> Seen:
     if case.error is not None:
-        return Seen(case.what, "went on without it", fault_table.shown_error(outcome))
+        return Seen(case.what, "went on without it", faults_page.shown_error(outcome))
     did = "loaded it" if case.batch["status"] == "completed" else "recorded it; looks again next time"
-    return Seen(case.what, did, fault_table.shown_loaded(outcome, usual))
+    return Seen(case.what, did, faults_page.shown_loaded(outcome, usual))
 
 
 # Too much ------------------------------------------------------------------------------------------------------------
@@ -354,7 +353,7 @@ def test_5000_keys_get_300_columns_and_a_warning(
     assert seen["healthy"].results == [ROW]
     (warning,) = [message for message in caplog.messages if "overflow" in message]
     assert "4700 undocumented fields for phone_results" in warning
-    fault_table.check(
+    faults_page.check(
         "Too much",
         [
             Seen(
@@ -386,7 +385,7 @@ def told_too_large(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> Ite
         kind, status, message = seen[batch_id].error
         assert (kind, status, api.looks(batch_id)) == ("too_large", answers[what].status, 1)
         assert message == "the body is larger than max_response_mb, 1"
-        yield Seen(what, "went on without it after 1 request", fault_table.shown_error(seen[batch_id]))
+        yield Seen(what, "went on without it after 1 request", faults_page.shown_error(seen[batch_id]))
 
 
 CHILD = """
@@ -417,11 +416,11 @@ def test_answers_without_end_stay_small_in_memory(tmp_path: Path) -> None:
     assert unpacked < 350
     assert keys < 450
     went_on = "went on without it, in less than 350 MB of memory"
-    fault_table.check(
+    faults_page.check(
         "Without end",
         [
-            Seen("a chunked body of 200 MB, three times", went_on, fault_table.shown_error(seen["200 MB"])),
-            Seen("a gzipped body of 500 MB", went_on, fault_table.shown_error(seen["500 MB in a gzip"])),
+            Seen("a chunked body of 200 MB, three times", went_on, faults_page.shown_error(seen["200 MB"])),
+            Seen("a gzipped body of 500 MB", went_on, faults_page.shown_error(seen["500 MB in a gzip"])),
             Seen(
                 "3,000 results, 10 keys in each that no other has",
                 "loaded it, in less than 450 MB of memory",
@@ -445,7 +444,7 @@ def peak_mb(folder: Path, url: str, ids: list[str], code: ExitCode) -> int:
         cwd=folder,
         env={
             "PATH": os.environ["PATH"],
-            "PYTHONPATH": str(REPO),
+            "PYTHONPATH": str(REPOSITORY),
             "DLT_DATA_DIR": str(folder / "dlt"),
             "ENROW_API_KEY": "enrow-test-key",
             "RUNTIME__DLTHUB_TELEMETRY": "false",
@@ -573,11 +572,11 @@ def test_no_odd_id_gets_into_sql_or_the_url(api: SimulatedEnrow, warehouse: Ware
     assert [i for i in ids if seen[i].results != [ROW] or seen[i].batches != [{"status": "completed"}]] == []
     results = {"batches", "batch_stats", "phone_results", "phone_results_ledger", "batch_errors"}
     assert warehouse.tables() == {*results, "enrow_runs"}
-    fault_table.check(
+    faults_page.check(
         "Hostile and odd ids",
         [
             Seen(
-                f"{fault_table.shown(batch_id)}, {what}",
+                f"{faults_page.shown(batch_id)}, {what}",
                 f"asked for it {api.looks(batch_id)} times: ongoing, then completed",
                 f"`batches`, `phone_results`: {len(seen[batch_id].results)} row",
             )

@@ -1,9 +1,9 @@
-"""Write the HTTP cassettes of the tests: `python -m tests.record_cassettes`, or `make cassettes`.
+"""Write the HTTP cassettes of the tests: `python -m tests.cassettes.record`, or `make cassettes`.
 
 Without arguments it makes the cassettes of the documented responses, always the same ones, without the network. They
 are marked: `recorded_live: false`. With a key and batch ids it records the live API, beside them, as `live_*.yaml`:
 
-    ENROW_API_KEY=... python -m tests.record_cassettes BATCH_ID [BATCH_ID ...]
+    ENROW_API_KEY=... python -m tests.cassettes.record BATCH_ID [BATCH_ID ...]
 
 It asks for each id once, for an id that nobody has, and twice without a good key; that costs no credits. Small batches
 make small cassettes. Only the shape of the responses and their counts are kept, see `without_personal_data`.
@@ -30,14 +30,14 @@ from vcr.request import Request
 
 from enrow_source.testing import SimulatedEnrow, bodies
 
-FOLDER: Final = Path(__file__).parent / "cassettes"
+FOLDER: Final = Path(__file__).parent
 BASE_URL: Final = "https://api.enrow.io"
 UNKNOWN_ID: Final = "00000000-0000-4000-8000-000000000000"
 BAD_KEY: Final = "not-a-key"
 TIMEOUT_S: Final = 60
 
-NOT_LIVE: Final = "# Not recorded live: made from the documented responses by tests/record_cassettes.py.\n"
-LIVE: Final = "# Recorded live by tests/record_cassettes.py; the key and all personal data are taken out.\n"
+NOT_LIVE: Final = "# Not recorded live: made from the documented responses by tests/cassettes/record.py.\n"
+LIVE: Final = "# Recorded live by tests/cassettes/record.py; the key and all personal data are taken out.\n"
 
 KEPT_HEADERS: Final = frozenset(
     {"content-type", "retry-after", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"}
@@ -266,7 +266,7 @@ _PARAMS: Final[Mapping[str, Callable[[Any, int], Any]]] = {
 
 def main(arguments: Sequence[str] | None = None, folder: Path = FOLDER) -> int:
     """Run the command; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.record_cassettes", description="Write the HTTP cassettes.")
+    parser = argparse.ArgumentParser(prog="python -m tests.cassettes.record", description="Write the HTTP cassettes.")
     parser.add_argument("batch_ids", nargs="*", metavar="BATCH_ID", help="record these live, with ENROW_API_KEY")
     batch_ids = parser.parse_args(arguments).batch_ids
     api_key = os.environ.get("ENROW_API_KEY", "").strip()

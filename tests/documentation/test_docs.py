@@ -18,16 +18,16 @@ from benchmarks import page
 from enrow_source import build_pipeline, enrow_source, run
 from enrow_source.cli import COMMANDS, main
 from enrow_source.testing import SimulatedEnrow
-from tests.destinations.legs import LEGS
+from tests.destinations.targets import TARGETS
+from tests.support import REPOSITORY
 
-REPO = Path(__file__).parent.parent
-README = REPO / "README.md"
-GUIDES = sorted((REPO / "docs").glob("*.md"))
+README = REPOSITORY / "README.md"
+GUIDES = sorted((REPOSITORY / "docs").glob("*.md"))
 RUN_ELSEWHERE = {
     "make demo": "test_ci_runs_the_commands_of_the_readme",
     "make test": "test_ci_runs_the_commands_of_the_readme",
     "export ENROW_API_KEY=...": "the fixture sets it",
-    "pip install .": "tests/test_wheel.py",
+    "pip install .": "tests/install/test_wheel.py",
 }
 
 
@@ -73,22 +73,22 @@ def test_readme_commands_run(api: SimulatedEnrow, tmp_path: Path, capsys: pytest
 
 
 def test_ci_runs_the_commands_of_the_readme() -> None:
-    ci = (REPO / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    ci = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert "make demo" in ci
     assert "make test-all" in ci
-    assert re.search(r"^test-all: test\b", (REPO / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    assert re.search(r"^test-all: test\b", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
 @pytest.mark.parametrize("file", GUIDES, ids=lambda file: file.stem)
 def test_guide_commands_exist(file: Path) -> None:
     """Every command, option, make target and module that a guide names exists."""
-    targets = re.findall(r"^(\w[\w-]*):", (REPO / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
+    targets = re.findall(r"^(\w[\w-]*):", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
     for command in commands(file):
         program, *arguments = shlex.split(command)
         if program == "enrow":
             assert arguments[0] in COMMANDS
             # Read, not imported: `backfill` needs dask, which is in an environment of its own.
-            source = (REPO / "enrow_source" / "cli" / f"{arguments[0]}.py").read_text(encoding="utf-8")
+            source = (REPOSITORY / "enrow_source" / "cli" / f"{arguments[0]}.py").read_text(encoding="utf-8")
             options = [argument for argument in arguments if re.match(r"--\w", argument)]
             assert [option for option in options if f'"{option}"' not in source] == []
         elif program == "make":
@@ -100,7 +100,7 @@ def test_guide_commands_exist(file: Path) -> None:
             assert program in ("pip", "export"), command
 
 
-@pytest.mark.parametrize("file", [README, REPO / "docs" / "quick-start.md"], ids=lambda file: file.stem)
+@pytest.mark.parametrize("file", [README, REPOSITORY / "docs" / "quick-start.md"], ids=lambda file: file.stem)
 def test_snippets_run(file: Path, api: SimulatedEnrow) -> None:
     for snippet in blocks(file, "python"):
         exec(compile(snippet, file.name, "exec"), {})  # noqa: S102 - our own page
@@ -109,13 +109,13 @@ def test_snippets_run(file: Path, api: SimulatedEnrow) -> None:
 
 def test_settings_of_the_configuration_page_exist() -> None:
     options = inspect.signature(enrow_source).parameters.keys() - {"unknown_options"}
-    for block in blocks(REPO / "docs" / "configuration.md", "toml"):
+    for block in blocks(REPOSITORY / "docs" / "configuration.md", "toml"):
         assert tomllib.loads(block)["sources"]["enrow"].keys() <= options
 
 
 def test_settings_of_the_destinations_exist() -> None:
-    """dlt reads the settings of the page, and each emulated leg is listed."""
-    file = REPO / "docs" / "destinations.md"
+    """dlt reads the settings of the page, and each emulated target is listed."""
+    file = REPOSITORY / "docs" / "destinations.md"
     settings = [tomllib.loads(block)["destination"] for block in blocks(file, "toml")]
     names = {"duckdb", "postgres", "snowflake", "bigquery", "filesystem"}
     assert {name for one in settings for name in one} == names
@@ -125,8 +125,8 @@ def test_settings_of_the_destinations_exist() -> None:
         hinted = destination.spec.get_resolvable_fields()["credentials"]
         known = {field for kind in [hinted, *get_args(hinted)] for field in fields_of(kind)}
         assert set(configured.get("credentials", {})) <= known
-    legs = re.findall(r"^\| `([\w-]+)` \|.*--real` \|$", file.read_text(encoding="utf-8"), re.MULTILINE)
-    assert {leg.name for leg in LEGS.values() if leg.emulated} == set(legs)
+    targets = re.findall(r"^\| `([\w-]+)` \|.*--real` \|$", file.read_text(encoding="utf-8"), re.MULTILINE)
+    assert {target.name for target in TARGETS.values() if target.emulated} == set(targets)
 
 
 def fields_of(kind: object) -> set[str]:
@@ -145,7 +145,7 @@ def test_monitoring_queries_answer(api: SimulatedEnrow) -> None:
     for _ in range(2):
         pipeline.run(enrow_source(["was-fine", "nobody-knows", "wrong"]))
     run([api.add_ongoing("stuck", None)], pipeline=pipeline, trigger="cron")
-    runs, pending, disagreeing, unreadable = blocks(REPO / "docs" / "monitoring.md", "sql")
+    runs, pending, disagreeing, unreadable = blocks(REPOSITORY / "docs" / "monitoring.md", "sql")
     with pipeline.sql_client() as client:
         assert [row[:3] for row in client.execute_sql(runs) or []] == [("cron", "ok", 1)]
         assert [row[:2] for row in client.execute_sql(pending) or []] == [("stuck", "ongoing")]
@@ -156,7 +156,7 @@ def test_monitoring_queries_answer(api: SimulatedEnrow) -> None:
 
 
 def test_the_speed_is_what_was_measured() -> None:
-    results = json.loads((REPO / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    results = json.loads((REPOSITORY / "benchmarks" / "results.json").read_text(encoding="utf-8"))
     marked = page.MARKS.search(README.read_text(encoding="utf-8"))
     assert marked is not None
     assert marked[0] == page.paragraph(results), "run: python -m benchmarks.page"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 
@@ -13,8 +12,9 @@ from docs.generate.loaded import Warehouse, loaded
 from docs.generate.pages import pages
 from docs.generate.queries import QUERIES
 from enrow_source.tables.schema import TABLES
+from tests.support import REPOSITORY
 
-PAGES = Path(__file__).parent.parent / FOLDER
+PAGES = REPOSITORY / FOLDER
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def warehouse() -> Iterator[Warehouse]:
 
 def test_the_pages_are_what_the_code_says() -> None:
     kept = {str(file.relative_to(PAGES)): file.read_text(encoding="utf-8") for file in PAGES.rglob("*.md")}
-    kept.pop(FAULTS)  # tests/fault_table.py holds it
+    kept.pop(FAULTS)  # tests/faults_page.py holds it
     made = pages()
     changed = sorted(name for name in made.keys() | kept.keys() if made.get(name) != kept.get(name))
     assert not changed, f"make them anew with `make reference`, and look at the change: {', '.join(changed)}"

@@ -17,8 +17,8 @@ import pandas as pd  # type: ignore[import-untyped] # it has no types
 import pytest
 
 from notebooks.phone_bulk_analysis import app
+from tests.support import REPOSITORY
 
-REPO = Path(__file__).parent.parent
 pytestmark = pytest.mark.timeout(600)  # the first run installs dbt
 
 
@@ -29,7 +29,7 @@ def warehouse(tmp_path_factory: pytest.TempPathFactory) -> Path:
     env = {name: value for name, value in os.environ.items() if name not in ("ENROW_WAREHOUSE", "DLT_DATA_DIR")}
     made = subprocess.run(
         [shutil.which("make") or "make", "--silent", str(file), f"ANALYSIS={file}"],
-        cwd=REPO,
+        cwd=REPOSITORY,
         env=env,
         capture_output=True,
         text=True,
@@ -59,13 +59,13 @@ def filters(defined: Mapping[str, Any], **chosen: Any) -> dict[str, Any]:
 
 
 def test_it_runs_as_a_script_on_the_file_that_the_environment_names(warehouse: Path) -> None:
-    command = [str(REPO / ".venv" / "bin" / "python"), "notebooks/phone_bulk_analysis.py"]
+    command = [str(REPOSITORY / ".venv" / "bin" / "python"), "notebooks/phone_bulk_analysis.py"]
     env = os.environ | {"ENROW_WAREHOUSE": str(warehouse)}
-    ended = subprocess.run(command, cwd=REPO, env=env, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=120, check=False)
     assert ended.returncode == 0, ended.stderr
     missing = subprocess.run(
         command,
-        cwd=REPO,
+        cwd=REPOSITORY,
         env=env | {"ENROW_WAREHOUSE": f"{warehouse}.none"},
         capture_output=True,
         text=True,

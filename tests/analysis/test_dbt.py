@@ -30,20 +30,20 @@ from enrow_source.tables.schema import TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
 from notebooks.phone_bulk_analysis import app
 from tests.destinations.environments import python_of
+from tests.support import REPOSITORY
 from tests.support.uv import uv
 from tests.support.wheel import Installation, InstalledWith
 
 if TYPE_CHECKING:  # pytest imports it, as a plugin
-    from tests.postgres import Postgres
+    from tests.support.postgres import Postgres
 
-pytest_plugins = ("tests.postgres", "tests.support.wheel")
+pytest_plugins = ("tests.support.postgres", "tests.support.wheel")
 pytestmark = pytest.mark.timeout(600)  # the first run installs dbt
 
-REPO = Path(__file__).parent.parent
-PACKAGE = REPO / "dbt"
+PACKAGE = REPOSITORY / "dbt"
 README = (PACKAGE / "README.md").read_text(encoding="utf-8")
-LOCK = REPO / "requirements" / "dbt.txt"
-ENVIRONMENT = REPO / ".venv-dbt"
+LOCK = REPOSITORY / "requirements" / "dbt.txt"
+ENVIRONMENT = REPOSITORY / ".venv-dbt"
 STAMP = ENVIRONMENT / ".ready"
 """A copy of the lock that the environment was made from; `make dbt` writes it too."""
 
@@ -65,12 +65,12 @@ Body: TypeAlias = dict[str, Any]
 
 
 def called(
-    *command: str, env: Mapping[str, str] | None = None, cwd: Path = REPO, timeout: float = 300
+    *command: str, env: Mapping[str, str] | None = None, cwd: Path = REPOSITORY, timeout: float = 300
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=cwd, env=env, capture_output=True, text=True, timeout=timeout, check=False)
 
 
-def made(*command: str, env: Mapping[str, str] | None = None, cwd: Path = REPO) -> str:
+def made(*command: str, env: Mapping[str, str] | None = None, cwd: Path = REPOSITORY) -> str:
     ended = called(*command, env=env, cwd=cwd)
     assert ended.returncode == 0, f"{' '.join(command)}: {ended.stdout}{ended.stderr}"
     return ended.stdout
@@ -722,5 +722,5 @@ def test_the_readme_tells_models_and_vars(on_duckdb: Warehouse) -> None:
 
 def test_no_module_has_a_name_that_dbt_takes_for_a_plugin() -> None:
     # dbt imports every top-level module whose name begins so.
-    assert list(REPO.glob("dbt_*.py")) == []
-    assert list((REPO / "tests").glob("dbt_*.py")) == []
+    assert list(REPOSITORY.glob("dbt_*.py")) == []
+    assert list((REPOSITORY / "tests").glob("dbt_*.py")) == []

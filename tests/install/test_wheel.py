@@ -14,7 +14,8 @@ import pytest
 from packaging.requirements import Requirement
 
 from enrow_source.testing import SimulatedEnrow, bodies
-from tests.support.uv import REPOSITORY, uv, uv_cached
+from tests.support import REPOSITORY
+from tests.support.uv import uv, uv_cached
 from tests.support.wheel import LOCK, Installation, InstalledWith
 
 pytest_plugins = ("tests.support.wheel",)
