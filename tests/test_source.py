@@ -21,7 +21,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from enrow_source import ConfigurationError, UnknownOptionError, enrow_source
 from enrow_source.tables.schema import TABLES
 from enrow_source.testing import Response, SimulatedEnrow, bodies
-from tests.conftest import Configure, NewSource, Row, Warehouse
+from tests.conftest import Configure, NewSource
+from tests.support.warehouse import Row, Warehouse
 
 RESOURCES = ("batches", "batch_stats", "phone_results", "batch_errors")
 ALL_TABLES = {"batches", "batch_stats", "phone_results", "phone_results_ledger", "batch_errors"}

@@ -11,7 +11,8 @@ from enrow_source.destination.ledger import LedgerEntry, LedgerSnapshot
 from enrow_source.ids.shard import Shard
 from enrow_source.plan import plan_batches
 from enrow_source.testing import Response, SimulatedEnrow
-from tests.conftest import NewSource, Warehouse
+from tests.conftest import NewSource
+from tests.support.warehouse import Warehouse
 
 
 def at(hour: int) -> datetime:

@@ -25,9 +25,9 @@ from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from enrow_source.testing.batches import Script
 from enrow_source.testing.responses import encoded
-from tests.conftest import Warehouse
 from tests.support import faults_page
 from tests.support.faults_page import Outcome, Seen, outcomes
+from tests.support.warehouse import Warehouse
 
 ATTEMPTS = 2
 TIMEOUT_S = 1.5

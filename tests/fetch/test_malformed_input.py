@@ -26,10 +26,10 @@ from enrow_source.runner.report import ExitCode, RunReport
 from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from enrow_source.testing.responses import encoded
-from tests.conftest import Row, Warehouse
 from tests.fuzz.__main__ import fuzz
 from tests.support import REPOSITORY, faults_page
 from tests.support.faults_page import Outcome, Seen, outcomes
+from tests.support.warehouse import Row, Warehouse
 
 if TYPE_CHECKING:
     from tests.support.postgres import Postgres

@@ -23,8 +23,9 @@ from dlt.common.storages.fsspec_filesystem import FileItemDict
 from enrow_source import ConfigurationError, batch_ids_from_files, batch_ids_from_query, enrow_source
 from enrow_source.ids.input import read_batch_ids
 from enrow_source.testing import Response, SimulatedEnrow
-from tests.conftest import NewSource, Warehouse
+from tests.conftest import NewSource
 from tests.support.postgres import Postgres
+from tests.support.warehouse import Warehouse
 
 pytest_plugins = ("tests.support.postgres",)
 

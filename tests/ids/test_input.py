@@ -9,7 +9,8 @@ import pytest
 from enrow_source import ConfigurationError, InvalidBatchIdError
 from enrow_source.ids.input import read_batch_ids
 from enrow_source.testing import SimulatedEnrow
-from tests.conftest import NewSource, Warehouse
+from tests.conftest import NewSource
+from tests.support.warehouse import Warehouse
 
 
 def resource(*items: Any) -> Any:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from tests.conftest import Row, Warehouse
 from tests.support import REPOSITORY
+from tests.support.warehouse import Row, Warehouse
 
 FILE = REPOSITORY / "docs" / "reference" / "faults.md"
 WRITES = os.environ.get("ENROW_WRITE_DOCS") == "1"  # read now: the tests clear the environment
