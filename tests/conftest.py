@@ -15,10 +15,13 @@ from dlt.common.runtime.run_context import RunContext
 from dlt.extract import DltSource
 
 from enrow_source import enrow_source
+from enrow_source.runner.report import RunReport
+from enrow_source.runner.run import run
 from enrow_source.testing import SimulatedEnrow
 from tests.support.warehouse import Warehouse
 
 NewSource: TypeAlias = Callable[..., DltSource]
+Load: TypeAlias = Callable[..., RunReport]
 
 _CONFIGURATION = ("SOURCES__", "RUNTIME__", "DESTINATION__", "EXTRACT__", "NORMALIZE__", "LOAD__", "DATA_WRITER__")
 _OTHER = ("SCHEMA__", "PIPELINES__", "DLT_", "ENROW_", "API_KEY", "NETRC")
@@ -94,3 +97,15 @@ def warehouse(tmp_path: Path) -> Iterator[Warehouse]:
     warehouse = Warehouse(tmp_path)
     yield warehouse
     warehouse.close()
+
+
+@pytest.fixture
+def load(api: SimulatedEnrow, warehouse: Warehouse) -> Load:
+    """Do a whole run from the simulated API into the warehouse: `load(ids, **options)`."""
+
+    def run_it(batch_ids: list[str], **options: Any) -> RunReport:
+        warehouse.hold()
+        where = {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
+        return run(batch_ids, **({"pipeline": warehouse.pipeline()} | where | options))
+
+    return run_it

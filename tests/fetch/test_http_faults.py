@@ -1,66 +1,31 @@
-"""HTTP weather: whole runs over real sockets into DuckDB, each with batches that must load beside those that cannot.
+"""HTTP faults: whole runs over real sockets, each with batches that load beside those that cannot.
 
 https://enrow.readme.io
 """
 
 import gzip
-import re
 import socketserver
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from email.utils import format_datetime
 from functools import partial
 from threading import Thread
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from enrow_source.runner.report import ExitCode, RunReport
-from enrow_source.runner.run import run
-from enrow_source.testing import Response, SimulatedEnrow, bodies
+from enrow_source.runner.report import ExitCode
+from enrow_source.testing import Response, SimulatedEnrow
 from enrow_source.testing.batches import Script
-from enrow_source.testing.responses import encoded
+from tests.conftest import Load
+from tests.fetch.faults import ATTEMPTS, RESULTS, TIMEOUT_S, answer, is_loaded, message
 from tests.support import faults_page
-from tests.support.faults_page import Outcome, Seen, outcomes
+from tests.support.faults_page import Outcome, outcomes
 from tests.support.warehouse import Warehouse
 
-ATTEMPTS = 2
-TIMEOUT_S = 1.5
-LONGEST_WAIT_S = 1.1
-RESULTS = 2
-
-
-@pytest.fixture(autouse=True)
-def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", str(ATTEMPTS))
-    monkeypatch.setenv("RUNTIME__REQUEST_TIMEOUT", str(TIMEOUT_S))
-    monkeypatch.setenv("RUNTIME__REQUEST_MAX_RETRY_DELAY", str(LONGEST_WAIT_S))
-
-
-Load = Callable[..., RunReport]
-
-
-@pytest.fixture
-def load(api: SimulatedEnrow, warehouse: Warehouse) -> Load:
-    """Run the pipeline: `load(ids, **options)`."""
-
-    def run_it(batch_ids: list[str], **options: Any) -> RunReport:
-        warehouse._open()  # every connection of dlt's is quicker while one is open
-        where = {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
-        return run(batch_ids, pipeline=warehouse.pipeline(), **(where | options))
-
-    return run_it
-
-
-def answer(batch_id: str, *, gzipped: bool = False) -> bytes:
-    """Return the body of a batch that loads."""
-    body = encoded(bodies.completed(batch_id, RESULTS))
-    return gzip.compress(body, mtime=0) if gzipped else body
+pytestmark = pytest.mark.usefixtures("quick")
 
 
 @dataclass(frozen=True)
@@ -198,10 +163,6 @@ def test_every_weather_is_of_its_own_batch_alone(api: SimulatedEnrow, warehouse:
     )
 
 
-def is_loaded(outcome: Outcome) -> bool:
-    return (len(outcome.batches), len(outcome.stats), len(outcome.results), outcome.errors) == (1, 1, RESULTS, [])
-
-
 def assert_as_expected(case: Weather, outcome: Outcome) -> None:
     if case.kind is None:
         assert is_loaded(outcome), case.what
@@ -209,178 +170,6 @@ def assert_as_expected(case: Weather, outcome: Outcome) -> None:
     kind, status, message = outcome.error
     assert (kind, status) == (case.kind, case.status), case.what
     assert case.tells in message, case.what
-
-
-def message(what: str, outcome: Outcome, requests: int, later: str = "", tells: str = "") -> Seen:
-    times = "1 request" if requests == 1 else f"{requests} requests"
-    if is_loaded(outcome):
-        return Seen(what, f"loaded it with {times}{later}", f"`phone_results`: {len(outcome.results)} rows")
-    return Seen(what, f"went on without it after {times}{later}", faults_page.shown_error(outcome, tells))
-
-
-# 429 -----------------------------------------------------------------------------------------------------------------
-
-
-class Arrivals:
-    """Notes when each request for a batch came in."""
-
-    def __init__(self) -> None:
-        self.times: dict[str, list[float]] = {}
-
-    def noted(self, batch_id: str, *script: Response | bytes) -> list[Script]:
-        """Make answers that note when they are asked for."""
-        times = self.times.setdefault(batch_id, [])
-
-        def answer_it(response: Response | bytes, _: int) -> Response | bytes:
-            times.append(time.monotonic())
-            return response
-
-        return [partial(answer_it, response) for response in script]
-
-    @property
-    def all(self) -> list[float]:
-        return sorted(moment for times in self.times.values() for moment in times)
-
-
-def in_two_seconds() -> str:
-    return format_datetime(datetime.now(UTC) + timedelta(seconds=2), usegmt=True)
-
-
-@dataclass(frozen=True)
-class Pause:
-    """How a 429 asks for a pause, and the seconds until the next request, at least and at most."""
-
-    what: str
-    refusal: Callable[[], Response]
-    at_least_s: float
-    at_most_s: float
-
-
-SLACK_S = 0.6
-"""What a busy machine may take between two requests."""
-
-PAUSES = [
-    Pause("429 with `Retry-After: 1`", lambda: Response.rate_limited(1), 1.0, 1.1),
-    Pause("429 with a date, 2 seconds ahead", lambda: Response.rate_limited(in_two_seconds()), 0.8, LONGEST_WAIT_S),
-    Pause(
-        "429 with a date that has passed",
-        lambda: Response.rate_limited("Wed, 01 Jan 2025 00:00:00 GMT"),
-        0.0,
-        0.0,
-    ),
-    Pause(
-        "429 with a date that no calendar has",
-        lambda: Response.rate_limited("Mon, 01 Jan 99999999999999999999 00:00:00 GMT"),
-        0.0,
-        0.1,
-    ),
-    Pause("429 with `Retry-After: 0`", lambda: Response.rate_limited(0), 0.0, 0.0),
-    Pause("429 with a `Retry-After` of a year", lambda: Response.rate_limited(31_536_000), 1.1, LONGEST_WAIT_S),
-    Pause(
-        "429 with `retry_after` 1 in the body alone",
-        lambda: Response(429, {"message": "Too Many Requests", "retry_after": 1}),
-        1.0,
-        1.1,
-    ),
-    Pause("429 with `Retry-After: soon`", lambda: Response.rate_limited("soon"), 0.0, 0.1),
-    Pause("429 that asks for nothing", lambda: Response.rate_limited(None), 0.0, 0.1),
-]
-
-
-def test_a_429_is_asked_again_when_the_api_says(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
-    arrivals = Arrivals()
-    batches = {f"paused-{number}": pause for number, pause in enumerate(PAUSES)}
-    for batch_id, pause in batches.items():
-        # A date counts from the moment when it is sent, so each 429 is made then.
-        first, second = arrivals.noted(batch_id, b"", answer(batch_id))
-        api.respond(batch_id, partial(refused, first, pause.refusal), second)
-    api.respond("for-ever", Response.rate_limited(0))
-    # One connection, or the pause of one batch would be that of all.
-    report = load([*batches, "for-ever", api.add_completed("healthy", RESULTS)], connections=1)
-
-    assert (report.completed, report.unreadable) == (len(batches) + 1, 1)
-    assert (api.looks("for-ever"), api.looks("healthy")) == (ATTEMPTS, 1)
-    seen = outcomes(warehouse)
-    assert seen["for-ever"].error == ("rate_limited", 429, "Too Many Requests")
-    rows = []
-    for batch_id, pause in batches.items():
-        assert is_loaded(seen[batch_id])
-        first_at, second_at = arrivals.times[batch_id]
-        assert pause.at_least_s <= second_at - first_at <= pause.at_most_s + SLACK_S, pause.what
-        later = f", {pause.at_most_s:g} s apart" if pause.at_least_s else ", at once"
-        rows.append(message(pause.what, seen[batch_id], len(arrivals.times[batch_id]), later))
-    rows.append(message("429 for ever", seen["for-ever"], api.looks("for-ever")))
-    faults_page.check("When the API says 429", rows)
-
-
-def refused(note: Script, refusal: Callable[[], Response], look: int) -> Response:
-    assert callable(note)
-    note(look)
-    return refusal()
-
-
-def test_a_429_slows_the_whole_run_down(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
-    rows = [one_429(api, load), a_storm_of_429(api, load)]
-    assert all(is_loaded(outcome) for outcome in outcomes(warehouse).values())
-    faults_page.check("A 429 is for the whole run", rows)
-
-
-def one_429(api: SimulatedEnrow, load: Load) -> Seen:
-    """Run into one 429 between batches that load."""
-    arrivals, count, connections = Arrivals(), 60, 4
-    for number in range(count):
-        batch_id = f"one-{number:02}"
-        healthy = Response(body=answer(batch_id), delay_s=0.03)
-        refusals = [Response.rate_limited(1)] if number == count // 3 else []
-        api.respond(batch_id, *arrivals.noted(batch_id, *refusals, healthy))
-    report = load(list(arrivals.times), connections=connections)
-
-    assert (report.completed, report.unreadable) == (count, 0)
-    assert [len(times) for times in arrivals.times.values()] == [1] * 20 + [2] + [1] * 39
-    refused_at, asked_again_at = arrivals.times["one-20"]
-    assert 1.0 <= asked_again_at - refused_at < 1.1 + SLACK_S
-    # What was on its way at that moment still arrives; then there is silence, from all connections.
-    after = [moment - refused_at for moment in arrivals.all if moment > refused_at]
-    assert len([moment for moment in after if moment < 0.95]) < 2 * connections
-    silence = [moment for moment in after if 0.3 < moment < 0.95]
-    assert not silence
-    assert len([moment for moment in after if moment >= 0.95]) > count // 3
-    return Seen(
-        f"one 429 with `Retry-After: 1`, {count} batches, {connections} connections",
-        f"what was on its way arrived, then {len(silence)} requests until the second was over;"
-        f" loaded {report.completed} batches",
-        f"exit code {report.exit_code}",
-    )
-
-
-def a_storm_of_429(api: SimulatedEnrow, load: Load) -> Seen:
-    """Run into an API that answers nothing else for a second."""
-    times: list[float] = []
-    connections, ids = 8, [f"storm-{number:02}" for number in range(60)]
-
-    def in_the_storm(batch_id: str, look: int) -> Response:
-        assert look < ATTEMPTS
-        times.append(now := time.monotonic())
-        is_over = now - times[0] > 0.9
-        return Response(body=answer(batch_id)) if is_over else Response.rate_limited(1)
-
-    for batch_id in ids:
-        api.respond(batch_id, partial(in_the_storm, batch_id))
-    report = load(ids, connections=connections)
-
-    assert (report.completed, report.unreadable) == (len(ids), 0)
-    # Each connection met the storm once, at its start, and no other request was made before it was over.
-    during = [moment for moment in times if moment - times[0] < 0.9]
-    assert len(during) <= connections
-    assert len(times) == len(ids) + len(during)
-    return Seen(
-        f"429 with `Retry-After: 1` for whatever is asked in a second, {len(ids)} batches, {connections} connections",
-        f"at most {connections} requests in that second; loaded {report.completed} batches",
-        f"exit code {report.exit_code}",
-    )
-
-
-# Nobody there, or nobody who speaks HTTP ----------------------------------------------------------------------------
 
 
 class RawServer(socketserver.ThreadingTCPServer):
@@ -487,82 +276,3 @@ def test_answers_that_are_not_http(warehouse: Warehouse, load: Load, monkeypatch
     tells = {DRIPPING: f"not complete after {3 * RAW_TIMEOUT_S:g} s"}
     rows = [message(n, seen[i], server.looks[i], tells=tells.get(n, "")) for i, n in batches.items()]
     faults_page.check("No HTTP at all", rows)
-
-
-# Runs that end early -------------------------------------------------------------------------------------------------
-
-
-def test_what_was_loaded_stays_while_the_api_is_away_and_the_next_run_goes_on(
-    api: SimulatedEnrow, warehouse: Warehouse, load: Load
-) -> None:
-    ids = [api.add_completed(f"batch-{number}", RESULTS) for number in range(6)]
-    load(ids[:3])
-    with SimulatedEnrow() as closed:
-        nobody = closed.url
-    away = load(ids, enrow_base_url=nobody)
-    seen = outcomes(warehouse)
-    assert (away.unreadable, away.exit_code) == (3, ExitCode.PARTIAL)
-    assert all(is_loaded(seen[batch_id]) for batch_id in ids[:3])
-    assert {seen[batch_id].error[:2] for batch_id in ids[3:]} == {("connection", None)}
-    assert all("refused" in seen[batch_id].error[2] for batch_id in ids[3:])
-
-    more = [api.add_completed(f"later-{number:02}", RESULTS) for number in range(15)]
-    api_unavailable = load(more, enrow_base_url=nobody, max_consecutive_failures=3, connections=1)
-    assert (api_unavailable.stop_reason, api_unavailable.exit_code) == ("api_unavailable", ExitCode.API_UNAVAILABLE)
-    assert 3 <= api_unavailable.unreadable <= 3 + 3
-
-    back = load([*ids, *more])
-    assert (back.fetched, back.completed, back.exit_code) == (18, 18, ExitCode.OK)
-    assert [api.looks(batch_id) for batch_id in [*ids, *more]] == [1] * 21
-    assert all(len(outcome.results) == RESULTS for outcome in outcomes(warehouse).values())
-
-    refused = "connection refused"
-    faults_page.check(
-        "Runs that end early",
-        [
-            Seen(
-                f"{refused}",
-                f"{ATTEMPTS} attempts for each batch, then an error row",
-                faults_page.shown_error(seen[ids[3]], "refused"),
-            ),
-            told_gave_up(refused, api_unavailable),
-            *gave_up_on_an_api_that_is_down(api, warehouse, load),
-        ],
-    )
-
-
-def gave_up_on_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> list[Seen]:
-    """Run into an API that answers five batches, and no more."""
-    rows, batches = [], {}
-    for what, response in {
-        "500 for ever": Response.server_error(500),
-        "429 for ever": Response.rate_limited(0),
-    }.items():
-        well = [api.add_completed(f"well, then {what} {number}", RESULTS) for number in range(5)]
-        ill = [api.respond(f"{what} {number:02}", response) for number in range(30)]
-        report = load([*well, *ill], max_consecutive_failures=6, connections=2)
-
-        assert (report.completed, report.stop_reason, report.exit_code) == (
-            5,
-            "api_unavailable",
-            ExitCode.API_UNAVAILABLE,
-        )
-        assert re.search(rf"^stopped early +{report.stop_reason} ", str(report), re.MULTILINE)
-        asked = [batch_id for batch_id in ill if api.looks(batch_id)]
-        assert 6 <= len(asked) <= 6 + 2 * 2 + 2  # each connection may be two batches ahead
-        assert {api.looks(batch_id) for batch_id in asked[:6]} == {ATTEMPTS}
-        seen = outcomes(warehouse)
-        assert all(is_loaded(seen[batch_id]) for batch_id in well)
-        assert [batch_id for batch_id in asked[:6] if seen[batch_id].error[1] != response.status] == []
-        rows.append(told_gave_up(what, report))
-        batches[what] = ill
-    ids = [api.add_completed(batch_id, RESULTS) for ill in batches.values() for batch_id in ill]
-    assert load(ids).completed == len(ids)
-    assert {len(outcomes(warehouse)[batch_id].results) for batch_id in ids} == {RESULTS}
-    return rows
-
-
-def told_gave_up(what: str, report: RunReport) -> Seen:
-    before = f"loaded the {report.completed} batches before it, and ended" if report.completed else "stop_reason"
-    where = f"exit code {report.exit_code}, `ended early`: `{report.stop_reason}`"
-    return Seen(f"{what}, for `max_consecutive_failures` batches in a row", before, where)

@@ -31,14 +31,14 @@ class Warehouse:
         return pipeline
 
     def run(self, source: DltSource, container: str = "first", **options: Any) -> None:
-        self._open()
+        self.hold()
         self.pipeline(container).run(source, **options)
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """Query the dataset."""
-        return self._open().execute(f"USE enrow_data; {statement}").fetchall()
+        return self.hold().execute(f"USE enrow_data; {statement}").fetchall()
 
-    def _open(self) -> duckdb.DuckDBPyConnection:
+    def hold(self) -> duckdb.DuckDBPyConnection:
         """Keep the file open: dlt connects to it a dozen times in a run, and each is quicker then."""
         self._connection = self._connection or duckdb.connect(str(self.file))
         return self._connection

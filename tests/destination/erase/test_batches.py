@@ -1,0 +1,71 @@
+"""A batch leaves a real warehouse, and no later run fetches it."""
+
+from pathlib import Path
+
+import pytest
+
+from enrow_source.cli import run as run_command
+from enrow_source.cli.erase import ExitCode
+from enrow_source.tables.schema import TABLES
+from enrow_source.testing import SimulatedEnrow
+from tests.destination.erase.store import OTHER, Command, Store, batch, in_duckdb, load
+
+pytest_plugins = ("tests.support.postgres",)
+
+pytestmark = pytest.mark.usefixtures("settings")
+
+
+def test_a_batch_leaves_every_table_and_is_not_fetched_again(
+    store: Store, command: Command, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("SOURCES__ENROW__PII_SECRET")  # an id is no personal data
+    load(store, "second")  # unknown to the API at first
+    api.respond("third", {"general": {"id": "third", "status": "completed"}, "results": {}})
+    load(store, "first", "third")
+    api.respond("third", batch("third", OTHER))
+    load(store, "third")
+    ended = command("--batch-id", "third", "--execute")
+    assert ended.code == ExitCode.OK
+    assert ended.out.splitlines()[:5] == [
+        "rows erased              1  batches",
+        "rows erased              1  batch_stats",
+        "rows erased              1  phone_results",
+        "rows erased              1  phone_results_ledger",
+        "rows erased              1  batch_errors",
+    ]
+    assert store.recorded() == [("batch", None, "third", 1, 1, 1, 1, 1, 0)]
+    fetches = api.looks("third")
+    for container in ("first", "fresh"):
+        load(store, "first", "second", "third", container=container)
+    load(store, "third", container="fresh", refresh="drop_sources")
+    load(store, "third", "second", container="fresh", max_batches=1)
+    assert api.looks("third") == fetches
+    assert [row for row in store.people() if row[0] == "third"] == []
+    for table in TABLES:
+        assert store.sql(f"SELECT batch_id FROM {table.name} WHERE batch_id = 'third'") == []
+    # It does not take the place of another one either.
+    assert store.sql("SELECT batch_id FROM batches") == [("second",)]
+
+
+@in_duckdb
+def test_an_erased_batch_is_not_left_to_later_runs(
+    store: Store, command: Command, api: SimulatedEnrow, tmp_path: Path
+) -> None:
+    (tmp_path / "left.txt").write_text("first\nsecond")
+    files = ["--batch-ids-file", str(tmp_path / "left.txt")]
+    run_command.main([*files, "--max-batches", "1", *store.arguments])
+    assert store.sql("SELECT batch_id FROM deferred_batch_ids") == [("second",)]
+    assert "rows erased              1  deferred_batch_ids" in command("--batch-id", "second", "--execute").out
+    assert store.sql("SELECT batch_id FROM deferred_batch_ids") == []
+    run_command.main([*files, *store.arguments])
+    assert api.looks("second") == 0
+
+
+@in_duckdb
+def test_an_erased_batch_without_its_id_is_not_fetched_either(
+    store: Store, command: Command, api: SimulatedEnrow
+) -> None:
+    load(store, api.add_ongoing("running", None), "first")
+    command("--batch-id", " running ", "--execute")
+    load(store, "second")
+    assert api.looks("running") == 1

@@ -1,0 +1,144 @@
+"""Erasure where personal columns are hashed or dropped."""
+
+from pathlib import Path
+
+import pyarrow as pa
+import pytest
+
+from enrow_source import Subject, SubjectKind, erase
+from enrow_source.cli import run as run_command
+from enrow_source.cli.erase import ExitCode
+from enrow_source.destination.suppressions import Suppressions
+from enrow_source.tables.privacy import Privacy
+from enrow_source.testing import SimulatedEnrow
+from tests.destination.erase.store import (
+    NOT_FOUND,
+    NUMBER,
+    OTHER,
+    OTHER_NUMBER,
+    OTHER_URL,
+    SECRET,
+    URL,
+    Command,
+    Store,
+    batch,
+    duckdb_store,
+    hashed,
+    in_duckdb,
+    in_postgres,
+    load,
+)
+
+pytest_plugins = ("tests.support.postgres",)
+
+pytestmark = pytest.mark.usefixtures("settings")
+
+
+@in_postgres
+def test_hashed_rows_are_found_with_the_same_secret(store: Store, command: Command) -> None:
+    load(store, "first", pii="hash")
+    ended = command("--linkedin-url", f"{URL}/", "--execute")
+    assert ended.out.startswith("rows erased              1  phone_results\n")
+    load(store, "second", "first", pii="hash", refresh="drop_sources")
+    assert store.people() == [
+        ("first", *map(hashed, OTHER)),  # type: ignore[arg-type]  # this one has a number
+        ("first", hashed(NOT_FOUND[0]), None),
+        ("second", *map(hashed, OTHER)),  # type: ignore[arg-type]
+    ]
+
+
+def test_hashed_spellings_that_may_have_been_submitted_are_tried(api: SimulatedEnrow, tmp_path: Path) -> None:
+    given = {
+        "https://www.linkedin.example/in/one": " https://www.linkedin.example/in/one/",
+        "https://www.linkedin.example/in/two/": "https://WWW.linkedin.example/in/two",
+        "https://WWW.linkedin.example/in/Three": "https://WWW.linkedin.example/in/Three/",
+        "https://www.linkedin.example/in/Four": "HTTPS://WWW.linkedin.example/in/Four",
+        "www.linkedin.example/in/five": "WWW.LINKEDIN.EXAMPLE/IN/FIVE",
+    }
+    store = duckdb_store(tmp_path)
+    api.respond("third", batch("third", *((submitted, NUMBER) for submitted in given)))
+    load(store, "third", pii="hash")
+    pipeline = store.pipeline("erasing")
+    for url in given.values():
+        assert erase(pipeline, Subject(SubjectKind.LINKEDIN_URL, url)).rows["phone_results"] == 1, url
+    assert erase(pipeline, Subject(SubjectKind.NUMBER, "+1 415 555-0123")).rows["phone_results"] == len(given)
+
+
+@in_postgres
+def test_dropped_columns_are_told_since_nobody_is_found_by_them(store: Store, command: Command) -> None:
+    load(store, "first", pii="drop")
+    ended = command("--number", NUMBER, "--execute")
+    assert ended.code == ExitCode.OK
+    assert ended.out.splitlines() == [
+        "rows erased              0  phone_results",
+        'number is null in all rows, as pii = "drop" leaves it: nobody is found by it',
+        "recorded in enrow_erasures, so that no later run brings it back",
+    ]
+    load(store, "first", refresh="drop_data", pii="keep")
+    assert store.people() == [("first", *OTHER), ("first", *NOT_FOUND)]
+
+
+@in_duckdb
+def test_a_person_who_is_not_there_is_recorded_and_not_brought_later(store: Store, command: Command) -> None:
+    load(store, "second")
+    ended = command("--linkedin-url", NOT_FOUND[0], "--execute")
+    assert ended.code == ExitCode.OK
+    assert ended.out.startswith("rows erased              0  phone_results\n")
+    load(store, "first")
+    assert [row[1] for row in store.people() if row[0] == "first"] == [URL, OTHER_URL]
+
+
+@in_duckdb
+def test_a_missing_secret_is_told(store: Store, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(store, "first")
+    monkeypatch.delenv("SOURCES__ENROW__PII_SECRET")
+    before = store.dump()
+    for more in ((), ("--execute",)):
+        ended = command("--number", NUMBER, *more)
+        assert (ended.code, ended.out) == (ExitCode.USAGE, "")
+        assert ended.err.startswith("error: erasing a person needs pii_secret")
+        assert "set it under [sources.enrow]" in ended.err
+    assert store.dump() == before
+
+
+@in_duckdb
+@pytest.mark.parametrize("secret,message", [(None, "needs the pii_secret of then"), ("another-" * 2, "is not the one")])
+def test_a_later_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fixtures
+    store: Store,
+    command: Command,
+    api: SimulatedEnrow,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    secret: str | None,
+    message: str,
+) -> None:
+    load(store, "first")
+    command("--number", NUMBER, "--execute")
+    monkeypatch.delenv("SOURCES__ENROW__PII_SECRET")
+    if secret:
+        monkeypatch.setenv("SOURCES__ENROW__PII_SECRET", secret)
+        ended = command("--linkedin-url", URL, "--execute")
+        assert (ended.code, message in ended.err, len(store.recorded())) == (ExitCode.USAGE, True, 1)
+    requests = len(api.requests)
+    assert run_command.main(["second", *store.arguments]) == ExitCode.USAGE
+    error = capsys.readouterr().err
+    assert message in error
+    assert error.count("\n") == 1
+    assert len(api.requests) == requests
+    # Where nothing is due the table is not even read.
+    assert run_command.main(["first", *store.arguments]) == ExitCode.OK
+
+
+def test_each_distinct_value_is_compared_and_null_is_nobody() -> None:
+    persons = {
+        SubjectKind.LINKEDIN_URL: frozenset({hashed(URL)}),
+        SubjectKind.NUMBER: frozenset({hashed(NUMBER)}),
+    }
+    columns = {
+        "params__linkedin_url": pa.array([URL, None, f"{URL.title()}/ ", OTHER_URL, None, ""], pa.string()),
+        "number": pa.array([None, NUMBER, OTHER_NUMBER, None, None, "+1 415-555-0123"], pa.string()),
+    }
+    is_erased = Suppressions(persons=persons, privacy=Privacy(secret=SECRET)).is_erased
+    assert is_erased is not None
+    assert is_erased(columns).to_pylist() == [True, True, True, False, False, True]
+    assert Suppressions(batches=frozenset({"first"})).is_erased is None

@@ -1,0 +1,108 @@
+"""A person leaves a real warehouse, and no later run brings them back."""
+
+import gzip
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from enrow_source.cli.erase import ExitCode
+from enrow_source.destination.erase import _RECORD, _TABLES
+from enrow_source.tables.schema import DEFERRED_BATCH_IDS, TABLES
+from enrow_source.testing import SimulatedEnrow
+from tests.destination.erase.store import (
+    NAME,
+    NOT_FOUND,
+    NUMBER,
+    OTHER,
+    OTHER_NUMBER,
+    URL,
+    Command,
+    Store,
+    batch,
+    hashed,
+    load,
+)
+
+pytest_plugins = ("tests.support.postgres",)
+
+pytestmark = pytest.mark.usefixtures("settings")
+
+
+def test_a_dry_run_counts_and_changes_nothing(store: Store, command: Command) -> None:
+    load(store, "first", "second")
+    before = store.dump()
+    ended = command("--linkedin-url", URL)
+    assert (ended.code, ended.err) == (ExitCode.OK, "")
+    assert ended.out.splitlines() == [
+        "rows to erase            2  phone_results",
+        "rows to erase            2  phone_results (staging)",
+        "nothing was changed: --execute does it",
+    ]
+    assert store.dump() == before
+
+
+@pytest.mark.parametrize(
+    "arguments,subject,value",
+    [
+        (("--linkedin-url", f" {URL.upper()}// "), "linkedin_url", URL),
+        (("--number", "+1 (415) 555-0123"), "number", NUMBER),
+    ],
+)
+def test_a_person_leaves_every_batch(
+    store: Store, command: Command, arguments: tuple[str, str], subject: str, value: str
+) -> None:
+    load(store, "first", "second")
+    ended = command(*arguments, "--execute")
+    assert (ended.code, ended.err) == (ExitCode.OK, "")
+    assert ended.out.splitlines() == [
+        "rows erased              2  phone_results",
+        "rows erased              2  phone_results (staging)",
+        "recorded in enrow_erasures, so that no later run brings it back",
+    ]
+    assert store.people() == [("first", *OTHER), ("first", *NOT_FOUND), ("second", *OTHER)]
+    assert store.loaded() == [("first", 2), ("second", 1)]
+    assert store.recorded() == [(subject, hashed(value), None, 0, 0, 2, 0, 0, 0)]
+    assert command(*arguments).out.splitlines()[0] == "rows to erase            0  phone_results"
+
+
+def test_a_refresh_brings_the_batches_back_without_the_person(store: Store, command: Command) -> None:
+    load(store, "first", "second")
+    command("--number", NUMBER, "--execute")
+    load(store, "first", "second", refresh="drop_sources")
+    assert store.people() == [("first", *OTHER), ("first", *NOT_FOUND), ("second", *OTHER)]
+    assert store.loaded() == [("first", 2), ("second", 1)]
+    assert store.sql("SELECT batch_id, results_received, found_received FROM batch_stats ORDER BY 1") == [
+        ("first", 3, 2),
+        ("second", 2, 2),
+    ]
+    assert [row[:2] for row in store.recorded()] == [("number", hashed(NUMBER))]
+
+
+def test_another_batch_does_not_bring_the_person_and_writes_nothing_of_them(
+    store: Store, command: Command, api: SimulatedEnrow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", "false")
+    load(store, "first", container="lost")
+    command("--linkedin-url", URL, "--execute")
+    command("--number", NUMBER, "--execute")
+    api.respond("third", batch("third", (f"{URL}/", None), OTHER, ("https://other.example/in/profile", NUMBER)))
+    load(store, "third", container="fresh")
+    assert store.people() == [("first", *OTHER), ("first", *NOT_FOUND), ("third", *OTHER)]
+    assert store.loaded() == [("first", 2), ("third", 1)]
+    written = [file for file in (tmp_path / "fresh").rglob("*") if file.is_file()]
+    texts = {file: readable(file) for file in written}
+    assert any(OTHER_NUMBER in text for text in texts.values())
+    assert [file for file, text in texts.items() if NAME in text or NUMBER in text] == []
+
+
+def readable(file: Path) -> str:
+    if file.suffix == ".parquet":
+        return repr(pq.read_table(file).to_pylist())
+    raw = file.read_bytes()
+    return (gzip.decompress(raw) if file.suffix == ".gz" else raw).decode("latin-1")
+
+
+def test_every_table_of_the_source_is_erased_from() -> None:
+    assert set(_TABLES) == {table.name for table in (*TABLES, DEFERRED_BATCH_IDS)}
+    assert {column["name"] for column in _RECORD} >= {f"{table}_rows" for table in _TABLES}

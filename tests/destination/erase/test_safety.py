@@ -1,0 +1,80 @@
+"""Erasure: values are data, never SQL, and the erased person is nowhere afterwards."""
+
+import logging
+
+import pytest
+
+from enrow_source import Subject, SubjectKind
+from enrow_source.cli.erase import ExitCode
+from enrow_source.testing import SimulatedEnrow
+from tests.destination.erase.store import (
+    NAME,
+    NUMBER,
+    OTHER,
+    SECRET,
+    URL,
+    Command,
+    Store,
+    batch,
+    in_duckdb,
+    in_postgres,
+    load,
+)
+
+pytest_plugins = ("tests.support.postgres",)
+
+pytestmark = pytest.mark.usefixtures("settings")
+
+
+AWKWARD = ["x' OR 1=1 --", '"; DROP TABLE phone_results; --', "%s", "_?%", "\\%", "a' ü😀İK"]
+
+
+@in_postgres
+def test_values_are_data_never_sql_and_never_patterns(store: Store, api: SimulatedEnrow, command: Command) -> None:
+    api.respond("third", batch("third", *((url, None) for url in AWKWARD), OTHER))
+    load(store, "third")
+    for done, url in enumerate(AWKWARD, start=1):
+        ended = command("--linkedin-url", url, "--execute")
+        assert ended.out.startswith("rows erased              1  phone_results\n"), (url, ended)
+        assert len(store.people()) == len(AWKWARD) + 1 - done
+    assert command("--linkedin-url", "' OR '' = '", "--execute").code == ExitCode.OK
+    load(store, "third", refresh="drop_sources")
+    assert store.people() == [("third", *OTHER)]
+
+
+@in_duckdb
+def test_ids_are_data_never_sql(store: Store, api: SimulatedEnrow, command: Command) -> None:
+    for batch_id in AWKWARD:
+        api.respond(batch_id, batch(batch_id, OTHER))
+    load(store, "first", *AWKWARD)
+    for batch_id in AWKWARD:
+        assert command("--batch-id", batch_id, "--execute").out.startswith("rows erased              1  batches\n")
+    load(store, "first", *AWKWARD)
+    assert store.sql("SELECT batch_id FROM batches") == [("first",)]
+    assert [api.looks(batch_id) for batch_id in AWKWARD] == [1] * len(AWKWARD)
+
+
+def test_the_erased_is_nowhere_afterwards(
+    store: Store, command: Command, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("RUNTIME__LOG_LEVEL", "DEBUG")
+    caplog.set_level(logging.DEBUG)
+    load(store, "first", "second")
+    assert NAME in store.dump().lower()
+    printed = [
+        command(option, value, *more)
+        for option, value in (("--linkedin-url", URL), ("--number", NUMBER))
+        for more in ((), ("--execute",))
+    ]
+    load(store, "first", "second", refresh="drop_sources")
+    message = "".join(ended.out + ended.err for ended in printed) + caplog.text
+    for text in (store.dump().lower(), message.lower()):
+        assert NAME not in text
+        assert NUMBER[1:] not in text
+        assert SECRET not in text
+
+
+def test_the_value_is_masked_in_the_message_of_a_destination() -> None:
+    subject = Subject(SubjectKind.LINKEDIN_URL, f" {URL}/")
+    assert subject.masked(f"syntax error near '{URL.upper()}/' or '{URL}'") == "syntax error near '***' or '***'"
+    assert NAME not in repr(subject)

@@ -1,0 +1,91 @@
+"""An API that is down: what is loaded stays, and the next run goes on."""
+
+import re
+
+import pytest
+
+from enrow_source.runner.report import ExitCode, RunReport
+from enrow_source.testing import Response, SimulatedEnrow
+from tests.conftest import Load
+from tests.fetch.faults import ATTEMPTS, RESULTS, is_loaded
+from tests.support import faults_page
+from tests.support.faults_page import Seen, outcomes
+from tests.support.warehouse import Warehouse
+
+pytestmark = pytest.mark.usefixtures("quick")
+
+
+def test_what_was_loaded_stays_while_the_api_is_away_and_the_next_run_goes_on(
+    api: SimulatedEnrow, warehouse: Warehouse, load: Load
+) -> None:
+    ids = [api.add_completed(f"batch-{number}", RESULTS) for number in range(6)]
+    load(ids[:3])
+    with SimulatedEnrow() as closed:
+        nobody = closed.url
+    away = load(ids, enrow_base_url=nobody)
+    seen = outcomes(warehouse)
+    assert (away.unreadable, away.exit_code) == (3, ExitCode.PARTIAL)
+    assert all(is_loaded(seen[batch_id]) for batch_id in ids[:3])
+    assert {seen[batch_id].error[:2] for batch_id in ids[3:]} == {("connection", None)}
+    assert all("refused" in seen[batch_id].error[2] for batch_id in ids[3:])
+
+    more = [api.add_completed(f"later-{number:02}", RESULTS) for number in range(15)]
+    api_unavailable = load(more, enrow_base_url=nobody, max_consecutive_failures=3, connections=1)
+    assert (api_unavailable.stop_reason, api_unavailable.exit_code) == ("api_unavailable", ExitCode.API_UNAVAILABLE)
+    assert 3 <= api_unavailable.unreadable <= 3 + 3
+
+    back = load([*ids, *more])
+    assert (back.fetched, back.completed, back.exit_code) == (18, 18, ExitCode.OK)
+    assert [api.looks(batch_id) for batch_id in [*ids, *more]] == [1] * 21
+    assert all(len(outcome.results) == RESULTS for outcome in outcomes(warehouse).values())
+
+    refused = "connection refused"
+    faults_page.check(
+        "Runs that end early",
+        [
+            Seen(
+                f"{refused}",
+                f"{ATTEMPTS} attempts for each batch, then an error row",
+                faults_page.shown_error(seen[ids[3]], "refused"),
+            ),
+            told_gave_up(refused, api_unavailable),
+            *gave_up_on_an_api_that_is_down(api, warehouse, load),
+        ],
+    )
+
+
+def gave_up_on_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> list[Seen]:
+    """Run into an API that answers five batches, and no more."""
+    rows, batches = [], {}
+    for what, response in {
+        "500 for ever": Response.server_error(500),
+        "429 for ever": Response.rate_limited(0),
+    }.items():
+        well = [api.add_completed(f"well, then {what} {number}", RESULTS) for number in range(5)]
+        ill = [api.respond(f"{what} {number:02}", response) for number in range(30)]
+        report = load([*well, *ill], max_consecutive_failures=6, connections=2)
+
+        assert (report.completed, report.stop_reason, report.exit_code) == (
+            5,
+            "api_unavailable",
+            ExitCode.API_UNAVAILABLE,
+        )
+        assert re.search(rf"^stopped early +{report.stop_reason} ", str(report), re.MULTILINE)
+        asked = [batch_id for batch_id in ill if api.looks(batch_id)]
+        assert 6 <= len(asked) <= 6 + 2 * 2 + 2  # each connection may be two batches ahead
+        assert {api.looks(batch_id) for batch_id in asked[:6]} == {ATTEMPTS}
+        seen = outcomes(warehouse)
+        assert all(is_loaded(seen[batch_id]) for batch_id in well)
+        assert [batch_id for batch_id in asked[:6] if seen[batch_id].error[1] != response.status] == []
+        rows.append(told_gave_up(what, report))
+        batches[what] = ill
+    ids = [api.add_completed(batch_id, RESULTS) for ill in batches.values() for batch_id in ill]
+    assert load(ids).completed == len(ids)
+    assert {len(outcomes(warehouse)[batch_id].results) for batch_id in ids} == {RESULTS}
+    return rows
+
+
+def told_gave_up(what: str, report: RunReport) -> Seen:
+    before = f"loaded the {report.completed} batches before it, and ended" if report.completed else "stop_reason"
+    where = f"exit code {report.exit_code}, `ended early`: `{report.stop_reason}`"
+    return Seen(f"{what}, for `max_consecutive_failures` batches in a row", before, where)
