@@ -26,9 +26,10 @@ def test_the_second_run_fetches_nothing(api: SimulatedEnrow, new_source: NewSour
 
 
 @pytest.mark.parametrize("status,given", [(200, True), (202, False)])
-def test_ongoing_is_recorded_and_completes_whether_or_not_its_id_is_given(
+def test_ongoing_completes_with_or_without_its_id(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, status: Any, given: bool
 ) -> None:
+    """An ongoing batch is recorded and completes whether or not its id is given."""
     api.add_ongoing("a", 1, 3, status=status)
     warehouse.run(new_source(["a"]))
     assert warehouse.sql("SELECT batch_id, status, requested, finished FROM batch_stats") == [("a", "ongoing", 3, 0)]
@@ -50,9 +51,8 @@ def test_a_status_that_nobody_documented_stays_pending(
     assert (contents(warehouse), api.looks("a")) == (completed(a=3), 2)
 
 
-def test_failed_is_final_unless_it_is_to_be_tried_again(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_failed_is_final_unless_retried(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """`failed` is final unless `retry_failed` is set."""
     api.respond("a", bodies.failed("a"), bodies.completed("a", 2))
     for _ in range(2):
         warehouse.run(new_source(["a"]))
@@ -74,9 +74,8 @@ def test_first_one_table_and_later_all_of_them(
     assert (contents(warehouse), fetches(api, "ab")) == (completed(a=2, b=3), [2, 2])
 
 
-def test_a_batch_that_was_ongoing_in_a_table_that_was_left_out_is_looked_at_again(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_pending_in_a_table_left_out(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """A batch is fetched again when it is ongoing in a table that an earlier run left out."""
     api.add_ongoing("a", 1, 3)
     warehouse.run(new_source(["a"]))
     warehouse.run(new_source().with_resources("batches"))
@@ -84,18 +83,16 @@ def test_a_batch_that_was_ongoing_in_a_table_that_was_left_out_is_looked_at_agai
     assert (contents(warehouse), api.looks("a")) == (completed(a=3), 3)
 
 
-def test_a_batch_without_results_counts_as_loaded_for_phone_results_alone(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_empty_batch_counts_as_loaded(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """A batch without results counts as loaded for `phone_results` alone."""
     api.add_completed("empty", 0)
     for container in ("first", "second"):
         warehouse.run(new_source(["empty"]).with_resources("phone_results"), container)
     assert (warehouse.rows("phone_results"), api.looks("empty")) == ([], 1)
 
 
-def test_a_batch_can_shrink_when_its_load_is_made_again(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_batch_can_shrink_when_loaded_again(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """A batch that is loaded again can have fewer results."""
     api.respond("a", bodies.completed("a", 3), bodies.completed("a", 2))
     warehouse.run(new_source(["a"]))
     assert contents(warehouse) == completed(a=3)
@@ -130,16 +127,16 @@ def loaded(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> 
 
 
 @pytest.mark.parametrize("refresh", ["drop_sources", "drop_resources", "drop_data"])
-def test_a_refresh_loads_all_that_is_given_anew(
+def test_refresh_loads_the_given_ids_again(
     api: SimulatedEnrow, new_source: NewSource, loaded: Warehouse, refresh: str
 ) -> None:
+    """A refresh loads all given ids again."""
     loaded.run(new_source(["a", "b"]), refresh=refresh)
     assert (contents(loaded), fetches(api, "abc")) == (completed(a=2, b=2), [2, 2, 1])
 
 
-def test_a_refresh_of_the_results_alone_leaves_the_others(
-    api: SimulatedEnrow, new_source: NewSource, loaded: Warehouse
-) -> None:
+def test_refresh_of_one_table_keeps_the_others(api: SimulatedEnrow, new_source: NewSource, loaded: Warehouse) -> None:
+    """A refresh of the results alone leaves the other tables."""
     loaded.run(new_source(["a"]).with_resources("phone_results"), refresh="drop_resources")
     assert contents(loaded) == completed(a=2, b=2, c=2) | {
         table: completed(a=2)[table] for table in ("phone_results", "phone_results_ledger")
@@ -147,16 +144,14 @@ def test_a_refresh_of_the_results_alone_leaves_the_others(
     assert fetches(api, "abc") == [2, 1, 1]
 
 
-def test_replace_for_the_run_loads_all_that_is_given_anew(
-    api: SimulatedEnrow, new_source: NewSource, loaded: Warehouse
-) -> None:
+def test_replace_loads_the_given_ids_again(api: SimulatedEnrow, new_source: NewSource, loaded: Warehouse) -> None:
+    """`replace` for the run loads all given ids again."""
     loaded.run(new_source(["a", "b"]), write_disposition="replace")
     assert (contents(loaded), fetches(api, "abc")) == (completed(a=2, b=2), [2, 2, 1])
 
 
-def test_replace_for_the_results_alone_leaves_the_others(
-    api: SimulatedEnrow, new_source: NewSource, loaded: Warehouse
-) -> None:
+def test_replace_of_one_table_keeps_the_others(api: SimulatedEnrow, new_source: NewSource, loaded: Warehouse) -> None:
+    """`replace` for the results alone leaves the other tables."""
     source = new_source(["a"])
     source.resources["phone_results"].apply_hints(write_disposition="replace")
     loaded.run(source)

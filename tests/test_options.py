@@ -13,7 +13,8 @@ from tests.support.contents import completed, contents, fetches
 from tests.support.warehouse import Warehouse
 
 
-def test_without_a_key_it_tells_where_to_put_one(api: SimulatedEnrow) -> None:
+def test_missing_key_says_where_to_put_one(api: SimulatedEnrow) -> None:
+    """Without a key the error says where to put one."""
     with pytest.raises(ConfigurationError) as caught:
         enrow_source(["a"], enrow_base_url=api.url)
     assert "enrow_api_key under [sources.enrow] in .dlt/secrets.toml" in str(caught.value)
@@ -60,9 +61,10 @@ def test_key_and_url_come_from_the_files(api: SimulatedEnrow, configure: Configu
         ({"connections": 257}, "connections is 257: set it to 1 to 256"),
     ],
 )
-def test_a_wrong_option_is_an_error_that_tells_the_right_one(
+def test_wrong_option_names_the_right_one(
     api: SimulatedEnrow, new_source: NewSource, options: dict[str, Any], message: str
 ) -> None:
+    """A wrong option is an error that names the right one."""
     with pytest.raises(ConfigurationError) as caught:
         new_source(["a"], **options)
     assert message in str(caught.value)
@@ -80,9 +82,8 @@ def test_a_wrong_option_is_an_error_that_tells_the_right_one(
         ("", 'enrow_api_key = "hunter2\\nx"', "ENROW_API_KEY"),
     ],
 )
-def test_a_wrong_line_in_the_files_is_an_error_that_tells_the_right_one(
-    configure: Configure, config: str, secrets: str, message: str
-) -> None:
+def test_wrong_configuration_names_the_right_one(configure: Configure, config: str, secrets: str, message: str) -> None:
+    """A wrong line in the files is an error that names the right one."""
     configure(config=f"[sources.enrow]\n{config}", secrets=f"[sources.enrow]\n{secrets}")
     with pytest.raises(ConfigurationError) as caught:
         enrow_source(["a"])
@@ -100,20 +101,21 @@ def test_a_wrong_option_in_the_environment_is_an_error(
     assert api.requests == []
 
 
-def test_an_unknown_option_is_a_type_error_as_for_any_function(new_source: NewSource) -> None:
+def test_unknown_option_is_a_type_error(new_source: NewSource) -> None:
+    """An unknown option is a `TypeError`, as for any function."""
     with pytest.raises(UnknownOptionError) as caught:
         new_source(["a"], max_batch=5)
     assert isinstance(caught.value, TypeError)
 
 
-def test_http_elsewhere_than_loopback_is_an_error_before_the_first_request() -> None:
+def test_http_beyond_loopback_is_refused() -> None:
+    """http elsewhere than loopback is an error before the first request."""
     with pytest.raises(ConfigurationError, match="unencrypted: use https"):
         enrow_source(["a"], enrow_api_key="a-made-up-key", enrow_base_url="http://api.enrow.io")
 
 
-def test_options_come_from_the_config_file_and_an_argument_wins(
-    api: SimulatedEnrow, new_source: NewSource, configure: Configure
-) -> None:
+def test_arguments_overrule_the_config_file(api: SimulatedEnrow, new_source: NewSource, configure: Configure) -> None:
+    """Options come from the configuration file, and an argument overrules it."""
     configure(config="[sources.enrow]\nmax_batches = 1")
     ids = [api.add_completed(batch_id, 1) for batch_id in "abc"]
     list(new_source(ids))
@@ -122,9 +124,8 @@ def test_options_come_from_the_config_file_and_an_argument_wins(
     assert fetches(api, "abc") == [2, 1, 0]
 
 
-def test_a_bad_key_ends_the_run_and_what_is_loaded_stays(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_bad_key_ends_the_run(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """A bad key ends the run, and what is loaded stays."""
     api.add_completed("a", 2)
     api.add_completed("b", 1)
     warehouse.run(new_source(["a"]))

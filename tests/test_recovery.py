@@ -16,9 +16,10 @@ from tests.support.warehouse import Warehouse
 
 
 @pytest.mark.parametrize("container", ["second", "first"], ids=["fresh container", "deleted working folder"])
-def test_without_its_working_folder_it_still_knows_what_is_loaded(
+def test_a_fresh_folder_knows_what_is_loaded(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, container: str
 ) -> None:
+    """A run without its working folder still knows what is loaded."""
     ids = [api.add_completed("a", 2), api.add_completed("empty", 0), api.add_ongoing("b", 1, 3)]
     warehouse.run(new_source(ids))
     if container == "first":
@@ -64,9 +65,10 @@ def run_killed_after_the_merge_of(table: str, api: SimulatedEnrow, warehouse: Wa
 
 
 @pytest.mark.parametrize("table", ["batches", "phone_results_ledger"])
-def test_a_run_killed_half_way_through_its_load_is_made_good_by_the_next(
+def test_kill_in_the_load_is_repaired(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, table: str
 ) -> None:
+    """A run killed in the middle of its load is repaired by the next run."""
     api.add_ongoing("was-ongoing", 1, 3)
     warehouse.run(new_source(["was-ongoing"]))
     api.add_completed("new", 2)
@@ -85,9 +87,10 @@ def test_a_run_killed_half_way_through_its_load_is_made_good_by_the_next(
 
 
 @pytest.mark.parametrize("given", [True, False])
-def test_a_load_that_is_not_among_the_completed_ones_is_made_again(
+def test_incomplete_load_is_made_again(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, given: bool
 ) -> None:
+    """A load that is not in `_dlt_loads` is made again."""
     api.add_completed("kept", 1)
     api.add_completed("lost", 3)
     warehouse.run(new_source(["kept"]))
@@ -99,9 +102,8 @@ def test_a_load_that_is_not_among_the_completed_ones_is_made_again(
     assert (contents(warehouse), fetches(api, ["kept", "lost"])) == (completed(kept=1, lost=3), [1, 2])
 
 
-def test_a_package_that_waits_in_the_folder_is_loaded_and_then_counts(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_pending_package_is_loaded_and_counts(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """A package that waits in the working folder is loaded and then counts."""
     api.add_completed("a", 2)
     api.add_completed("b", 1)
     warehouse.run(new_source([]))
@@ -126,7 +128,7 @@ def test_a_package_that_is_loaded_late_changes_nothing(
     assert (contents(warehouse), api.looks("a")) == (completed(a=2), 2)
 
 
-def test_a_run_that_dies_after_it_removed_rows_is_made_good_by_the_next(
+def test_death_after_deleting_rows_is_repaired(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
 ) -> None:
     """Rows of a batch that comes back without any go before the load, which may then never come."""

@@ -69,9 +69,10 @@ def test_the_documented_batch_becomes_these_rows(api: SimulatedEnrow, warehouse:
 
 
 @pytest.mark.parametrize("name", RESOURCES)
-def test_each_resource_alone_makes_its_table_with_one_get_for_a_batch(
+def test_each_resource_alone_makes_its_table(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, name: str
 ) -> None:
+    """Each resource alone makes its table, with one GET for a batch."""
     ids = [api.add_completed("done", 3), api.add_completed("empty", 0), "unknown"]
     warehouse.run(new_source(ids).with_resources(name))
     assert fetches(api, ids) == [1, 1, 1]
@@ -92,9 +93,10 @@ def test_ids_come_from_a_resource_too(api: SimulatedEnrow, new_source: NewSource
     assert warehouse.tables() == ALL_TABLES
 
 
-def test_the_same_source_and_another_one_like_it_fetch_nothing_twice(
+def test_a_second_source_fetches_nothing_twice(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
 ) -> None:
+    """The same source, and another one like it, fetch nothing twice."""
     api.add_completed("a", 2)
     api.add_ongoing("b", 1, 3)
     first, second = new_source(["a", "b"]), new_source(["a", "b"])
@@ -103,9 +105,8 @@ def test_the_same_source_and_another_one_like_it_fetch_nothing_twice(
     assert (contents(warehouse), fetches(api, "ab")) == (completed(a=2, b=3), [1, 2])
 
 
-def test_two_sources_in_one_run_are_refused_and_the_next_run_is_fine(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_two_sources_in_one_run_are_refused(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """Two sources in one run are refused, and the next run works."""
     api.add_completed("a", 2)
     with pytest.raises(PipelineStepFailed, match="give all ids to one enrow_source"):
         warehouse.pipeline().run([new_source(["a"]), new_source(["a"])])
@@ -152,9 +153,8 @@ PROMISED = {
 }
 
 
-def test_a_first_run_without_ids_creates_the_tables_as_declared_each_column_with_a_description(
-    new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_first_run_without_ids_creates_the_tables(new_source: NewSource, warehouse: Warehouse) -> None:
+    """A first run without ids creates the declared tables, each column with a description."""
     pipeline = warehouse.pipeline()
     pipeline.run(new_source([]))
     assert warehouse.sql(COLUMNS) == DECLARED
@@ -167,9 +167,10 @@ def test_a_first_run_without_ids_creates_the_tables_as_declared_each_column_with
         assert [name for name, column in declared["columns"].items() if not column.get("description")] == []
 
 
-def test_a_first_answer_that_lacks_everything_creates_the_same_tables(
+def test_first_bare_response_creates_all_columns(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
 ) -> None:
+    """A first response that lacks every optional field creates the same tables."""
     api.respond("a", {"general": {"status": "completed"}})
     warehouse.run(new_source(["a"]))
     assert warehouse.sql(COLUMNS) == DECLARED
@@ -188,9 +189,8 @@ def test_a_first_answer_that_lacks_everything_creates_the_same_tables(
     ]
 
 
-def test_every_row_has_the_time_of_its_answer_in_utc_and_a_load_that_was_completed(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_rows_have_time_and_load(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """Every row has the time of its response in UTC and a load that was completed."""
     before = datetime.now(UTC)
     warehouse.run(new_source([api.add_completed("a", 2), "unknown"]))
     middle = datetime.now(UTC)
@@ -209,9 +209,8 @@ def test_every_row_has_the_time_of_its_answer_in_utc_and_a_load_that_was_complet
             assert status == 0
 
 
-def test_fields_that_nobody_documented_are_columns_also_when_they_come_later(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_undocumented_fields_become_columns(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """Fields that nobody documented become columns, also when they come later."""
     api.add_completed("a", 1)
     warehouse.run(new_source(["a"]))
     extra: bodies.Extra = {
@@ -234,9 +233,8 @@ def test_fields_that_nobody_documented_are_columns_also_when_they_come_later(
     ]
 
 
-def test_a_value_that_cannot_be_is_an_entry_that_names_the_field_and_the_others_load(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_impossible_value_is_an_error_row(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """A value that cannot be is a row that names the field, and the other batches load."""
     wrong = bodies.completed("wrong", 3)
     wrong["results"][1]["number"] = 12025550147
     api.respond("wrong", wrong)

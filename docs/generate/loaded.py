@@ -49,7 +49,7 @@ _OF_THE_RUN = {
 
 
 @dataclass(frozen=True)
-class Warehouse:
+class LoadedExample:
     """The loaded tables; `tables` is dlt's schema of them, in the order in which a reader meets them."""
 
     tables: dict[str, Any]
@@ -78,7 +78,7 @@ def _shown(name: str, value: object) -> str | None:
 
 
 @contextmanager
-def loaded() -> Iterator[Warehouse]:
+def loaded() -> Iterator[LoadedExample]:
     """Load batches of every kind, erase one, and yield the warehouse."""
     with SimulatedEnrow() as api, tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "warehouse.duckdb"
@@ -92,7 +92,7 @@ def loaded() -> Iterator[Warehouse]:
         erase(erasing, Subject(SubjectKind.BATCH, ERASED), execute=True)
         with duckdb.connect(str(file), read_only=True) as connection:
             connection.execute(f"USE {DATASET_NAME}")
-            yield Warehouse(_tables(connection), connection)
+            yield LoadedExample(_tables(connection), connection)
 
 
 def _batches(api: SimulatedEnrow) -> list[str]:

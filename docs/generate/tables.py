@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from dlt.common.schema.typing import TStoredSchema, TTableReferenceStandalone
 from dlt.helpers.mermaid import schema_to_mermaid
 
-from docs.generate.loaded import Warehouse
+from docs.generate.loaded import LoadedExample
 from docs.generate.queries import QUERIES
 
 PERSONAL: Final = "x-personal-data"
@@ -21,7 +21,7 @@ _OF_DLT: Final = {
 """Columns that dlt adds, without a description."""
 
 
-def overview(warehouse: Warehouse) -> str:
+def overview(warehouse: LoadedExample) -> str:
     """Make the page that leads to the others, with the diagram."""
     rows = [[f"[`{name}`]({name}.md)", table["description"]] for name, table in warehouse.tables.items()]
     return f"""# Tables
@@ -41,7 +41,7 @@ goes to a JSON column (`overflow`, `params__overflow`) and the run logs a warnin
 """
 
 
-def page(table: Mapping[str, Any], warehouse: Warehouse) -> str:
+def page(table: Mapping[str, Any], warehouse: LoadedExample) -> str:
     """Make the page of a table.
 
     Raises:
@@ -73,7 +73,7 @@ def _column(table: str, column: Mapping[str, Any]) -> Sequence[str]:
     return f"`{column['name']}`", column["data_type"], marks, description
 
 
-def _example(table: Mapping[str, Any], warehouse: Warehouse) -> str:
+def _example(table: Mapping[str, Any], warehouse: LoadedExample) -> str:
     # The row that tells most.
     filled = " + ".join(f'("{name}" IS NOT NULL)::INT' for name in table["columns"])
     statement = f"SELECT * FROM {table['name']} ORDER BY {filled} DESC, ALL LIMIT 1"  # noqa: S608 - names of the schema
@@ -89,7 +89,7 @@ def _stable(table: Mapping[str, Any]) -> list[str]:
     ]
 
 
-def _queries(table: str, warehouse: Warehouse) -> list[str]:
+def _queries(table: str, warehouse: LoadedExample) -> list[str]:
     parts = []
     for query in QUERIES.get(table, ()):
         statement = textwrap.dedent(query.statement).strip()
@@ -103,7 +103,7 @@ def _queries(table: str, warehouse: Warehouse) -> list[str]:
     return parts
 
 
-def _diagram(warehouse: Warehouse) -> str:
+def _diagram(warehouse: LoadedExample) -> str:
     schema = cast("TStoredSchema", {"tables": warehouse.tables})
     references: list[TTableReferenceStandalone] = [
         {

@@ -66,7 +66,8 @@ def test_personal_data_is_marked_down_to_the_marts(on_duckdb: BuiltModels) -> No
     assert marked == expected
 
 
-def test_the_readme_tells_models_and_vars(on_duckdb: BuiltModels) -> None:
+def test_the_readme_names_models_and_vars(on_duckdb: BuiltModels) -> None:
+    """The README of the dbt package names every model and variable."""
     message = re.findall(r"^\| `(\w+)` \| (.*?) \|", README, re.MULTILINE)
     assert {name for name, _ in message if "__" in name} == MARTS
     assert all(f"`{name}`" in README for name in STAGING)
@@ -79,7 +80,8 @@ def test_the_readme_tells_models_and_vars(on_duckdb: BuiltModels) -> None:
     assert on_duckdb.dbt.read("manifest.json")["metadata"]["project_name"] == "enrow"
 
 
-def test_no_module_has_a_name_that_dbt_takes_for_a_plugin() -> None:
+def test_no_module_looks_like_a_dbt_plugin() -> None:
+    """No module has a name that dbt takes for a plugin."""
     # dbt imports every top-level module whose name begins so.
     assert list(REPOSITORY.glob("dbt_*.py")) == []
     assert list((REPOSITORY / "tests").glob("dbt_*.py")) == []

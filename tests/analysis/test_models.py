@@ -31,7 +31,8 @@ MEANT = {"alma": 1, "bruno": 1, "clara": 1}
 """Who is paid for again, and how many times too often."""
 
 
-def test_the_build_passes_and_warns_of_what_is_up_to_the_api(built: BuiltModels) -> None:
+def test_the_build_passes_with_its_warnings(built: BuiltModels) -> None:
+    """The build passes and warns of what the API answers for."""
     results = built.dbt.read("run_results.json")["results"]
     by_status = Counter(result["status"] for result in results)
     warnings = [result["unique_id"].split(".")[2] for result in results if result["status"] == "warn"]
@@ -106,7 +107,8 @@ def test_batches_reconciles_claims_with_what_arrived(built: BuiltModels) -> None
     assert len(rows) == len(expected)
 
 
-def test_the_batch_whose_counts_disagree_tells_by_how_much(built: BuiltModels) -> None:
+def test_counts_that_disagree_are_compared(built: BuiltModels) -> None:
+    """The batch whose counts disagree shows by how much."""
     (row,) = built.query(
         "SELECT results_difference, rows_difference, found_difference, credits_difference"
         " FROM enrow__batches WHERE batch_id = 'disagrees'"
@@ -149,7 +151,8 @@ def test_daily_credits_adds_up_by_campaign(built: BuiltModels) -> None:
     assert len(expected) == 3 if built.campaign_key == "campaign" else 4
 
 
-def test_daily_credits_tells_shares_and_costs_of_a_day(built: BuiltModels) -> None:
+def test_daily_credits_has_shares_and_costs(built: BuiltModels) -> None:
+    """`daily_credits` has the shares and costs of a day."""
     rows = built.query(
         "SELECT fetched_date, searches, found, credits_claimed, credits_expected, searches_by_profile,"
         " found_by_profile, searches_by_name, found_by_name, share_found, share_found_by_profile,"
@@ -190,7 +193,8 @@ def test_coverage_by_country_divides_what_was_found(built: BuiltModels) -> None:
         assert per_found == (pytest.approx(cost / len(found), abs=1e-4) if found else None)
 
 
-def test_duplicate_searches_names_who_was_paid_for_twice(built: BuiltModels) -> None:
+def test_duplicate_searches_finds_repeats(built: BuiltModels) -> None:
+    """`duplicate_searches` has the persons who were paid for twice."""
     rows = built.query(
         "SELECT person_key, times_searched, times_paid, batches, credits_expected, credits_expected_again,"
         " credits_claimed FROM enrow__duplicate_searches ORDER BY person_key"
@@ -212,7 +216,8 @@ def test_duplicate_searches_names_who_was_paid_for_twice(built: BuiltModels) -> 
     assert again == MEANT
 
 
-def test_what_the_repetition_cost_is_what_the_later_batch_took(built: BuiltModels) -> None:
+def test_a_repetition_costs_the_later_credits(built: BuiltModels) -> None:
+    """What a repetition cost is what the later batch took."""
     rows = built.query("SELECT person_key, credits_claimed_again FROM enrow__duplicate_searches ORDER BY person_key")
     again = {person.split()[0]: credits_again for person, credits_again in rows}
     assert again["clara"] == 40
@@ -229,7 +234,8 @@ def test_the_queries_of_the_readme_run(built: BuiltModels) -> None:
     assert len(twice) == len(MEANT)
 
 
-def test_the_analysis_page_reads_the_models_through_any_driver(built: BuiltModels) -> None:
+def test_the_page_reads_through_any_driver(built: BuiltModels) -> None:
+    """The analysis page reads the models through any driver."""
     with closing(built.connect()) as connection:
         _, page = app.run(defs={"warehouse": connection})
     by_campaign = {row["campaign"]: (row["found"], row["credits"]) for row in page["by_campaign"].to_dict("records")}

@@ -58,7 +58,8 @@ def filters(defined: Mapping[str, Any], **chosen: Any) -> dict[str, Any]:
     return {name: SimpleNamespace(value=chosen.get(name, defined[name].value)) for name in names}
 
 
-def test_it_runs_as_a_script_on_the_file_that_the_environment_names(warehouse: Path) -> None:
+def test_it_runs_as_a_script(warehouse: Path) -> None:
+    """It runs as a script on the file that the environment names."""
     command = [str(REPOSITORY / ".venv" / "bin" / "python"), "notebooks/phone_bulk_analysis.py"]
     env = os.environ | {"ENROW_WAREHOUSE": str(warehouse)}
     ended = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=120, check=False)
@@ -76,7 +77,8 @@ def test_it_runs_as_a_script_on_the_file_that_the_environment_names(warehouse: P
     assert f"{warehouse}.none" in missing.stderr
 
 
-def test_it_has_five_plots_and_every_figure_is_the_models(warehouse: Path) -> None:
+def test_figures_are_those_of_the_models(warehouse: Path) -> None:
+    """The page has five plots, and every figure is that of the models."""
     shown, defined = opened(warehouse)
     plots = [name for name, value in defined.items() if type(value).__module__.startswith("altair.vegalite")]
     assert sorted(plots) == ["again_plot", "bill_plot", "cost_plot", "country_plot", "share_plot"]

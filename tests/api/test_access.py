@@ -68,7 +68,8 @@ def test_https_and_loopback_are_fine(url: str) -> None:
         "https://api.enrow.io/?user=someone:hunter2@x",
     ],
 )
-def test_any_other_base_url_is_an_error_that_tells_the_fix_and_no_password(url: str) -> None:
+def test_other_base_urls_are_refused(url: str) -> None:
+    """Any other base URL is an error that names the fix and shows no password."""
     with pytest.raises(ConfigurationError, match="enrow_base_url") as caught:
         EnrowClient("a-made-up-key", url)
     message = str(caught.value)
@@ -80,7 +81,8 @@ def test_any_other_base_url_is_an_error_that_tells_the_fix_and_no_password(url: 
 @pytest.mark.parametrize(
     "key", ["", " ", "\n", "made-up\nkey", "made-up key", "made-up\r\nx-other: 1", "made-up\x00", "made-up-kéy"]
 )
-def test_a_key_that_cannot_be_one_is_an_error_that_does_not_show_it(key: str) -> None:
+def test_invalid_key_is_not_shown(key: str) -> None:
+    """A key that cannot be a key is an error that does not show it."""
     with pytest.raises(ConfigurationError, match="ENROW_API_KEY") as caught:
         EnrowClient(key, "https://api.enrow.io")
     assert "made-up" not in f"{caught.value!s}{caught.value!r}"
@@ -106,9 +108,8 @@ def test_a_key_is_trimmed(api: SimulatedEnrow) -> None:
     ],
     ids=["400", "401", "402", "429", "500", "418", "redirect", "reset"],
 )
-def test_the_key_is_in_nothing_that_an_error_tells(
-    api: SimulatedEnrow, client: EnrowClient, response: Response
-) -> None:
+def test_the_key_is_in_no_error(api: SimulatedEnrow, client: EnrowClient, response: Response) -> None:
+    """The key is in nothing that an error holds."""
     api.respond("batch-1", response)
     with pytest.raises(EnrowError) as caught:
         client.fetch_batch("batch-1")
@@ -118,16 +119,16 @@ def test_the_key_is_in_nothing_that_an_error_tells(
 
 
 @pytest.mark.parametrize("status", [400, 401, 402, 404, 418, 429, 500])
-def test_a_key_that_the_api_repeats_is_not_told(api: SimulatedEnrow, client: EnrowClient, status: int) -> None:
+def test_key_repeated_by_the_api_is_not_shown(api: SimulatedEnrow, client: EnrowClient, status: int) -> None:
+    """A key that the API repeats in its response is not shown."""
     api.respond("batch-1", Response.message(status, f"{api.api_key} is unknown"))
     with pytest.raises(EnrowError, match=r"\*\*\* is unknown") as caught:
         client.fetch_batch("batch-1")
     assert api.api_key not in f"{caught.value!s} {caught.value!r} {vars(caught.value)}"
 
 
-def test_a_certificate_file_that_is_missing_is_told_without_the_key(
-    api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_missing_certificate_file_is_named(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing certificate file is named, without the key."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", "/nowhere/ca.pem")
     url = api.url.replace("http:", "https:")
     with EnrowClient(api.api_key, url) as client, pytest.raises(EnrowError, match=r"/nowhere/ca\.pem") as caught:

@@ -18,9 +18,8 @@ from tests.api.requests_made import BODY, everything_told_by
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-def test_a_fetch_is_one_get_with_the_key_and_nothing_else_that_identifies(
-    api: SimulatedEnrow, client: EnrowClient
-) -> None:
+def test_fetch_is_one_get_with_the_key(api: SimulatedEnrow, client: EnrowClient) -> None:
+    """A fetch is one GET with the key and nothing else that identifies the user."""
     api.add_completed("batch-1", 3)
     client.fetch_batch("batch-1")
     (request,) = api.requests
@@ -72,9 +71,8 @@ def test_the_server_receives_the_id_as_it_is(api: SimulatedEnrow, client: EnrowC
     assert (request.query.count("&"), request.headers["x-api-key"]) == (0, api.api_key)
 
 
-def test_a_proxy_gets_neither_key_nor_request_for_a_loopback_address(
-    api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_proxy_sees_no_loopback_request(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A proxy gets neither key nor request for a loopback address."""
     with SimulatedEnrow() as proxy:
         for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
             monkeypatch.setenv(name, proxy.url)
@@ -132,9 +130,10 @@ REDIRECTS = [301, 302, 303, 307, 308]
         (Response(504, b"\xff\x00"), (ErrorKind.SERVER_ERROR, 504, "Gateway Timeout"), 3),
     ],
 )
-def test_a_status_becomes_an_error_of_one_kind_after_so_many_requests(
+def test_status_becomes_one_kind_of_error(
     api: SimulatedEnrow, client: EnrowClient, response: Response, expected: tuple[ErrorKind, int, str], looks: int
 ) -> None:
+    """Each HTTP status becomes an error of one kind after a known number of requests."""
     api.respond("batch-1", response)
     with pytest.raises(RequestFailedError) as caught:
         client.fetch_batch("batch-1")
@@ -142,7 +141,8 @@ def test_a_status_becomes_an_error_of_one_kind_after_so_many_requests(
     assert ((error.kind, error.http_status, error.message), api.looks("batch-1")) == (expected, looks)
 
 
-def test_401_and_402_concern_the_run_and_are_not_tried_again(api: SimulatedEnrow, client: EnrowClient) -> None:
+def test_401_and_402_end_the_run(api: SimulatedEnrow, client: EnrowClient) -> None:
+    """401 and 402 concern the whole run and are not retried."""
     api.respond("batch-1", Response.bad_key(), Response.out_of_credits())
     with pytest.raises(InvalidApiKeyError) as refused:
         client.fetch_batch("batch-1")
@@ -168,9 +168,10 @@ def test_401_and_402_concern_the_run_and_are_not_tried_again(api: SimulatedEnrow
     ],
     ids=["cut", "cut chunked", "cut gzip", "cut both", "reset", "stalled", "dripping", "not gzip", "silent"],
 )
-def test_a_body_that_never_is_complete_is_a_connection_error_in_bounded_time(
+def test_incomplete_body_is_a_connection_error(
     api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, fault: Response
 ) -> None:
+    """A body that never completes is a connection error in bounded time."""
     monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "1")
     monkeypatch.setenv("RUNTIME__REQUEST_TIMEOUT", "0.15")
     api.respond("batch-1", fault)
@@ -194,7 +195,8 @@ def test_a_refused_connection_is_a_connection_error(api: SimulatedEnrow) -> None
 
 
 @pytest.mark.parametrize("gzip", [False, True])
-def test_a_body_past_the_limit_is_an_error_and_is_not_tried_again(api: SimulatedEnrow, gzip: bool) -> None:
+def test_too_large_body_is_not_retried(api: SimulatedEnrow, gzip: bool) -> None:
+    """A body past the limit is an error and is not requested again."""
     api.respond("batch-1", Response(body=b" " * 2_000_000, gzip=gzip))
     client = EnrowClient(api.api_key, api.url, max_response_mb=1)
     with client, pytest.raises(RequestFailedError, match="larger than max_response_mb, 1") as caught:
@@ -213,7 +215,8 @@ def test_a_redirect_is_not_followed(api: SimulatedEnrow, client: EnrowClient, st
     assert (api.looks("batch-1"), other.requests) == (1, [])
 
 
-def test_a_server_that_speaks_no_http_is_a_connection_error(api: SimulatedEnrow) -> None:
+def test_not_http_is_a_connection_error(api: SimulatedEnrow) -> None:
+    """A server that does not speak HTTP is a connection error."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
         def answer() -> None:

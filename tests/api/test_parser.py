@@ -137,7 +137,8 @@ def test_failed_in_every_shape_to_expect(beside: str, stats: Stats) -> None:
     assert parse(body) == batch("failed", stats=stats)
 
 
-def test_not_found_with_null_or_absent_number_by_name_and_company() -> None:
+def test_not_found_without_a_number() -> None:
+    """`not_found` with a null or absent number, by name and company."""
     body = beside_general(""""results": [
         {"index": 0, "qualification": "not_found", "number": null, "country": null, "custom": "crm-17",
          "params": {"firstname": "Ann", "lastname": "Lee", "company_domain": "acme.example"}},
@@ -220,7 +221,8 @@ def test_index_is_a_whole_number_however_it_is_written(index: str, expected: int
     assert parse(in_result(f'"index": {index}')) == batch(results=results([expected]))
 
 
-def test_missing_and_repeated_indexes_are_kept_as_they_come() -> None:
+def test_odd_indexes_are_kept() -> None:
+    """Missing and repeated indexes are kept as they come."""
     assert parse(beside_general('"results": [{"index": 1}, {}, {"index": 1}]')) == batch(results=results([1, None, 1]))
 
 
@@ -324,7 +326,8 @@ def test_two_hundred_levels_are_kept(nested: str) -> None:
         (in_stats('"credits_cost": {"final": "+12025550147x"}'), "stats.credits_cost is a string, expected a number"),
     ],
 )
-def test_an_impossible_value_is_an_error_that_names_the_field_and_not_the_value(body: bytes, message: str) -> None:
+def test_impossible_value_names_the_field(body: bytes, message: str) -> None:
+    """An impossible value is an error that names the field and not the value."""
     error = error_of(body)
     assert (error.message, str(error), error.kind) == (message, message, ErrorKind.INVALID_RESPONSE)
     assert "12025550147" not in "".join(traceback.format_exception(error))
@@ -336,7 +339,8 @@ def test_a_hundred_thousand_levels_are_an_error() -> None:
 
 @pytest.mark.parametrize("field", ["credits_cost", "credits_to_refund"])
 @pytest.mark.parametrize("credits_", ['"NaN"', '"-NaN"', '"Infinity"', "1e400", "0.0123456789", "1" * 30, "1" * 38])
-def test_credits_that_no_destination_can_hold_are_an_error(field: str, credits_: str) -> None:
+def test_too_many_credits_are_an_error(field: str, credits_: str) -> None:
+    """Credits that no destination can hold are an error."""
     assert error_of(in_stats(f'"{field}": {credits_}')).message == (
         f"stats.{field} is no number of at most 38 digits, 9 of them decimals"
     )

@@ -19,9 +19,10 @@ pytestmark = pytest.mark.usefixtures("quick")
 
 
 @pytest.mark.parametrize("attempts", [1, 4])
-def test_5xx_for_ever_takes_as_many_requests_as_dlt_is_set_to(
+def test_lasting_5xx_takes_the_configured_attempts(
     api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, attempts: int
 ) -> None:
+    """A 5xx that does not end takes as many requests as dlt is configured for."""
     monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", str(attempts))
     api.respond("batch-1", Response.server_error())
     with EnrowClient(api.api_key, api.url) as client, pytest.raises(RequestFailedError):
@@ -84,9 +85,10 @@ IN_THE_PAST = "Sun, 06 Nov 1994 08:49:37 GMT"
         "negative",
     ],
 )
-def test_the_pause_that_the_api_asks_for_is_kept_up_to_the_limit_that_is_set(
+def test_pause_is_kept_up_to_the_limit(
     api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, limited: Response, waits: bool
 ) -> None:
+    """The pause that the API asks for is kept, up to the configured limit."""
     monkeypatch.setenv("RUNTIME__REQUEST_MAX_RETRY_DELAY", "0.3")
     api.respond("batch-1", limited, BODY)
     with EnrowClient(api.api_key, api.url) as client:
@@ -116,7 +118,8 @@ def in_a_thread(client: EnrowClient, batch_id: str) -> tuple[Thread, list[Any]]:
     return thread, outcome
 
 
-def test_a_pause_after_429_holds_the_other_threads_back(api: SimulatedEnrow, client: EnrowClient) -> None:
+def test_pause_after_429_holds_all_threads(api: SimulatedEnrow, client: EnrowClient) -> None:
+    """A pause after 429 holds the other threads back."""
     api.respond("limited", Response(429, {"message": "Too Many Requests", "retry_after": 0.6}), BODY)
     api.add_completed("other", 1)
     thread, outcome = in_a_thread(client, "limited")
@@ -141,7 +144,8 @@ def test_a_server_error_holds_no_other_thread_back(api: SimulatedEnrow, monkeypa
     assert outcome == [200]
 
 
-def test_leaving_the_block_ends_waiting_threads_at_once(api: SimulatedEnrow) -> None:
+def test_closing_ends_waiting_threads(api: SimulatedEnrow) -> None:
+    """Leaving the block ends waiting threads at once."""
     limited, broken = Response.rate_limited(30), Response(500, headers={"Retry-After": "30"})
     api.respond("limited", limited)
     api.respond("broken", broken)

@@ -89,9 +89,8 @@ def fetch(server: Server) -> bytes:
 @pytest.mark.parametrize(
     "setting", ["", "PYTHONHTTPSVERIFY=0", "REQUESTS_CA_BUNDLE=", "CURL_CA_BUNDLE=", "SSL_NO_VERIFY=1"]
 )
-def test_a_certificate_that_nobody_vouches_for_gets_no_key(
-    server: Server, monkeypatch: pytest.MonkeyPatch, setting: str
-) -> None:
+def test_untrusted_certificate_gets_no_key(server: Server, monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    """A certificate that no trusted authority signed gets no key."""
     monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "1")
     if setting:
         monkeypatch.setenv(*setting.split("=", 1))
@@ -100,8 +99,7 @@ def test_a_certificate_that_nobody_vouches_for_gets_no_key(
     assert (caught.value.kind, server.keys) == (ErrorKind.CONNECTION, [])
 
 
-def test_a_certificate_that_is_vouched_for_is_fine(
-    server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_trusted_certificate_is_accepted(server: Server, certificate: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A certificate that a trusted authority signed is accepted."""
     monkeypatch.setenv("REQUESTS_CA_BUNDLE", str(certificate))
     assert (fetch(server), server.keys) == (b"{}", [KEY])

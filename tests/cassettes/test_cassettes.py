@@ -33,9 +33,10 @@ COMMITTED = sorted(FOLDER.glob("*.yaml"))
 BY_NAME = pytest.mark.parametrize("cassette", COMMITTED, ids=lambda path: path.stem)
 
 
-def test_the_documented_cassettes_are_what_the_command_makes(
+def test_cassettes_are_what_the_command_makes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    """The documented cassettes are what the command makes."""
     monkeypatch.delenv("ENROW_API_KEY", raising=False)
     assert main([], tmp_path) == 0
     made = {path.name: path.read_text() for path in tmp_path.iterdir()}
@@ -45,7 +46,8 @@ def test_the_documented_cassettes_are_what_the_command_makes(
 
 
 @BY_NAME
-def test_a_cassette_tells_whether_it_was_recorded_live(cassette: Path) -> None:
+def test_cassette_says_whether_it_is_live(cassette: Path) -> None:
+    """A cassette says whether it was recorded live."""
     is_live = cassette.name.startswith("live_")
     assert Interactions(cassette).metadata == {"recorded_live": is_live}
     assert cassette.read_text().startswith(LIVE if is_live else NOT_LIVE)
@@ -57,7 +59,8 @@ def test_a_cassette_holds_no_header_that_was_sent(cassette: Path) -> None:
 
 
 @BY_NAME
-def test_a_cassette_holds_no_personal_data_but_the_documented_sample(cassette: Path) -> None:
+def test_cassette_holds_no_personal_data(cassette: Path) -> None:
+    """A cassette holds no personal data but the documented sample."""
     interactions = Interactions(cassette)
     for response, body in zip(interactions.responses, interactions.bodies, strict=True):
         scrubbed = json.loads(without_personal_data(response)["body"]["string"])
@@ -126,7 +129,8 @@ def test_the_client_raises_the_documented_errors() -> None:
         fetch(documented("bad_key"), bodies.DOCUMENTED_ID)
 
 
-def test_a_whole_run_in_progress_then_one_that_completes(pipeline: dlt.Pipeline, tmp_path: Path) -> None:
+def test_ongoing_then_completed(pipeline: dlt.Pipeline, tmp_path: Path) -> None:
+    """A whole run over an ongoing batch, then one in which it is completed."""
     batch_id = bodies.DOCUMENTED_ID
     with REPLAY.use_cassette(joined(tmp_path / "first.yaml", documented("ongoing"), documented("unknown_id"))):
         report = load(pipeline, batch_id, UNKNOWN_ID)
@@ -158,7 +162,8 @@ def test_a_whole_run_ends_where_the_key_is_refused(name: str, pipeline: dlt.Pipe
     assert any(isinstance(cause, InvalidApiKeyError) for cause in causes(failed.value))
 
 
-def test_what_is_not_recorded_is_not_asked_for_over_the_network(pipeline: dlt.Pipeline) -> None:
+def test_nothing_unrecorded_is_requested(pipeline: dlt.Pipeline) -> None:
+    """What is not recorded is not requested over the network."""
     with REPLAY.use_cassette(documented("completed")), pytest.raises(PipelineStepFailed) as failed:
         load(pipeline, "another-id")
     assert any(isinstance(cause, CannotOverwriteExistingCassetteException) for cause in causes(failed.value))

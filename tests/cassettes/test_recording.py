@@ -64,7 +64,8 @@ PERSONAL = {
 }
 
 
-def test_a_recorded_body_keeps_its_shape_and_nothing_personal() -> None:
+def test_recorded_body_keeps_only_its_shape() -> None:
+    """A recorded body keeps its shape and nothing personal."""
     assert scrubbed(PERSONAL) == {
         "general": {
             "id": "batch-1",
@@ -126,7 +127,8 @@ def test_a_recorded_body_keeps_its_shape_and_nothing_personal() -> None:
         ("Jane Doe", None),
     ],
 )
-def test_nothing_personal_is_kept_where_it_was_not_expected(body: Any, kept: Any) -> None:
+def test_unexpected_personal_data_is_scrubbed(body: Any, kept: Any) -> None:
+    """Nothing personal is kept where it was not expected."""
     left = scrubbed(body)
     assert kept is None or left == kept
     assert not re.search("jane|doe|3035550187", json.dumps(left), re.IGNORECASE)
@@ -157,7 +159,8 @@ def test_a_whole_batch_keeps_its_counts_and_no_search() -> None:
     assert scrubbed(left) == left
 
 
-def test_a_live_recording_loads_and_holds_neither_key_nor_people(tmp_path: Path, pipeline: dlt.Pipeline) -> None:
+def test_live_recording_holds_no_key_and_no_people(tmp_path: Path, pipeline: dlt.Pipeline) -> None:
+    """A live recording loads and holds neither the key nor people."""
     folder = tmp_path / "cassettes"
     with SimulatedEnrow(api_key="a-secret-of-the-account") as api:
         ids = [
@@ -199,7 +202,8 @@ def test_a_live_recording_loads_and_holds_neither_key_nor_people(tmp_path: Path,
 
 
 @pytest.mark.parametrize("fault", [Response(body=b" " * 100, truncate_after=50), Response.server_error()])
-def test_a_recording_that_fails_leaves_the_old_cassettes_alone(fault: Response, tmp_path: Path) -> None:
+def test_failed_recording_keeps_old_cassettes(fault: Response, tmp_path: Path) -> None:
+    """A recording that fails leaves the old cassettes as they are."""
     with SimulatedEnrow() as api:
         record_live(tmp_path, [api.add_completed("done", 1)], api.api_key, api.url)
         before = {path.name: path.read_text() for path in tmp_path.iterdir()}

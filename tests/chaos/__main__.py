@@ -13,10 +13,10 @@ from typing import Final
 
 from tests.support.postgres import Postgres
 
-from .campaign import DESTINATIONS, DestinationName, Tally, run_campaign
+from .campaign import DESTINATIONS, CampaignResult, DestinationName, run_campaign
 from .forks import Forks
 from .points import Point
-from .sequence import Outcome
+from .sequence import SequenceResult
 
 _KILLS: Final = 200
 _TOLD_EVERY: Final = 10
@@ -61,7 +61,7 @@ def _folder(stack: ExitStack) -> Path:
     return Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="chaos-")))
 
 
-def _record_outcome(destination: DestinationName, outcome: Outcome, tally: Tally) -> None:
+def _record_outcome(destination: DestinationName, outcome: SequenceResult, tally: CampaignResult) -> None:
     if outcome.wrong:
         again = f"python -m tests.chaos --seed {outcome.seed} --destination {destination} --sequences 1"
         _say(f"WRONG, {destination}, seed {outcome.seed}: {again}")
@@ -70,7 +70,7 @@ def _record_outcome(destination: DestinationName, outcome: Outcome, tally: Tally
         _say(f"{tally}, {tally.seconds:.0f} s")
 
 
-def _print_counts(tallies: Sequence[Tally]) -> None:
+def _print_counts(tallies: Sequence[CampaignResult]) -> None:
     points = sorted({point for tally in tallies for point in tally.kills})
     width = max(map(len, points), default=0)
     _say("", f"{'killed at':{width}}" + "".join(f"{tally.destination:>10}" for tally in tallies))

@@ -14,9 +14,9 @@ from typing import Final, Literal, TypeAlias
 from enrow_source.testing import SimulatedEnrow
 from tests.support.postgres import Postgres
 
+from .destinations import DuckDBFile, PostgresDataset
 from .forks import Forks
-from .sequence import Outcome, Sequence
-from .warehouses import DuckDBFile, PostgresDataset
+from .sequence import Sequence, SequenceResult
 
 DestinationName: TypeAlias = Literal["duckdb", "postgres"]
 DESTINATIONS: Final[tuple[DestinationName, ...]] = ("duckdb", "postgres")
@@ -25,7 +25,7 @@ _MOST_WRONG: Final = 8
 
 
 @dataclass(slots=True)
-class Tally:
+class CampaignResult:
     """What was counted on one destination."""
 
     destination: DestinationName
@@ -35,10 +35,10 @@ class Tally:
     runs: int = 0
     wiped: int = 0
     missed: int = 0
-    wrong: list[Outcome] = field(default_factory=list)
+    wrong: list[SequenceResult] = field(default_factory=list)
     seconds: float = 0.0
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: SequenceResult) -> None:
         """Count one sequence."""
         self.kills += outcome.kills
         self.sequences += 1
@@ -69,10 +69,10 @@ def run_campaign(
     sequences: int | None = None,
     forks: Forks,
     server: Postgres,
-    tell: Callable[[DestinationName, Outcome, Tally], None] = lambda *_: None,
-) -> Tally:
+    tell: Callable[[DestinationName, SequenceResult, CampaignResult], None] = lambda *_: None,
+) -> CampaignResult:
     """Run sequences, seeds counting up from `seed`, until there are so many sequences, or kills, or wrong ones."""
-    tally, started = Tally(destination), time.monotonic()
+    tally, started = CampaignResult(destination), time.monotonic()
     while not _is_enough(tally, kills, sequences):
         folder = Path(tempfile.mkdtemp(prefix="chaos-"))
         number = seed + tally.sequences
@@ -87,7 +87,7 @@ def run_campaign(
     return tally
 
 
-def _is_enough(tally: Tally, kills: int, sequences: int | None) -> bool:
+def _is_enough(tally: CampaignResult, kills: int, sequences: int | None) -> bool:
     if len(tally.wrong) == _MOST_WRONG:
         return True
     return tally.kills.total() >= kills if sequences is None else tally.sequences == sequences

@@ -7,9 +7,9 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from .destinations import Rows
 from .expected import Row, canonical, expected_rows
 from .scenario import Served
-from .warehouses import Rows
 
 TABLES: Final = ("batches", "batch_stats", "phone_results", "phone_results_ledger", "batch_errors", "_dlt_loads")
 """What is read to be compared."""

@@ -48,7 +48,7 @@ _OTHER_SETTINGS: Final = ("SCHEMA__", "PIPELINES__", "DLT_", "ENROW_", "API_KEY"
 
 
 @dataclass(frozen=True, slots=True)
-class Ended:
+class ChildEnd:
     """How a run ended."""
 
     returncode: int
@@ -102,7 +102,7 @@ class Forks:
             self._server.communicate(timeout=_TIMEOUT_S)
             self._server = None
 
-    def run(self, job: Job, when_halted: Callable[[], None] = lambda: None) -> Ended:
+    def run(self, job: Job, when_halted: Callable[[], None] = lambda: None) -> ChildEnd:
         """Run one job to its end; `when_halted` is called while it is halted at its point by SIGSTOP."""
         if self._server is None or self._server.stdin is None or self._server.stdout is None:
             raise RuntimeError("jobs are run inside the with block")
@@ -117,7 +117,7 @@ class Forks:
                 continue
             stdout, stderr = (_read(folder / name) for name in ("stdout", "stderr"))
             stages = tuple(_read(folder / child.STAGES).split())
-            return Ended(message["returncode"], stdout, stderr, stages)
+            return ChildEnd(message["returncode"], stdout, stderr, stages)
         raise RuntimeError("the process that forks the runs has ended")
 
 

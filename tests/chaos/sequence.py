@@ -14,10 +14,10 @@ from enrow_source.testing import SimulatedEnrow
 
 from .child import Job
 from .compare import TABLES, differences
-from .forks import Ended, Forks
+from .destinations import ChaosDestination
+from .forks import ChildEnd, Forks
 from .points import LARGEST_NTH, Kill, Point
 from .scenario import Batch, Served, invent, served
-from .warehouses import Warehouse
 
 _CLOCK_SHARE: Final = 0.25
 _CLOCK_S: Final = (0.0, 0.9)
@@ -35,7 +35,7 @@ _DONE: Final = (0, 3)
 
 
 @dataclass(slots=True)
-class Outcome:
+class SequenceResult:
     """What one sequence did and found."""
 
     seed: int
@@ -54,16 +54,16 @@ class Outcome:
 class Sequence:
     """Runs one sequence; the seed decides everything but how far a run gets in a given time."""
 
-    def __init__(self, seed: int, forks: Forks, folder: Path, warehouse: Warehouse, api: SimulatedEnrow) -> None:
+    def __init__(self, seed: int, forks: Forks, folder: Path, warehouse: ChaosDestination, api: SimulatedEnrow) -> None:
         self._rng = Random(seed)
         self._forks, self._folder, self._warehouse, self._api = forks, folder, warehouse, api
         self._kills = self._rng.randint(5, 8)
         self._batches = invent(self._rng, api, self._kills)
         self._starts: list[int] = []
         self._killed: set[int] = set()
-        self._outcome = Outcome(seed)
+        self._outcome = SequenceResult(seed)
 
-    def run(self) -> Outcome:
+    def run(self) -> SequenceResult:
         """Run it to its end, compare, and tell."""
         named = _named(self._outcome.seed)
         for number in range(self._kills):
@@ -167,11 +167,11 @@ def _draw_kill(rng: Random, named: list[Point]) -> Kill:
     return Kill(point, 1 + int(nth * LARGEST_NTH.get(point, 1)))
 
 
-def _where(kill: Kill, ended: Ended) -> str:
+def _where(kill: Kill, ended: ChildEnd) -> str:
     if kill.point is not Point.CLOCK:
         return str(kill.point)
     return f"{kill.point}, in {ended.stages[-1] if ended.stages else 'the start'}"
 
 
-def _how(ended: Ended) -> str:
+def _how(ended: ChildEnd) -> str:
     return f"killed, begun: {' '.join(ended.stages) or 'nothing'}" if ended.is_killed else f"exit {ended.returncode}"

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from enrow_source.testing import Response, SimulatedEnrow, bodies
-from tests.chaos.campaign import DESTINATIONS, DestinationName, Tally, run_campaign
+from tests.chaos.campaign import DESTINATIONS, CampaignResult, DestinationName, run_campaign
 from tests.chaos.child import Job
 from tests.chaos.compare import TABLES, differences
+from tests.chaos.destinations import ChaosDestination, DuckDBFile, PostgresDataset
 from tests.chaos.expected import expected_rows
-from tests.chaos.forks import Ended, Forks
+from tests.chaos.forks import ChildEnd, Forks
 from tests.chaos.points import Kill, Point
 from tests.chaos.scenario import Batch, Served, served
-from tests.chaos.warehouses import DuckDBFile, PostgresDataset, Warehouse
 from tests.support import faults_page
 from tests.support.faults_page import Seen
 from tests.support.postgres import Postgres
@@ -38,7 +38,7 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
 
 
 def test_a_dozen_kills_and_the_tables_are_right(postgres: Postgres, tmp_path: Path) -> None:
-    tallies: list[Tally] = []
+    tallies: list[CampaignResult] = []
 
     def campaign(destination: DestinationName) -> None:
         folder = tmp_path / destination
@@ -69,7 +69,7 @@ def test_a_dozen_kills_and_the_tables_are_right(postgres: Postgres, tmp_path: Pa
 class Scene:
     """Runs of one pipeline into one destination; every run is given all ids."""
 
-    def __init__(self, api: SimulatedEnrow, forks: Forks, folder: Path, warehouse: Warehouse) -> None:
+    def __init__(self, api: SimulatedEnrow, forks: Forks, folder: Path, warehouse: ChaosDestination) -> None:
         self.api, self.forks, self.folder, self.warehouse = api, forks, folder, warehouse
         self.batches: list[Batch] = []
         self.starts: list[int] = []
@@ -82,7 +82,7 @@ class Scene:
             self.batches.append(Batch(batch_id, "completed", (answer,), 0))
             self.api.respond(batch_id, answer)
 
-    def run(self, when_halted: Callable[[], None] = lambda: None, **options: Any) -> Ended:
+    def run(self, when_halted: Callable[[], None] = lambda: None, **options: Any) -> ChildEnd:
         environment = {"ENROW_API_KEY": self.api.api_key, "DLT_DATA_DIR": str(self.folder / "dlt")}
         arguments = [*self.warehouse.arguments, "--base-url", self.api.url, *(b.batch_id for b in self.batches)]
         job = Job(str(self.folder), arguments, environment | self.warehouse.environment, **options)
@@ -138,7 +138,8 @@ def test_a_full_disk_under_the_duckdb_file(into_duckdb: Scene) -> None:
     into_duckdb.is_right("a full disk under the file of DuckDB", "warehouse.duckdb")
 
 
-def test_a_postgres_that_stops_between_the_merges_of_two_tables(into_postgres: Scene, postgres: Postgres) -> None:
+def test_postgres_stops_between_two_merges(into_postgres: Scene, postgres: Postgres) -> None:
+    """Postgres stops between the merges of two tables."""
     into_postgres.add_batches()
     into_postgres.succeeds()
     into_postgres.add_batches()
@@ -184,7 +185,8 @@ def test_the_comparison_agrees_with_what_is_right() -> None:
 
 
 @pytest.mark.parametrize("table", ["batches", "batch_stats", "phone_results", "phone_results_ledger", "batch_errors"])
-def test_the_comparison_finds_a_row_that_is_missing_or_there_twice(table: str) -> None:
+def test_comparison_finds_missing_and_double_rows(table: str) -> None:
+    """The comparison finds a row that is missing or there twice."""
     tables, answers = right()
     row = tables[table].pop()
     assert differences(tables, answers, killed=set())
@@ -192,7 +194,8 @@ def test_the_comparison_finds_a_row_that_is_missing_or_there_twice(table: str) -
     assert differences(tables, answers, killed=set())
 
 
-def test_the_comparison_finds_a_wrong_value_an_unfinished_load_and_a_mix_of_looks() -> None:
+def test_comparison_finds_wrong_values() -> None:
+    """The comparison finds a wrong value, an unfinished load and a mix of fetches."""
     for table, change in (
         ("phone_results", {"number": "+12025550100"}),
         ("batches", {"fetched_at": 2}),

@@ -151,7 +151,8 @@ def test_a_line_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
-def test_each_look_is_told_in_the_thread_of_the_run(tmp_path: Path, api: SimulatedEnrow, ids: list[str]) -> None:
+def test_progress_comes_in_the_runs_thread(tmp_path: Path, api: SimulatedEnrow, ids: list[str]) -> None:
+    """The progress callback is called for each batch, in the thread of the run."""
     message: list[Progress] = []
     threads: set[threading.Thread] = set()
 

@@ -75,9 +75,8 @@ def query(file: Path, sql: str) -> list[tuple[object, ...]]:
         return connection.execute(sql).fetchall()
 
 
-def test_the_command_loads_what_it_is_given_and_tells_it(
-    folder: Path, simulated: SimulatedEnrow, command: Command
-) -> None:
+def test_the_command_loads_the_given_ids(folder: Path, simulated: SimulatedEnrow, command: Command) -> None:
+    """The command loads the given ids and prints a summary."""
     ids = [simulated.add_completed("done", 20), simulated.add_ongoing("running", 1, 5), simulated.add_failed("bad")]
     ended = command(*ids)
     assert (ended.returncode, ended.stderr) == (ExitCode.OK, "")
@@ -116,7 +115,8 @@ def test_a_batch_that_cannot_be_read_gives_exit_code_3(simulated: SimulatedEnrow
     assert "could not be read        1" in ended.stdout.splitlines()
 
 
-def test_pending_alone_looks_at_what_was_ongoing(simulated: SimulatedEnrow, command: Command) -> None:
+def test_pending_fetches_what_was_ongoing(simulated: SimulatedEnrow, command: Command) -> None:
+    """`--pending` alone fetches what was ongoing."""
     command(simulated.add_ongoing("running", 1, 5), simulated.add_completed("done", 1))
     ended = command("--pending")
     assert (ended.returncode, simulated.looks("running"), simulated.looks("done")) == (ExitCode.OK, 2, 1)
@@ -146,9 +146,10 @@ def test_only_the_tables_that_are_named(folder: Path, simulated: SimulatedEnrow,
         (("id", "--destination", "nonsense"), "key", ExitCode.USAGE, "nonsense"),
     ],
 )
-def test_an_error_is_one_line_that_tells_what_to_do(
+def test_error_is_one_line_with_its_fix(
     command: Command, arguments: tuple[str, ...], key: str, code: ExitCode, message: str
 ) -> None:
+    """An error is one line that says what to do."""
     ended = command(*arguments, key=key)
     assert ended.returncode == code, ended.stderr
     assert message in ended.stderr
@@ -156,7 +157,8 @@ def test_an_error_is_one_line_that_tells_what_to_do(
     assert not ended.stdout
 
 
-def test_what_a_killed_run_left_is_loaded_first(folder: Path, simulated: SimulatedEnrow) -> None:
+def test_pending_package_of_a_kill_is_loaded_first(folder: Path, simulated: SimulatedEnrow) -> None:
+    """The package that a killed run left is loaded first."""
     pipeline = build_pipeline(pipelines_dir=str(folder / "pipelines"))
     options: dict[str, Any] = {"enrow_api_key": simulated.api_key, "enrow_base_url": simulated.url}
     run([simulated.add_completed("zero", 1)], pipeline=pipeline, **options)
@@ -173,16 +175,14 @@ def test_what_a_killed_run_left_is_loaded_first(folder: Path, simulated: Simulat
     assert sorted(loaded) == [("first", 3), ("second", 4), ("zero", 1)]
 
 
-def test_a_run_killed_while_it_made_its_folders_does_not_end_the_next(
-    simulated: SimulatedEnrow, command: Command
-) -> None:
+def test_kill_while_making_folders(simulated: SimulatedEnrow, command: Command) -> None:
+    """A run killed while it made its folders does not end the next run."""
     (Path(build_pipeline().working_dir) / "load").mkdir()
     assert command(simulated.add_completed("done", 1)).returncode == ExitCode.OK
 
 
-def test_a_package_that_was_put_away_before_what_it_was_made_of_does_not_end_the_next(
-    folder: Path, simulated: SimulatedEnrow
-) -> None:
+def test_half_deleted_package_does_not_end_a_run(folder: Path, simulated: SimulatedEnrow) -> None:
+    """A package that was deleted before its extracted files does not end the next run."""
     options: dict[str, Any] = {"enrow_api_key": simulated.api_key, "enrow_base_url": simulated.url}
     pipeline = build_pipeline(pipelines_dir=str(folder / "pipelines"))
     pipeline.extract(enrow_source([simulated.add_completed("first", 3)], **options))
@@ -199,7 +199,8 @@ def test_a_package_that_was_put_away_before_what_it_was_made_of_does_not_end_the
     assert sorted(loaded) == [("first", 3), ("second", 4)]
 
 
-def test_dlt_finds_the_default_warehouse_by_the_name_of_the_pipeline(folder: Path, simulated: SimulatedEnrow) -> None:
+def test_dlt_finds_the_default_warehouse(folder: Path, simulated: SimulatedEnrow) -> None:
+    """dlt finds the default warehouse by the name of the pipeline."""
     pipelines_dir = str(folder / "pipelines")
     run(
         [simulated.add_completed("done", 2)],
@@ -257,7 +258,8 @@ def test_a_run_ends_at_its_deadline_with_what_it_has(folder: Path, command: Comm
     assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches") == [("done",)]
 
 
-def test_a_run_gives_up_on_an_api_that_does_not_answer(command: Command, simulated: SimulatedEnrow) -> None:
+def test_run_stops_when_the_api_is_down(command: Command, simulated: SimulatedEnrow) -> None:
+    """A run stops when the API does not answer."""
     ids = [simulated.respond(f"down-{number}", Response.server_error(503)) for number in range(300)]
     ended = command(*ids, "--connections", "4")
     assert ended.returncode == ExitCode.API_UNAVAILABLE
@@ -403,9 +405,10 @@ def test_ids_come_from_files_globs_and_a_query_at_once(
     assert [simulated.looks(name) for name in "abcd"] == [1, 1, 1, 1]
 
 
-def test_a_damaged_file_of_ids_is_told_and_gives_exit_code_3(
+def test_invalid_file_of_ids_gives_exit_code_3(
     folder: Path, simulated: SimulatedEnrow, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """Invalid lines in a file of ids are reported and give exit code 3."""
     (folder / "ids.jsonl").write_text(f'"{simulated.add_completed("a", 1)}"\nnonsense\n')
     ended = command("--batch-ids-file", "ids.jsonl")
     assert ended.returncode == ExitCode.PARTIAL
@@ -413,9 +416,10 @@ def test_a_damaged_file_of_ids_is_told_and_gives_exit_code_3(
     assert "ids.jsonl:2 is no JSON" in caplog.text
 
 
-def test_what_is_configured_is_read_and_pending_leaves_it_out(
+def test_pending_leaves_configured_ids_out(
     folder: Path, simulated: SimulatedEnrow, command: Command, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Configured ids are read, and `--pending` leaves them out."""
     (folder / "ids.txt").write_text(f"{simulated.add_completed('a', 1)}\n{simulated.add_ongoing('b', 1, 1)}")
     monkeypatch.setenv("SOURCES__ENROW__BATCH_IDS_FILE", '["ids.txt"]')
     assert command("--pending").stdout.splitlines()[0] == "fetched                  0"
@@ -423,9 +427,10 @@ def test_what_is_configured_is_read_and_pending_leaves_it_out(
     assert command("--pending").stdout.splitlines()[0] == "fetched                  1"
 
 
-def test_a_stuck_batch_is_told_and_gives_an_exit_code_of_its_own(
+def test_stuck_batch_gives_its_own_exit_code(
     folder: Path, simulated: SimulatedEnrow, command: Command, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A stuck batch is reported and gives an exit code of its own."""
     ids = simulated.add_ongoing("running", 3, 1), simulated.add_completed("done", 1)
     assert command(*ids, "--stuck-after-h", "0.0001").returncode == ExitCode.OK
     first = query(

@@ -49,9 +49,8 @@ def test_a_load_that_changes_no_table_sends_nothing(api: SimulatedEnrow) -> None
     assert comment_tables(build_pipeline(), last_load()) > 0
 
 
-def test_a_database_that_refuses_is_told_and_the_rows_are_there(
-    api: SimulatedEnrow, tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refused_comments_lose_no_rows(api: SimulatedEnrow, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A database that refuses comments is reported, and the rows are there."""
     run([api.respond("one", bodies.completed("one", 2))])
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         connection.execute("DROP TABLE enrow_data.batch_errors")

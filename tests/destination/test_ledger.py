@@ -87,7 +87,7 @@ def test_the_order_of_the_ledger_does_not_matter() -> None:
     assert orders == [["x", "y", "c", "b", "d"]] * 24
 
 
-def test_what_always_fails_and_what_is_stuck_starve_nobody() -> None:
+def test_failing_and_stuck_batches_starve_nobody() -> None:
     """Play many runs of two batches each: every id gets its look, and the new ones get theirs first."""
     candidates = ["fails", "stuck", "new-1", "new-2", "new-3", "new-4"]
     entries: dict[str, Known] = {}
@@ -113,9 +113,10 @@ def test_outside_a_pipeline_the_ledger_is_empty(api: SimulatedEnrow, new_source:
 
 
 @pytest.mark.parametrize("narrow", [1, 500], ids=["more than are named", "all named"])
-def test_the_ledger_is_right_however_many_ids_are_given(
+def test_the_ledger_is_right_for_any_count(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, narrow: int
 ) -> None:
+    """The ledger is right however many ids are given."""
     monkeypatch.setattr(ledger, "LEDGER_NARROW_IDS", narrow)
     ids = [api.add_completed("done", 1), api.add_ongoing("stuck", None), "unknown"]
     warehouse.run(new_source([*ids, api.add_ongoing("dropped", None)]))

@@ -47,9 +47,10 @@ def on(table: str, statements: list[str]) -> list[str]:
     return [sql for sql in statements if f'"{DATASET}"."{table}"' in sql]
 
 
-def test_a_scheduled_run_takes_one_statement_on_the_ledger_and_none_on_the_results(
+def test_scheduled_run_reads_the_ledger_once(
     logged: Postgres, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A scheduled run takes one statement on the ledger and none on the results."""
     monkeypatch.setenv("ENROW_API_KEY", api.api_key)
     monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
 
@@ -88,7 +89,8 @@ def test_a_scheduled_run_takes_one_statement_on_the_ledger_and_none_on_the_resul
     assert "batch_id" in delete
 
 
-def test_the_usual_way_imports_no_client_of_a_destination_that_is_not_used(api: SimulatedEnrow, tmp_path: Path) -> None:
+def test_no_unused_destination_is_imported(api: SimulatedEnrow, tmp_path: Path) -> None:
+    """A usual run imports no client of a destination that it does not use."""
     batch_id = api.respond("one", bodies.completed("one", 3))
     script = (
         f"import sys; from enrow_source import run; run([{batch_id!r}], enrow_base_url={api.url!r})\n"

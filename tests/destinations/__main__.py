@@ -26,7 +26,7 @@ SUITE = Path(__file__).parent.relative_to(REPOSITORY)
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class CaseResult:
     """What became of one case at one destination."""
 
     word: str
@@ -35,10 +35,10 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class TargetResult:
     """How one target ended."""
 
-    outcomes: dict[str, Outcome]
+    outcomes: dict[str, CaseResult]
     code: int
     """pytest's own."""
     seconds: float
@@ -78,7 +78,7 @@ def main() -> int:
     return int(any(end.code for end in ends.values()))
 
 
-def _run(target: Target, *, is_real: bool) -> End:
+def _run(target: Target, *, is_real: bool) -> TargetResult:
     for environment in filter(None, (target.environment, target.server_environment)):
         with _MAKING[environment]:
             python_of(environment)
@@ -101,26 +101,26 @@ def _run(target: Target, *, is_real: bool) -> End:
         )
         sys.stderr.write(f"== {target.name}\n{ended.stdout}")
         outcomes = _outcomes(report) if report.exists() else {}
-        return End(outcomes, ended.returncode, time.monotonic() - started)
+        return TargetResult(outcomes, ended.returncode, time.monotonic() - started)
 
 
-def _outcomes(report: Path) -> dict[str, Outcome]:
+def _outcomes(report: Path) -> dict[str, CaseResult]:
     outcomes = {}
     for case in ET.parse(report).iter("testcase"):  # noqa: S314 - the report is our own
         name = case.attrib["name"].split("[")[0].removeprefix("test_")
         seconds = float(case.attrib["time"])
         # A case that is skipped shows nothing.
         is_bad = any(case.find(bad) is not None for bad in ("failure", "error", "skipped"))
-        outcomes[name] = Outcome("FAILED" if is_bad else "passed", seconds)
+        outcomes[name] = CaseResult("FAILED" if is_bad else "passed", seconds)
     return outcomes
 
 
-def render(ends: Mapping[str, End], *, is_real: bool) -> str:
+def render(ends: Mapping[str, TargetResult], *, is_real: bool) -> str:
     """Lay out destination x case as a Markdown table."""
     cases = list(dict.fromkeys(case for end in ends.values() for case in end.outcomes))
     rows = [["case", *ends], ["---"] * (len(ends) + 1)]
     for case in cases:
-        message = [end.outcomes.get(case, Outcome("not run", 0)) for end in ends.values()]
+        message = [end.outcomes.get(case, CaseResult("not run", 0)) for end in ends.values()]
         rows.append([case.replace("_", " "), *(f"{o.word} {o.seconds:.1f} s".strip() for o in message)])
     rows.append(["whole target", *(f"{end.seconds:.0f} s" for end in ends.values())])
     emulated = ["" if is_real else TARGETS[target].emulated or "" for target in ends]

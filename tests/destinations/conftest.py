@@ -10,8 +10,8 @@ from dlt.common.configuration.container import Container
 from dlt.common.pipeline import PipelineContext
 from dlt.common.runtime.run_context import RunContext, switched_run_context
 
+from tests.destinations.dataset import TargetDataset
 from tests.destinations.targets import QUICK, TARGETS, Started, Target, real_account
-from tests.destinations.warehouse import Warehouse
 
 _CONFIGURATION = ("SOURCES__", "RUNTIME__", "DESTINATION__", "EXTRACT__", "NORMALIZE__", "LOAD__", "DATA_WRITER__")
 _OTHERS = ("SCHEMA__", "PIPELINES__", "DLT_", "ENROW_", "API_KEY", "NETRC")
@@ -60,7 +60,9 @@ def isolated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
-def warehouse(target: Target, started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Warehouse]:
+def warehouse(
+    target: Target, started: Started, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[TargetDataset]:
     for name, value in started.environ.items():
         monkeypatch.setenv(name, value)
     dataset = f"enrow_conformance_{uuid.uuid4().hex[:8]}"

@@ -13,7 +13,7 @@ import requests
 from dlt.common.destination import Destination
 
 from tests.destinations import servers
-from tests.destinations.warehouse import Lake, NewDestination, Warehouse
+from tests.destinations.dataset import LakeDataset, NewDestination, TargetDataset
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +37,7 @@ class Target:
     """Of `environments`; None for the one of `make setup`."""
     server_environment: str | None = None
     """Another one, that its server runs in."""
-    warehouse: type[Warehouse] = Warehouse
+    warehouse: type[TargetDataset] = TargetDataset
     empty_text_kept_by: str | None = None
     """The file format that an empty text takes, to be one at the destination; None where any does."""
     layout: tuple[str, ...] = ()
@@ -195,14 +195,14 @@ TARGETS: Final = {
             "delta",
             _folder,
             "lake",
-            warehouse=Lake,
+            warehouse=LakeDataset,
             layout=("partitioned by []",),
         ),
         Target(
             "delta-s3",
             _s3,
             "lake",
-            warehouse=Lake,
+            warehouse=LakeDataset,
             layout=("partitioned by []",),
             real="filesystem",
             emulated="moto",

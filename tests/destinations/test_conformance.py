@@ -13,9 +13,9 @@ from dlt.extract import DltSource
 from enrow_source import enrow_source
 from enrow_source.destination.comments import comment_tables
 from enrow_source.testing import SimulatedEnrow, bodies
+from tests.destinations.dataset import Column, TargetDataset
 from tests.destinations.served import TABLES, Body, Row, decoded, in_order, rows_of
 from tests.destinations.targets import Target
-from tests.destinations.warehouse import Column, Warehouse
 from tests.support import REPOSITORY
 
 PAGES = REPOSITORY / "docs" / "reference" / "tables"
@@ -63,7 +63,7 @@ def account() -> Iterator[Account]:
         yield Account(api)
 
 
-def held(warehouse: Warehouse) -> dict[str, list[Row]]:
+def held(warehouse: TargetDataset) -> dict[str, list[Row]]:
     """Return what the tables hold, and check the columns that differ from run to run."""
     loads = set(warehouse.finished_loads())
     tables: dict[str, list[Row]] = {}
@@ -94,7 +94,7 @@ def differences(found: Mapping[str, Any], expected: Mapping[str, Any]) -> list[s
     return message
 
 
-def test_first_load(warehouse: Warehouse, account: Account) -> None:
+def test_first_load(warehouse: TargetDataset, account: Account) -> None:
     batches = [
         account.completed("plain"),
         account.completed("empty", 0),
@@ -129,12 +129,12 @@ def declared() -> dict[str, dict[str, Column]]:
     return tables
 
 
-def test_types_and_nullability(warehouse: Warehouse, account: Account) -> None:
+def test_types_and_nullability(warehouse: TargetDataset, account: Account) -> None:
     warehouse.run(account.source(account.completed("plain", 1)))
     assert not differences({table: in_name_order(warehouse.columns(table)) for table in TABLES}, declared())
 
 
-def test_layout_and_descriptions(warehouse: Warehouse, account: Account, target: Target) -> None:
+def test_layout_and_descriptions(warehouse: TargetDataset, account: Account, target: Target) -> None:
     info = warehouse.run(account.source(account.completed("plain", 1)))
     comment_tables(warehouse.pipeline(), info)
     message = warehouse.layout("phone_results")
@@ -142,7 +142,7 @@ def test_layout_and_descriptions(warehouse: Warehouse, account: Account, target:
     assert [part for part in target.layout if part not in message] == [], message
 
 
-def test_nothing_to_do(warehouse: Warehouse, account: Account) -> None:
+def test_nothing_to_do(warehouse: TargetDataset, account: Account) -> None:
     batches = [account.completed("one"), account.completed("none", 0), account.add(bodies.failed("failed"))]
     warehouse.run(account.source(*batches))
     before = {table: in_order(warehouse.rows(table)) for table in TABLES}
@@ -152,7 +152,7 @@ def test_nothing_to_do(warehouse: Warehouse, account: Account) -> None:
     assert {table: in_order(warehouse.rows(table)) for table in TABLES} == before
 
 
-def test_ongoing_to_completed(warehouse: Warehouse, account: Account) -> None:
+def test_ongoing_to_completed(warehouse: TargetDataset, account: Account) -> None:
     def becoming(batch_id: str) -> str:
         return account.add(bodies.ongoing(batch_id, 6, 2), bodies.completed(batch_id, 6))
 
@@ -167,7 +167,7 @@ def test_ongoing_to_completed(warehouse: Warehouse, account: Account) -> None:
     assert not differences(held(warehouse), account.expected(given, forgotten, running))
 
 
-def test_new_params_key(warehouse: Warehouse, account: Account) -> None:
+def test_new_params_key(warehouse: TargetDataset, account: Account) -> None:
     old = account.completed("old", 3)
     warehouse.run(account.source(old))
     new = account.completed(
@@ -182,7 +182,7 @@ def test_new_params_key(warehouse: Warehouse, account: Account) -> None:
     assert not differences(held(warehouse), account.expected(old, new, newer))
 
 
-def test_failed_then_completed(warehouse: Warehouse, account: Account) -> None:
+def test_failed_then_completed(warehouse: TargetDataset, account: Account) -> None:
     """Results of a batch that has failed are counted, and loaded once it is completed."""
     failed = bodies.completed("failed", 9)
     failed["general"]["status"] = "failed"
@@ -196,7 +196,7 @@ def test_failed_then_completed(warehouse: Warehouse, account: Account) -> None:
     assert not differences(held(warehouse), account.expected(batch_id, other))
 
 
-def shrinking(warehouse: Warehouse, account: Account, results: int) -> None:
+def shrinking(warehouse: TargetDataset, account: Account, results: int) -> None:
     """Load a batch again that is complete under a load which was not, and has fewer results by then."""
     other = account.completed("other", 3)
     warehouse.run(account.source(other))
@@ -210,15 +210,15 @@ def shrinking(warehouse: Warehouse, account: Account, results: int) -> None:
     assert not differences(held(warehouse), account.expected(shrinks, other))
 
 
-def test_a_batch_that_shrinks(warehouse: Warehouse, account: Account) -> None:
+def test_a_batch_that_shrinks(warehouse: TargetDataset, account: Account) -> None:
     shrinking(warehouse, account, 4)
 
 
-def test_a_batch_that_shrinks_to_nothing(warehouse: Warehouse, account: Account) -> None:
+def test_a_batch_that_shrinks_to_nothing(warehouse: TargetDataset, account: Account) -> None:
     shrinking(warehouse, account, 0)
 
 
-def test_completed_then_failed(warehouse: Warehouse, account: Account) -> None:
+def test_completed_then_failed(warehouse: TargetDataset, account: Account) -> None:
     """A batch that was complete under a load which was not, and has failed by then, keeps no results."""
     other = account.completed("other", 3)
     warehouse.run(account.source(other))
@@ -232,7 +232,7 @@ def test_completed_then_failed(warehouse: Warehouse, account: Account) -> None:
     assert not differences(held(warehouse), account.expected(batch_id, other))
 
 
-def test_one_table_then_all(warehouse: Warehouse, account: Account) -> None:
+def test_one_table_then_all(warehouse: TargetDataset, account: Account) -> None:
     """A batch whose results alone were loaded is loaded again, as it is by then."""
     shrinks = account.add(bodies.completed("shrinks", 6), bodies.completed("shrinks", 2))
     empties = account.add(bodies.completed("empties", 6), bodies.completed("empties", 0))
@@ -244,7 +244,7 @@ def test_one_table_then_all(warehouse: Warehouse, account: Account) -> None:
     assert not differences(held(warehouse), account.expected(shrinks, empties))
 
 
-def test_refresh_drop_sources(warehouse: Warehouse, account: Account) -> None:
+def test_refresh_drop_sources(warehouse: TargetDataset, account: Account) -> None:
     kept = account.add(bodies.completed("kept", 5), bodies.completed("kept", 2))
     gone = account.completed("gone", 4, extra={"params": {"seniority": "senior"}})
     warehouse.run(account.source(kept, gone, "nobody-knows"))
@@ -256,7 +256,7 @@ def test_refresh_drop_sources(warehouse: Warehouse, account: Account) -> None:
     assert account.fetches(kept) == (2,)
 
 
-def test_torn_load_and_fresh_container(warehouse: Warehouse, account: Account) -> None:
+def test_torn_load_and_fresh_container(warehouse: TargetDataset, account: Account) -> None:
     whole = account.completed("whole", 4)
     warehouse.run(account.source(whole))
     (first,) = warehouse.finished_loads()
@@ -301,7 +301,7 @@ TEXTS = (
 )
 
 
-def test_unicode_and_long_text(warehouse: Warehouse, account: Account) -> None:
+def test_unicode_and_long_text(warehouse: TargetDataset, account: Account) -> None:
     fetches: list[Body] = []
     for number, text in enumerate((*TEXTS, "long text, ÄÖÜ 山 " * 20_000)):
         batch_id = f"text-{number}"
@@ -317,7 +317,7 @@ def test_unicode_and_long_text(warehouse: Warehouse, account: Account) -> None:
     assert set(account.fetches(*batches, *odd)) == {1}
 
 
-def test_empty_text(warehouse: Warehouse, account: Account, target: Target) -> None:
+def test_empty_text(warehouse: TargetDataset, account: Account, target: Target) -> None:
     """An empty text is not null, unless dlt's usual file format for the destination makes it so."""
     texts = {"params": {"firstname": "", "undocumented": ""}}
     usual, kept = account.completed("usual", 2, extra=texts), account.completed("kept", 2, extra=texts)
@@ -333,7 +333,7 @@ def test_empty_text(warehouse: Warehouse, account: Account, target: Target) -> N
     assert results == account.expected(kept)["phone_results"]
 
 
-def test_personal_data_hashed_and_dropped(warehouse: Warehouse, account: Account) -> None:
+def test_personal_data_hashed_and_dropped(warehouse: TargetDataset, account: Account) -> None:
     secret = "a secret that is long enough"
 
     def keyed_hash(value: object) -> str:
@@ -361,7 +361,7 @@ def test_personal_data_hashed_and_dropped(warehouse: Warehouse, account: Account
 
 
 @pytest.mark.timeout(600)
-def test_3000_x_20_rows(warehouse: Warehouse, account: Account) -> None:
+def test_3000_x_20_rows(warehouse: TargetDataset, account: Account) -> None:
     batches = [account.completed(f"full-{number}", bodies.MAX_RESULTS) for number in range(20)]
     warehouse.run(account.source(*batches))
     assert not differences(held(warehouse), account.expected(*batches))

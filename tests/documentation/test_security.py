@@ -9,7 +9,8 @@ from tests.support import REPOSITORY
 pytest_plugins = ("tests.support.postgres",)
 
 
-def test_the_promises_of_security_md_name_tests_that_exist() -> None:
+def test_security_md_names_existing_tests() -> None:
+    """The promises of SECURITY.md name tests that exist."""
     text = (REPOSITORY / "SECURITY.md").read_text(encoding="utf-8")
     named = re.findall(r"`(tests/[\w/]+\.py)::(test_\w+)`", text)
     missing = [

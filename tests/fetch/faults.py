@@ -7,7 +7,7 @@ from enrow_source.testing import Response, bodies
 from enrow_source.testing.batches import Script
 from enrow_source.testing.responses import encoded
 from tests.support import faults_page
-from tests.support.faults_page import Outcome, Seen
+from tests.support.faults_page import BatchRows, Seen
 
 ATTEMPTS = 2
 TIMEOUT_S = 1.5
@@ -21,15 +21,20 @@ def answer(batch_id: str, *, gzipped: bool = False) -> bytes:
     return gzip.compress(body, mtime=0) if gzipped else body
 
 
-def is_loaded(outcome: Outcome) -> bool:
-    return (len(outcome.batches), len(outcome.stats), len(outcome.results), outcome.errors) == (1, 1, RESULTS, [])
+def is_loaded(seen: BatchRows) -> bool:
+    return (len(seen.batches), len(seen.stats), len(seen.results), seen.errors) == (
+        1,
+        1,
+        RESULTS,
+        [],
+    )
 
 
-def message(what: str, outcome: Outcome, requests: int, later: str = "", tells: str = "") -> Seen:
+def message(what: str, seen: BatchRows, requests: int, later: str = "", tells: str = "") -> Seen:
     times = "1 request" if requests == 1 else f"{requests} requests"
-    if is_loaded(outcome):
-        return Seen(what, f"loaded it with {times}{later}", f"`phone_results`: {len(outcome.results)} rows")
-    return Seen(what, f"went on without it after {times}{later}", faults_page.shown_error(outcome, tells))
+    if is_loaded(seen):
+        return Seen(what, f"loaded it with {times}{later}", f"`phone_results`: {len(seen.results)} rows")
+    return Seen(what, f"went on without it after {times}{later}", faults_page.shown_error(seen, tells))
 
 
 def refused(note: Script, refusal: Callable[[], Response], look: int) -> Response:

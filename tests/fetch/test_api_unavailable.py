@@ -9,21 +9,20 @@ from enrow_source.testing import Response, SimulatedEnrow
 from tests.conftest import Load
 from tests.fetch.faults import ATTEMPTS, RESULTS, is_loaded
 from tests.support import faults_page
-from tests.support.faults_page import Seen, outcomes
+from tests.support.faults_page import Seen, batch_rows
 from tests.support.warehouse import Warehouse
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-def test_what_was_loaded_stays_while_the_api_is_away_and_the_next_run_goes_on(
-    api: SimulatedEnrow, warehouse: Warehouse, load: Load
-) -> None:
+def test_loaded_rows_stay_while_the_api_is_down(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
+    """What was loaded stays while the API is down, and the next run goes on."""
     ids = [api.add_completed(f"batch-{number}", RESULTS) for number in range(6)]
     load(ids[:3])
     with SimulatedEnrow() as closed:
         nobody = closed.url
     away = load(ids, enrow_base_url=nobody)
-    seen = outcomes(warehouse)
+    seen = batch_rows(warehouse)
     assert (away.unreadable, away.exit_code) == (3, ExitCode.PARTIAL)
     assert all(is_loaded(seen[batch_id]) for batch_id in ids[:3])
     assert {seen[batch_id].error[:2] for batch_id in ids[3:]} == {("connection", None)}
@@ -37,7 +36,7 @@ def test_what_was_loaded_stays_while_the_api_is_away_and_the_next_run_goes_on(
     back = load([*ids, *more])
     assert (back.fetched, back.completed, back.exit_code) == (18, 18, ExitCode.OK)
     assert [api.looks(batch_id) for batch_id in [*ids, *more]] == [1] * 21
-    assert all(len(outcome.results) == RESULTS for outcome in outcomes(warehouse).values())
+    assert all(len(rows_of_batch.results) == RESULTS for rows_of_batch in batch_rows(warehouse).values())
 
     refused = "connection refused"
     faults_page.check(
@@ -74,14 +73,14 @@ def gave_up_on_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, lo
         asked = [batch_id for batch_id in ill if api.looks(batch_id)]
         assert 6 <= len(asked) <= 6 + 2 * 2 + 2  # each connection may be two batches ahead
         assert {api.looks(batch_id) for batch_id in asked[:6]} == {ATTEMPTS}
-        seen = outcomes(warehouse)
+        seen = batch_rows(warehouse)
         assert all(is_loaded(seen[batch_id]) for batch_id in well)
         assert [batch_id for batch_id in asked[:6] if seen[batch_id].error[1] != response.status] == []
         rows.append(told_gave_up(what, report))
         batches[what] = ill
     ids = [api.add_completed(batch_id, RESULTS) for ill in batches.values() for batch_id in ill]
     assert load(ids).completed == len(ids)
-    assert {len(outcomes(warehouse)[batch_id].results) for batch_id in ids} == {RESULTS}
+    assert {len(batch_rows(warehouse)[batch_id].results) for batch_id in ids} == {RESULTS}
     return rows
 
 

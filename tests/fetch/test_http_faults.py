@@ -22,14 +22,14 @@ from enrow_source.testing.batches import Script
 from tests.conftest import Load
 from tests.fetch.faults import ATTEMPTS, RESULTS, TIMEOUT_S, answer, is_loaded, message
 from tests.support import faults_page
-from tests.support.faults_page import Outcome, outcomes
+from tests.support.faults_page import BatchRows, batch_rows
 from tests.support.warehouse import Warehouse
 
 pytestmark = pytest.mark.usefixtures("quick")
 
 
 @dataclass(frozen=True)
-class Weather:
+class Fault:
     """What happens to one batch, what its responses are, and what is to come of it: rows, or an error row."""
 
     what: str
@@ -41,8 +41,8 @@ class Weather:
     """Stands in the message of the error row."""
 
 
-def weather(batch_id: str, elsewhere: str) -> Iterator[Weather]:
-    """Yield each weather, for a batch of that id; `elsewhere` is the URL of another host."""
+def faults(batch_id: str, elsewhere: str) -> Iterator[Fault]:
+    """Yield each fault, for a batch of that id; `elsewhere` is the URL of another host."""
     yield from odd_bodies(batch_id)
     yield from broken_bodies(batch_id)
     yield from wrong_bodies(batch_id)
@@ -50,26 +50,26 @@ def weather(batch_id: str, elsewhere: str) -> Iterator[Weather]:
     yield from statuses(batch_id)
 
 
-def odd_bodies(batch_id: str) -> Iterator[Weather]:
+def odd_bodies(batch_id: str) -> Iterator[Fault]:
     body = answer(batch_id)
-    yield Weather("a gzipped body", (Response(body=body, gzip=True),))
-    yield Weather("a chunked body", (Response(body=body, chunked=True),))
-    yield Weather("a body both gzipped and chunked", (Response(body=body, gzip=True, chunked=True),))
+    yield Fault("a gzipped body", (Response(body=body, gzip=True),))
+    yield Fault("a chunked body", (Response(body=body, chunked=True),))
+    yield Fault("a body both gzipped and chunked", (Response(body=body, gzip=True, chunked=True),))
     twice = gzip.compress(body[:50], mtime=0) + gzip.compress(body[50:], mtime=0)
-    yield Weather("gzip in two parts", (Response(body=twice, headers={"Content-Encoding": "gzip"}),))
+    yield Fault("gzip in two parts", (Response(body=twice, headers={"Content-Encoding": "gzip"}),))
     plain = Response(body=body, headers={"Content-Encoding": "identity"})
-    yield Weather("a body with `Content-Encoding: identity`", (plain,))
-    yield Weather("a slow body, within the timeout", (Response(body=body, drip_bytes_per_s=len(body) / 0.5),))
-    yield Weather("202 instead of 200", (Response(202, body),))
-    yield Weather(
+    yield Fault("a body with `Content-Encoding: identity`", (plain,))
+    yield Fault("a slow body, within the timeout", (Response(body=body, drip_bytes_per_s=len(body) / 0.5),))
+    yield Fault("202 instead of 200", (Response(202, body),))
+    yield Fault(
         "UTF-8, with a header that says `charset=iso-8859-1`",
         (Response(body=body, headers={"Content-Type": "application/json; charset=iso-8859-1"}),),
     )
 
 
-def broken_bodies(batch_id: str) -> Iterator[Weather]:
+def broken_bodies(batch_id: str) -> Iterator[Fault]:
     body = answer(batch_id)
-    lost = partial(Weather, requests=ATTEMPTS, kind="connection")
+    lost = partial(Fault, requests=ATTEMPTS, kind="connection")
     yield lost("reset in the middle of a body", (Response(body=body, reset_after=100),), tells="reset")
     yield lost("closed in the middle of a body", (Response(body=body, truncate_after=100),), tells="IncompleteRead")
     yield lost("closed in the middle of a chunked body", (Response(body=body, truncate_after=100, chunked=True),))
@@ -87,12 +87,12 @@ def broken_bodies(batch_id: str) -> Iterator[Weather]:
     yield lost("said to be gzip, and is not", (Response(body=body, headers={"Content-Encoding": "gzip"}),))
     cut = Response(body=answer(batch_id, gzipped=True)[:-100], headers={"Content-Encoding": "gzip"})
     yield lost("gzip, of which the end is missing", (cut,))
-    yield Weather("reset once, then well", (Response(body=body, reset_after=100), body), requests=2)
+    yield Fault("reset once, then well", (Response(body=body, reset_after=100), body), requests=2)
 
 
-def wrong_bodies(batch_id: str) -> Iterator[Weather]:
+def wrong_bodies(batch_id: str) -> Iterator[Fault]:
     body = answer(batch_id)
-    wrong = partial(Weather, kind="invalid_response", status=200)
+    wrong = partial(Fault, kind="invalid_response", status=200)
     page = Response(body=b"<!doctype html><title>Be right back</title>", headers={"Content-Type": "text/html"})
     yield wrong("200 with an HTML page", (page,), tells="the body is not JSON")
     yield wrong("200 with an empty body", (Response(),), tells="the body is not JSON")
@@ -104,25 +104,25 @@ def wrong_bodies(batch_id: str) -> Iterator[Weather]:
     yield wrong("202 with an HTML page", (Response(202, page.body),), status=202, tells="the body is not JSON")
 
 
-def redirects(batch_id: str, elsewhere: str) -> Iterator[Weather]:
+def redirects(batch_id: str, elsewhere: str) -> Iterator[Fault]:
     for code in (301, 302, 303, 307, 308):
         moved = Response.redirect(f"{elsewhere}/phone/bulk?id={batch_id}", code)
-        yield Weather(f"{code} to another host", (moved,), kind="redirect", status=code, tells="not followed")
-    redirect = partial(Weather, kind="redirect", status=302, tells="not followed")
+        yield Fault(f"{code} to another host", (moved,), kind="redirect", status=code, tells="not followed")
+    redirect = partial(Fault, kind="redirect", status=302, tells="not followed")
     yield redirect("302 to itself", (Response.redirect(f"/phone/bulk?id={batch_id}"),))
     yield redirect("302 without a place", (Response(302),))
     yield redirect("302 to what is no URL", (Response.redirect("http://[::1"),))
     yield redirect("302 to what is no text", (Response.redirect("http://\xe9.example/"),))
-    yield Weather("304", (Response(304),), kind="redirect", status=304)
+    yield Fault("304", (Response(304),), kind="redirect", status=304)
 
 
-def statuses(batch_id: str) -> Iterator[Weather]:
+def statuses(batch_id: str) -> Iterator[Fault]:
     body = answer(batch_id)
     for code in (500, 502, 503, 504, 529):
-        failing = partial(Weather, requests=ATTEMPTS, kind="server_error", status=code)
+        failing = partial(Fault, requests=ATTEMPTS, kind="server_error", status=code)
         yield failing(f"{code} for ever", (Response.server_error(code),), tells="Internal server error")
     page = Response(503, b"<h1>Service Unavailable</h1>", {"Content-Type": "text/html"})
-    yield Weather(
+    yield Fault(
         "503 for ever, with an HTML page",
         (page,),
         requests=ATTEMPTS,
@@ -130,26 +130,27 @@ def statuses(batch_id: str) -> Iterator[Weather]:
         status=503,
         tells="Service Unavailable",
     )
-    yield Weather("500 once, then well", (Response.server_error(), body), requests=2)
-    yield Weather("400", (Response.unreadable(),), kind="not_readable", status=400, tells="Could not retrieve")
-    yield Weather("404", (Response.not_found(),), kind="not_readable", status=404, tells="not found")
+    yield Fault("500 once, then well", (Response.server_error(), body), requests=2)
+    yield Fault("400", (Response.unreadable(),), kind="not_readable", status=400, tells="Could not retrieve")
+    yield Fault("404", (Response.not_found(),), kind="not_readable", status=404, tells="not found")
     empty = Response(404, headers={"Content-Encoding": "gzip"})
-    yield Weather("404 with nothing, said to be gzip", (empty,), kind="not_readable", status=404)
+    yield Fault("404 with nothing, said to be gzip", (empty,), kind="not_readable", status=404)
     for code in (204, 206, 403, 405, 418):
-        yield Weather(f"{code}", (Response(code),), kind="unexpected_status", status=code)
+        yield Fault(f"{code}", (Response(code),), kind="unexpected_status", status=code)
 
 
-def test_every_weather_is_of_its_own_batch_alone(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
+def test_a_fault_concerns_its_batch_alone(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
+    """Each HTTP fault concerns its own batch alone."""
     with SimulatedEnrow() as elsewhere:
-        count = len(list(weather("", "")))
-        batches = {f"batch-{n:02}": list(weather(f"batch-{n:02}", elsewhere.url))[n] for n in range(count)}
+        count = len(list(faults("", "")))
+        batches = {f"batch-{n:02}": list(faults(f"batch-{n:02}", elsewhere.url))[n] for n in range(count)}
         for batch_id, case in batches.items():
             api.respond(batch_id, *case.script)
         healthy = [api.add_completed(f"healthy-{number:02}", RESULTS) for number in range(count)]
         report = load([*healthy[: count // 2], *batches, *healthy[count // 2 :]], connections=2 * count)
 
     assert elsewhere.requests == []
-    seen = outcomes(warehouse)
+    seen = batch_rows(warehouse)
     assert {batch_id: api.looks(batch_id) for batch_id in batches} == {i: w.requests for i, w in batches.items()}
     assert [api.looks(batch_id) for batch_id in healthy] == [1] * count
     assert all(is_loaded(seen[batch_id]) for batch_id in healthy)
@@ -159,15 +160,15 @@ def test_every_weather_is_of_its_own_batch_alone(api: SimulatedEnrow, warehouse:
     assert report.unreadable == sum(case.kind is not None for case in batches.values())
     assert report.exit_code == ExitCode.PARTIAL
     faults_page.check(
-        "HTTP weather", [message(c.what, seen[i], api.looks(i), tells=c.tells) for i, c in batches.items()]
+        "HTTP faults", [message(c.what, seen[i], api.looks(i), tells=c.tells) for i, c in batches.items()]
     )
 
 
-def assert_as_expected(case: Weather, outcome: Outcome) -> None:
+def assert_as_expected(case: Fault, seen: BatchRows) -> None:
     if case.kind is None:
-        assert is_loaded(outcome), case.what
+        assert is_loaded(seen), case.what
         return
-    kind, status, message = outcome.error
+    kind, status, message = seen.error
     assert (kind, status) == (case.kind, case.status), case.what
     assert case.tells in message, case.what
 
@@ -267,7 +268,7 @@ def test_answers_that_are_not_http(warehouse: Warehouse, load: Load, monkeypatch
         server.answers |= {batch_id: raw(batch_id) for batch_id in healthy}
         load([*healthy, *batches], enrow_base_url=server.url)
 
-    seen = outcomes(warehouse)
+    seen = batch_rows(warehouse)
     assert all(is_loaded(seen[batch_id]) and server.looks[batch_id] == 1 for batch_id in healthy)
     for batch_id, name in batches.items():
         kind = not_http(batch_id)[name][1]

@@ -19,7 +19,7 @@ from enrow_source.testing import Response, SimulatedEnrow
 from enrow_source.testing.responses import encoded
 from tests.conftest import Load
 from tests.support import REPOSITORY, faults_page
-from tests.support.faults_page import Seen, outcomes
+from tests.support.faults_page import Seen, batch_rows
 from tests.support.malformed import PROFILE, RESULT, ROW, STATS, healthy
 from tests.support.warehouse import Row, Warehouse
 
@@ -33,7 +33,7 @@ def test_5000_keys_get_300_columns_and_a_warning(
     api.respond("keys", {"general": general, "stats": STATS, "results": [RESULT | {"params": params}]})
     load([healthy(api, "healthy"), "keys"])
 
-    seen = outcomes(warehouse)
+    seen = batch_rows(warehouse)
     (row,) = seen["keys"].results
     own = {column: value for column, value in row.items() if column.startswith("params__key_")}
     overflow = json.loads(row["params__overflow"])
@@ -68,7 +68,7 @@ def told_too_large(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> Ite
     for batch_id, what in batches.items():
         api.respond(batch_id, answers[what])
     load([*batches, healthy(api, "healthy-too")], max_response_mb=1)
-    seen = outcomes(warehouse)
+    seen = batch_rows(warehouse)
     assert seen["healthy-too"].results == [ROW]
     for batch_id, what in batches.items():
         kind, status, message = seen[batch_id].error
@@ -96,7 +96,7 @@ def test_answers_without_end_stay_small_in_memory(tmp_path: Path) -> None:
         unpacked = peak_mb(tmp_path / "bytes", url, [*large, "healthy"], ExitCode.PARTIAL)
         keys = peak_mb(tmp_path / "keys", url, ["30,000 keys", "healthy"], ExitCode.OK)
     limit = "the body is larger than max_response_mb, 64"
-    seen = outcomes(Warehouse(tmp_path / "bytes")) | outcomes(Warehouse(tmp_path / "keys"))
+    seen = batch_rows(Warehouse(tmp_path / "bytes")) | batch_rows(Warehouse(tmp_path / "keys"))
     assert seen["healthy"].results == [ROW]
     assert [seen[batch_id].error for batch_id in large] == [("too_large", 200, limit)] * len(large)
     assert (len(seen["30,000 keys"].results), seen["30,000 keys"].errors) == (3_000, [])

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from enrow_source.testing import SimulatedEnrow
 from tests.conftest import Load
 from tests.support import faults_page
-from tests.support.faults_page import Outcome, outcomes
+from tests.support.faults_page import BatchRows, batch_rows
 from tests.support.malformed import LONG, PROFILE, RESULT, ROW, SQL, STATS, Case, Raw, as_json, healthy, message
 from tests.support.warehouse import Row, Warehouse
 
@@ -180,36 +180,35 @@ CASES = [
 ]
 
 
-def test_no_odd_answer_stops_another_batch_and_none_is_lost(
-    api: SimulatedEnrow, warehouse: Warehouse, load: Load
-) -> None:
+def test_malformed_input_concerns_its_batch_alone(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
+    """No malformed response stops another batch, and none is lost."""
     batches = {f"odd-{number:02}": case for number, case in enumerate(CASES)}
     ids = []
     for batch_id, case in batches.items():
         ids += [api.respond(batch_id, case.answer(batch_id)), healthy(api, f"healthy-{batch_id}")]
     report = load(ids)
 
-    seen = outcomes(warehouse)
+    seen = batch_rows(warehouse)
     assert {batch_id: api.looks(batch_id) for batch_id in ids} == dict.fromkeys(ids, 1)
     usual = seen["healthy-odd-00"]
-    assert usual == Outcome(usual.batches, usual.stats, [ROW], [])
+    assert usual == BatchRows(usual.batches, usual.stats, [ROW], [])
     assert all(seen[f"healthy-{batch_id}"] == usual for batch_id in batches)
     for batch_id, case in batches.items():
         assert_as_expected(case, seen[batch_id])
     errors = sum(case.error is not None for case in CASES)
     pending = sum(case.batch["status"] != "completed" for case in CASES)
     assert (report.completed, report.other, report.unreadable) == (2 * len(CASES) - errors - pending, pending, errors)
-    faults_page.check("Hostile and odd answers", [message(case, seen[i], usual) for i, case in batches.items()])
+    faults_page.check("Malformed and odd responses", [message(case, seen[i], usual) for i, case in batches.items()])
 
 
-def assert_as_expected(case: Case, outcome: Outcome) -> None:
+def assert_as_expected(case: Case, rows_of_batch: BatchRows) -> None:
     if case.error is not None:
-        kind, status, message = outcome.error
+        kind, status, message = rows_of_batch.error
         assert (kind, status) == ("invalid_response", 200), case.what
         assert message.startswith(case.error), case.what
         return
-    assert outcome.errors == [], case.what
-    assert outcome.batches == [case.batch], case.what
-    assert outcome.results == list(case.rows), case.what
-    (stats,) = outcome.stats
+    assert rows_of_batch.errors == [], case.what
+    assert rows_of_batch.batches == [case.batch], case.what
+    assert rows_of_batch.results == list(case.rows), case.what
+    (stats,) = rows_of_batch.stats
     assert stats == stats | case.seen_stats, case.what

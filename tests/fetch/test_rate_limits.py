@@ -14,7 +14,7 @@ from enrow_source.testing.batches import Script
 from tests.conftest import Load
 from tests.fetch.faults import ATTEMPTS, LONGEST_WAIT_S, RESULTS, answer, is_loaded, message, refused
 from tests.support import faults_page
-from tests.support.faults_page import Seen, outcomes
+from tests.support.faults_page import Seen, batch_rows
 from tests.support.warehouse import Warehouse
 
 pytestmark = pytest.mark.usefixtures("quick")
@@ -100,7 +100,7 @@ def test_a_429_is_asked_again_when_the_api_says(api: SimulatedEnrow, warehouse: 
 
     assert (report.completed, report.unreadable) == (len(batches) + 1, 1)
     assert (api.looks("for-ever"), api.looks("healthy")) == (ATTEMPTS, 1)
-    seen = outcomes(warehouse)
+    seen = batch_rows(warehouse)
     assert seen["for-ever"].error == ("rate_limited", 429, "Too Many Requests")
     rows = []
     for batch_id, pause in batches.items():
@@ -115,7 +115,7 @@ def test_a_429_is_asked_again_when_the_api_says(api: SimulatedEnrow, warehouse: 
 
 def test_a_429_slows_the_whole_run_down(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
     rows = [one_429(api, load), a_storm_of_429(api, load)]
-    assert all(is_loaded(outcome) for outcome in outcomes(warehouse).values())
+    assert all(is_loaded(rows_of_batch) for rows_of_batch in batch_rows(warehouse).values())
     faults_page.check("A 429 is for the whole run", rows)
 
 

@@ -22,7 +22,7 @@ _SHOWN_BYTES: Final = 2_000
 
 
 @dataclass(slots=True)
-class Tally:
+class FuzzResult:
     """What became of the answers."""
 
     loaded: int = 0
@@ -39,16 +39,16 @@ class Tally:
         return self.loaded + self.errors + self.failed
 
 
-def fuzz(seed: int, seconds: float, first: int = 0, last: int | None = None) -> Tally:
+def fuzz(seed: int, seconds: float, first: int = 0, last: int | None = None) -> FuzzResult:
     """Try the answers of `seed` from number `first` on, to number `last` or until the time is over."""
-    tally, until, number = Tally(), time.monotonic() + seconds, first
+    tally, until, number = FuzzResult(), time.monotonic() + seconds, first
     while time.monotonic() < until and (last is None or number <= last):
         _try(tally, seed, number)
         number += 1
     return tally
 
 
-def _try(tally: Tally, seed: int, number: int) -> None:
+def _try(tally: FuzzResult, seed: int, number: int) -> None:
     body = inputs.answer(seed, number)
     began = time.monotonic()
     try:

@@ -75,9 +75,10 @@ def test_only_new_files_are_read(
     assert opened.taken() == ["a.txt", "b.txt", "c.txt", "d.txt"]
 
 
-def test_what_the_cursor_has_passed_is_read_again_where_it_is_needed(
+def test_cursor_goes_back_where_needed(
     tmp_path: Path, api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
 ) -> None:
+    """Files that the cursor has passed are read again where they are needed."""
     (tmp_path / "ids").mkdir()
     for name in "abcdef":
         written(tmp_path / "ids" / f"{name}.txt", api.add_completed(name, 1))

@@ -92,9 +92,10 @@ def test_several_places_at_once(tmp_path: Path) -> None:
         ("x.json", b"", [], []),
     ],
 )
-def test_what_is_damaged_is_told_and_the_rest_is_read(
+def test_invalid_entries_are_reported(
     tmp_path: Path, name: str, content: bytes, ids: list[str], invalid: list[str]
 ) -> None:
+    """Invalid entries are reported, and the rest is read."""
     (tmp_path / name).write_bytes(content)
     (tmp_path / "fine.txt").write_text("fine")
     found, message = read(name, "fine.txt")

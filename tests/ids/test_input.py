@@ -68,7 +68,8 @@ def test_no_ids_are_no_error(batch_ids: Iterable[Any]) -> None:
 
 
 @pytest.mark.parametrize("wrap", [list, lambda items: resource(*items)], ids=["list", "resource"])
-def test_ids_are_trimmed_and_each_is_kept_where_it_came_first(wrap: Any) -> None:
+def test_ids_are_trimmed_and_deduplicated(wrap: Any) -> None:
+    """Ids are trimmed, and each is kept where it came first."""
     items = [" b\n", "a", "b", {"id": "\ta "}, "B", "c\u00a0"]
     assert list(read_batch_ids(wrap(items))) == ["b", "a", "B", "c"]
 
@@ -124,15 +125,15 @@ def test_what_is_no_list_of_ids_is_shown(batch_ids: Any, shown: str) -> None:
     assert str(caught.value).startswith(shown)
 
 
-def test_a_bad_id_in_a_list_is_found_before_anything_runs(api: SimulatedEnrow, new_source: NewSource) -> None:
+def test_bad_id_in_a_list_fails_before_the_run(api: SimulatedEnrow, new_source: NewSource) -> None:
+    """A bad id in a list is an error before anything runs."""
     with pytest.raises(ConfigurationError, match=r"batch_ids\[1\] is None"):
         new_source(["a", None])
     assert api.requests == []
 
 
-def test_a_bad_id_in_a_resource_ends_the_run_before_the_first_request(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_bad_id_in_a_resource_ends_the_run(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """A bad id in a resource ends the run before the first request."""
     with pytest.raises(Exception, match=r"batch_ids\[1\] is 17, not a string") as caught:
         warehouse.run(new_source(resource("a", 17)))
     causes: list[BaseException | None] = [caught.value]
@@ -142,7 +143,8 @@ def test_a_bad_id_in_a_resource_ends_the_run_before_the_first_request(
     assert api.requests == []
 
 
-def test_a_resource_is_read_anew_for_each_run() -> None:
+def test_resource_is_read_for_each_run() -> None:
+    """A resource is read again for each run."""
     submitted = ["a"]
     ids = read_batch_ids(resource(submitted))
     assert list(ids) == ["a"]

@@ -11,7 +11,7 @@ from enrow_source import InvalidBatchIdError
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from tests.conftest import Load
 from tests.support import faults_page
-from tests.support.faults_page import Seen, outcomes
+from tests.support.faults_page import Seen, batch_rows
 from tests.support.malformed import LONG, PROFILE, RESULT, ROW, STATS, Case, as_json, healthy
 from tests.support.postgres import Postgres
 from tests.support.warehouse import Row, Warehouse
@@ -66,12 +66,12 @@ def test_no_odd_id_gets_into_sql_or_the_url(api: SimulatedEnrow, warehouse: Ware
     assert load([*ids, *many], max_batches=1).fetched == 1
     assert {batch_id: api.looks(batch_id) for batch_id in ids} == dict.fromkeys(ids, 2)
 
-    seen = outcomes(warehouse)
+    seen = batch_rows(warehouse)
     assert [i for i in ids if seen[i].results != [ROW] or seen[i].batches != [{"status": "completed"}]] == []
     results = {"batches", "batch_stats", "phone_results", "phone_results_ledger", "batch_errors"}
     assert warehouse.tables() == {*results, "enrow_runs"}
     faults_page.check(
-        "Hostile and odd ids",
+        "Malformed and odd ids",
         [
             Seen(
                 f"{faults_page.shown(batch_id)}, {what}",
@@ -84,7 +84,8 @@ def test_no_odd_id_gets_into_sql_or_the_url(api: SimulatedEnrow, warehouse: Ware
 
 
 @pytest.mark.parametrize("batch_id", ["a\0b", "a\ud800b"], ids=["NUL", "surrogate"])
-def test_an_id_that_no_destination_can_store_is_refused(api: SimulatedEnrow, load: Load, batch_id: str) -> None:
+def test_unstorable_id_is_refused(api: SimulatedEnrow, load: Load, batch_id: str) -> None:
+    """An id that no destination can store is refused."""
     with pytest.raises(InvalidBatchIdError, match=r"batch_ids\[1\]"):
         load([healthy(api, "healthy"), batch_id])
     assert api.requests == []
@@ -106,9 +107,9 @@ def test_postgres_takes_what_it_refuses_itself(
     api.respond("surrogate", Response(400, b'{"message": "a\\ud800b"}'))
     api.respond("long key", Case("", results=[RESULT | {"params": {LONG: "1", LONG + "x": "2"}}]).answer("long key"))
     postgres_pipeline = dlt.pipeline(
-        "hostile",
+        "malformed",
         destination=dlt.destinations.postgres(postgres.url),
-        dataset_name="hostile",
+        dataset_name="malformed",
         pipelines_dir=str(tmp_path / "pipelines"),
     )
     ids = ["NUL", *IDS, "message", "surrogate", "long key"]
@@ -116,12 +117,12 @@ def test_postgres_takes_what_it_refuses_itself(
     assert (report.completed, report.unreadable) == (len(IDS) + 2, 2)
     assert load(ids[:-3], pipeline=postgres_pipeline).fetched == 0
 
-    rows = postgres.query("SELECT * FROM hostile.phone_results WHERE batch_id = 'NUL'")
+    rows = postgres.query("SELECT * FROM malformed.phone_results WHERE batch_id = 'NUL'")
     assert [row["params__firstname"] for row in rows] == ["a�b�c"]
     assert [json.loads(row["custom"]) for row in rows] == [{"a�b�c": ["a�b�c"]}]
-    found = postgres.query("SELECT batch_id FROM hostile.phone_results ORDER BY 1")
+    found = postgres.query("SELECT batch_id FROM malformed.phone_results ORDER BY 1")
     assert sorted(row["batch_id"] for row in found) == sorted(["NUL", *IDS, "long key"])
-    (long,) = postgres.query("SELECT * FROM hostile.phone_results WHERE batch_id = 'long key'")
+    (long,) = postgres.query("SELECT * FROM malformed.phone_results WHERE batch_id = 'long key'")
     assert sorted(value for column, value in long.items() if column.startswith("params__long")) == ["1", "2"]
-    messages = postgres.query("SELECT batch_id, message FROM hostile.batch_errors ORDER BY 1")
+    messages = postgres.query("SELECT batch_id, message FROM malformed.batch_errors ORDER BY 1")
     assert [row["message"] for row in messages] == ["a�b", "Bad Request"]

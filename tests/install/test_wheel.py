@@ -122,7 +122,8 @@ def test_the_command_loads_a_batch(installed: Installation, api: SimulatedEnrow,
 
 
 @pytest.mark.parametrize("command", [("enrow",), ("python", "-m", "enrow_source")], ids=["command", "module"])
-def test_it_tells_its_version(command: tuple[str, ...], installed: Installation, wheel: Path, tmp_path: Path) -> None:
+def test_it_prints_its_version(command: tuple[str, ...], installed: Installation, wheel: Path, tmp_path: Path) -> None:
+    """The command and the module print the version of the wheel."""
     _, version, *_ = wheel.name.split("-")
     assert installed.run(tmp_path, *command, "--version").stdout == f"enrow {version}\n"
 

@@ -74,9 +74,8 @@ def duckdb_rows(sql: str) -> list[dict[str, Any]]:
         return [dict(zip(names, row, strict=True)) for row in found.fetchall()]
 
 
-def test_a_killed_worker_loses_nothing_and_what_is_loaded_is_not_fetched_again(
-    orchestration: Path, environ: dict[str, str], api: SimulatedEnrow
-) -> None:
+def test_killed_worker_loses_nothing(orchestration: Path, environ: dict[str, str], api: SimulatedEnrow) -> None:
+    """A killed worker loses nothing, and what is loaded is not fetched again."""
     served = serve(api)
     # Or DuckDB would download it, to read the lake's Delta tables with.
     install = "import duckdb_extensions; duckdb_extensions.import_extension('delta')"
@@ -96,9 +95,10 @@ def test_a_killed_worker_loses_nothing_and_what_is_loaded_is_not_fetched_again(
     assert_as_served(served, duckdb_rows)
 
 
-def test_straight_into_a_warehouse_with_several_writers(
+def test_backfill_straight_into_postgres(
     orchestration: Path, environ: dict[str, str], api: SimulatedEnrow, postgres: Postgres
 ) -> None:
+    """A backfill straight into a warehouse that takes several writers."""
     served = serve(api)
     postgres.query("DROP SCHEMA IF EXISTS enrow_data CASCADE")
     environ["DESTINATION__POSTGRES__CREDENTIALS"] = postgres.url

@@ -36,9 +36,10 @@ def called(*command: str, env: dict[str, str], cwd: Path | None = None) -> str:
     return ended.stdout + ended.stderr
 
 
-def test_dagster_loads_what_the_events_name_and_checks_the_bill(
+def test_dagster_loads_the_events_batches(
     orchestration: Path, environ: dict[str, str], api: SimulatedEnrow, tmp_path: Path
 ) -> None:
+    """Dagster loads the batches that the events name and checks the credits."""
     agreed, short = bodies.completed("batch-1", 10), bodies.completed("batch-2", 10)
     short["stats"]["requested"] += 1
     api.respond("batch-1", agreed)
@@ -98,9 +99,10 @@ def checkout(tmp_path: Path) -> Path:
     return folder
 
 
-def test_the_cron_line_loads_and_leaves_a_run_out_while_another_works(
+def test_cron_leaves_out_an_overlapping_run(
     checkout: Path, environ: dict[str, str], api: SimulatedEnrow, tmp_path: Path
 ) -> None:
+    """The cron line loads, and leaves a run out while another one works."""
     (checkout / "ids.txt").write_text(api.add_completed("batch-1", results=5), encoding="utf-8")
     lines = (SCHEDULES / "crontab").read_text(encoding="utf-8").splitlines()
     (line,) = (line for line in lines if line.startswith("*"))

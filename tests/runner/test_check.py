@@ -63,7 +63,8 @@ def test_a_machine_that_can_run(
     assert not list(tmp_path.glob("*.duckdb*"))
 
 
-def test_what_is_in_the_environment_is_told_by_its_name(checked: Checked) -> None:
+def test_environment_variables_are_named(checked: Checked) -> None:
+    """Settings in the environment are reported by their names."""
     found = checked()
     assert "enrow_api_key from Environment Variables (ENROW_API_KEY)" in found["options"].message
     # The command was run elsewhere than where its files are.
@@ -98,7 +99,8 @@ def test_sections_of_others_are_left_alone(checked: Checked, configure: Configur
     assert checked()["files"].outcome is Outcome.OK
 
 
-def test_a_damaged_file(checked: Checked, configure: Configure, tmp_path: Path) -> None:
+def test_invalid_configuration_file(checked: Checked, configure: Configure, tmp_path: Path) -> None:
+    """A configuration file that is not TOML is named."""
     configure()
     (tmp_path / ".dlt" / "config.toml").write_text("[sources.enrow\n", encoding="utf-8")
     assert checked()["files"].outcome is Outcome.FAILED

@@ -63,7 +63,8 @@ def test_a_row_for_each_run(api: SimulatedEnrow, load: Run) -> None:
     assert (own_dlt, enrow.count("."), python.count(".")) == (dlt.__version__, 2, 2)
 
 
-def test_a_run_that_fails_has_a_row_without_its_message(api: SimulatedEnrow, load: Run) -> None:
+def test_failed_run_has_a_row(api: SimulatedEnrow, load: Run) -> None:
+    """A run that fails has a row, without the message of its error."""
     load(api.add_completed("done", 1))
     with pytest.raises(PipelineStepFailed):
         load("another", enrow_api_key="wrong")
@@ -73,9 +74,8 @@ def test_a_run_that_fails_has_a_row_without_its_message(api: SimulatedEnrow, loa
     ]
 
 
-def test_a_destination_that_takes_no_row_changes_nothing_of_the_run(
-    api: SimulatedEnrow, load: Run, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_refused_run_row_changes_nothing(api: SimulatedEnrow, load: Run, caplog: pytest.LogCaptureFixture) -> None:
+    """A destination that refuses the row of the run does not change the outcome."""
     load(api.add_completed("done", 1))
     with duckdb.connect("warehouse.duckdb") as connection:
         connection.execute("DROP TABLE enrow_data.enrow_runs; CREATE VIEW enrow_data.enrow_runs AS SELECT 1 AS x")
@@ -184,9 +184,10 @@ def test_an_alert_when_a_run_does_not_end_well(
     ]
 
 
-def test_a_hook_that_does_not_answer_is_told_without_its_secret(
+def test_failing_hook_is_logged_without_its_secret(
     load: Run, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
+    """A hook that does not answer is logged without the secret in its URL."""
     monkeypatch.setenv("RUNTIME__SLACK_INCOMING_HOOK", "http://127.0.0.1:9/secret-hook")
     assert load("nobody-knows").exit_code is ExitCode.PARTIAL
     assert "the alert could not be sent" in caplog.text

@@ -25,14 +25,14 @@ named here, all of which loaded. The tests write this page, and fail when a row 
 [Failure modes](../failure-modes.md) is the summary.
 """
 SECTIONS = {
-    "HTTP weather": "Runs with `request_max_attempts` = 2 and `request_timeout` = 1.5 s.",
+    "HTTP faults": "Runs with `request_max_attempts` = 2 and `request_timeout` = 1.5 s.",
     "When the API says 429": "Runs with `request_max_attempts` = 2 and `request_max_retry_delay` = 1.1 s.",
     "A 429 is for the whole run": "Arrivals as the server saw them.",
     "No HTTP at all": "Runs with `request_max_attempts` = 2 and `request_timeout` = 1 s.",
     "Runs that end early": "What is there is loaded; the next run goes on.",
     "When the worker, the disk or the destination fails": "Processes of their own; the next run is given the same ids.",
-    "Hostile and odd answers": "A result that is not mentioned was loaded as it came.",
-    "Hostile and odd ids": "The id is sent percent-encoded and bound as a parameter in SQL.",
+    "Malformed and odd responses": "A result that is not mentioned was loaded as it came.",
+    "Malformed and odd ids": "The id is sent percent-encoded and bound as a parameter in SQL.",
     "Too much": "`max_response_mb` = 1 for the bodies.",
     "Without end": "`max_response_mb` as it is, 64; a run in which nothing happens holds 220 MB.",
 }
@@ -97,7 +97,7 @@ def _table(title: str, lines: Sequence[str]) -> str:
     return "\n".join([f"## {title}", "", SECTIONS[title], "", head, "|---|---|---|", *lines]) + "\n"
 
 
-class Outcome(NamedTuple):
+class BatchRows(NamedTuple):
     """What the tables have of one batch: whole rows without nulls, the batch id and the time of the load."""
 
     batches: list[Row]
@@ -113,13 +113,13 @@ class Outcome(NamedTuple):
         return row["kind"], row.get("http_status"), row["message"]
 
 
-def outcomes(warehouse: Warehouse) -> dict[str, Outcome]:
+def batch_rows(warehouse: Warehouse) -> dict[str, BatchRows]:
     """Return what the tables have of every batch."""
-    found: dict[str, Outcome] = {}
+    found: dict[str, BatchRows] = {}
     for position, table in enumerate(("batches", "batch_stats", "phone_results", "batch_errors")):
         for row in warehouse.rows(table):
             seen = {column: value for column, value in row.items() if value is not None and column != "batch_id"}
-            found.setdefault(row["batch_id"], Outcome([], [], [], []))[position].append(seen)
+            found.setdefault(row["batch_id"], BatchRows([], [], [], []))[position].append(seen)
     return found
 
 
@@ -132,9 +132,9 @@ def shown(value: object) -> str:
     return f"{fence}{text}{fence}"
 
 
-def shown_error(outcome: Outcome, tells: str = "") -> str:
+def shown_error(rows_of_batch: BatchRows, tells: str = "") -> str:
     """Show the error row; of a connection's error only what is the same on every machine, and what it `tells`."""
-    kind, status, message = outcome.error
+    kind, status, message = rows_of_batch.error
     assert tells in message
     message = (
         ": ".join([message.split(":")[0], *([f"... {tells}"] if tells else [])]) if kind == "connection" else message
@@ -142,19 +142,19 @@ def shown_error(outcome: Outcome, tells: str = "") -> str:
     return f"`batch_errors`: `{kind}`, {status or 'no status'}: {shown(message)}"
 
 
-def shown_loaded(outcome: Outcome, plain: Outcome) -> str:
+def shown_loaded(rows_of_batch: BatchRows, plain: BatchRows) -> str:
     """Show in what the rows of a loaded batch are not those of a `plain` one."""
     message = [
         f"`{table}.{column_shown(column)}` is {shown(value)}"
         for table, rows, usual in (
-            ("batches", outcome.batches, plain.batches),
-            ("batch_stats", outcome.stats, plain.stats),
-            ("phone_results", outcome.results, plain.results),
+            ("batches", rows_of_batch.batches, plain.batches),
+            ("batch_stats", rows_of_batch.stats, plain.stats),
+            ("phone_results", rows_of_batch.results, plain.results),
         )
         for column, value in sorted(_differences(rows, usual).items())
     ]
-    if len(outcome.results) != len(plain.results):
-        message.append(f"`phone_results` has {len(outcome.results):,} rows")
+    if len(rows_of_batch.results) != len(plain.results):
+        message.append(f"`phone_results` has {len(rows_of_batch.results):,} rows")
     return "; ".join(message) or "all tables, as ever"
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from enrow_source.testing import SimulatedEnrow
 from tests.support import faults_page
-from tests.support.faults_page import Outcome, Seen
+from tests.support.faults_page import BatchRows, Seen
 from tests.support.warehouse import Row
 
 
@@ -84,8 +84,8 @@ class Case:
         return as_json({key: part for key, part in parts.items() if part is not ...}).encode()
 
 
-def message(case: Case, outcome: Outcome, usual: Outcome) -> Seen:
+def message(case: Case, rows_of_batch: BatchRows, usual: BatchRows) -> Seen:
     if case.error is not None:
-        return Seen(case.what, "went on without it", faults_page.shown_error(outcome))
+        return Seen(case.what, "went on without it", faults_page.shown_error(rows_of_batch))
     did = "loaded it" if case.batch["status"] == "completed" else "recorded it; looks again next time"
-    return Seen(case.what, did, faults_page.shown_loaded(outcome, usual))
+    return Seen(case.what, did, faults_page.shown_loaded(rows_of_batch, usual))

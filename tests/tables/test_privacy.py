@@ -100,7 +100,8 @@ def rows(pipeline: dlt.Pipeline, columns: str, table: str = "phone_results") -> 
         return [tuple(row) for row in client.execute_sql(f"SELECT {columns} FROM {table}") or []]
 
 
-def test_kept_data_is_found_by_the_search_that_the_other_tests_use(api: SimulatedEnrow, written: Path) -> None:
+def test_the_search_finds_what_is_kept(api: SimulatedEnrow, written: Path) -> None:
+    """The search of the other tests finds personal data where it is kept."""
     load(api, ["batch"])
     found = places(written, *PERSON.values())
     assert {word for _, word in found} == set(PERSON.values())
@@ -114,7 +115,8 @@ def test_nothing_personal_is_written_in_clear(api: SimulatedEnrow, written: Path
     assert places(written, *PERSON.values(), SECRET) == []
 
 
-def test_hashes_are_equal_for_equal_values_and_stay_joinable(api: SimulatedEnrow) -> None:
+def test_equal_values_have_equal_hashes(api: SimulatedEnrow) -> None:
+    """Equal values have equal hashes, so that tables stay joinable."""
     pipeline = load(api, ["batch"], pii="hash", pii_secret=SECRET)
     hashed = Privacy(Pii.HASH, SECRET).keyed_hash
     expected = (
@@ -149,9 +151,8 @@ def test_dropped_data_is_null_and_the_rest_stays(api: SimulatedEnrow) -> None:
         ({"pii": "mask"}, "set it to keep, hash, drop"),
     ],
 )
-def test_what_cannot_be_done_is_told_before_the_first_request(
-    api: SimulatedEnrow, options: dict[str, str], message: str
-) -> None:
+def test_impossible_settings_fail_before_requests(api: SimulatedEnrow, options: dict[str, str], message: str) -> None:
+    """What cannot be done is an error before the first request."""
     with pytest.raises(ConfigurationError, match=message):
         load(api, ["batch"], **options)
     assert api.requests == []
@@ -196,9 +197,8 @@ def test_the_key_is_in_no_exception_with_its_locals(api: SimulatedEnrow, wrong: 
 
 
 @pytest.mark.parametrize("wrong", [{"connections": 0}, {"conections": 3}, {"max_batches": "many"}])
-def test_an_error_in_an_option_does_not_show_the_key_in_its_locals(
-    monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]
-) -> None:
+def test_option_error_does_not_show_the_key(monkeypatch: pytest.MonkeyPatch, wrong: dict[str, Any]) -> None:
+    """An error in an option does not hold the key in its local variables."""
     monkeypatch.setenv("ENROW_API_KEY", KEY)
     with pytest.raises(ConfigurationError) as raised:
         run(["batch"], **wrong)

@@ -131,7 +131,8 @@ def test_rows_of_a_completed_batch() -> None:
     ]
 
 
-def test_a_batch_that_has_not_ended_gives_no_results_even_where_some_arrived() -> None:
+def test_unfinished_batch_gives_no_results() -> None:
+    """A batch that has not finished gives no results, even where some arrived."""
     batches, stats, ledger, results = map(
         rows, tables(parse(ONGOING[:-1] + b', "results": [{"qualification": "found"}, {}]}'))
     )
@@ -166,7 +167,8 @@ SCHEMAS = [
 ]
 
 
-def test_every_table_has_its_declared_columns_whatever_arrived() -> None:
+def test_tables_have_their_declared_columns() -> None:
+    """Every table has its declared columns, whatever arrived."""
     seen = [make([], context()) for make in (batches_table, batch_stats_table, phone_results_ledger_table)]
     nothing = [*seen, joined([]), batch_errors_table([], context())]
     for made in (
@@ -178,7 +180,8 @@ def test_every_table_has_its_declared_columns_whatever_arrived() -> None:
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_every_column_is_declared_to_dlt_as_to_arrow_and_described(table: Any) -> None:
+def test_columns_are_declared_and_described(table: Any) -> None:
+    """Every column is declared to dlt as to Arrow, and described."""
     assert table.description.endswith(".")
     for column, field in zip(table.columns, table.arrow, strict=True):
         assert (column.hints["name"], column.hints["nullable"]) == (field.name, field.nullable)
@@ -188,7 +191,8 @@ def test_every_column_is_declared_to_dlt_as_to_arrow_and_described(table: Any) -
 # Undocumented fields ------------------------------------------------------------------------------------------------
 
 
-def test_undocumented_fields_become_text_columns_of_their_table() -> None:
+def test_undocumented_fields_become_text() -> None:
+    """Undocumented fields become text columns of their table."""
     batch = completed(
         {"name": "Spring", "owner": {"id": 7}},
         warnings=[],
@@ -209,7 +213,8 @@ def test_undocumented_fields_become_text_columns_of_their_table() -> None:
     assert [(f.name, str(f.type), f.nullable) for f in results.schema][-4:] == [(n, "string", True) for n in added]
 
 
-def test_keys_that_mean_one_column_share_it_and_in_one_row_overflow() -> None:
+def test_keys_with_one_column_name() -> None:
+    """Keys that become one column share it, and in one row the second one overflows."""
     results = [{"dept": "1"}, {"Dept": "2"}, {"Dept": "3", "dept": "4"}]
     assert phone_results(results) == [
         {**NO_RESULT, "dept": "1", "overflow": None},
@@ -218,7 +223,8 @@ def test_keys_that_mean_one_column_share_it_and_in_one_row_overflow() -> None:
     ]
 
 
-def test_a_key_never_takes_a_declared_column_or_one_of_dlt() -> None:
+def test_key_takes_no_declared_column() -> None:
+    """An undocumented key never takes a declared column or one of dlt's."""
     result = {"batch_id": "x", "Index": "7", "_dlt_id": "y", "overflow": "z", "params__firstname": "f"}
     assert phone_results([{**result, "params": {"LinkedIn_URL": "v", "_dlt_load_id": "w", "index": 3}}]) == [
         {
@@ -235,7 +241,8 @@ def test_a_key_never_takes_a_declared_column_or_one_of_dlt() -> None:
     ]
 
 
-def test_past_the_limit_undocumented_fields_go_to_the_overflow() -> None:
+def test_fields_past_the_limit_overflow() -> None:
+    """Undocumented fields past the limit go to the overflow column."""
     to = context({"phone_results": ["batch_id", "index", "old"]}, limit=2)
     assert phone_results([{"new": 1, "newer": "x", "old": {}, "params": {"dept": "Sales"}}], to) == [
         {
@@ -286,7 +293,8 @@ def test_no_value_is_lost_whatever_the_keys(naming: Any, outer_keys: list[str], 
         assert all(table.column_names)
 
 
-def test_results_of_batches_with_different_columns_are_joined() -> None:
+def test_results_with_different_columns_join() -> None:
+    """Results of batches with different columns are joined."""
     made = [[{"index": 0, "score": 1}], [], [{"index": 0, "params": {"dept": "Sales"}}]]
     table = joined(phone_results_table(completed(results=results), AT, context()) for results in made)
     assert rows(table) == [
@@ -309,7 +317,8 @@ def as_sent(row: Json) -> Json:
 
 @PROPERTY
 @given(payloads())
-def test_rows_tell_what_was_sent(payload: Json) -> None:
+def test_rows_hold_what_was_sent(payload: Json) -> None:
+    """The rows hold everything that was sent."""
     [batches], [stats], [ledger], results = map(rows, tables(parse(payload)))
     sent = payload.get("results") or []
     assert [as_sent(row) for row in results] == [

@@ -16,7 +16,8 @@ def submitted(api: SimulatedEnrow, count: int = 10) -> str:
     return batch_id
 
 
-def test_ends_by_looks() -> None:
+def test_ends_by_gets() -> None:
+    """A batch ends after a number of GETs."""
     with SimulatedEnrow(looks_to_complete=2) as api:
         batch_id = submitted(api)
         balances = []
@@ -123,7 +124,7 @@ def test_variants_of_submitted_batches() -> None:
         assert balance(api) == 8260
 
 
-def test_expiry_after_looks(api: SimulatedEnrow) -> None:
+def test_expiry_after_gets(api: SimulatedEnrow) -> None:
     """A batch that was readable answers as an unknown one: 400 on bulk endpoints."""
     api.add_expiring("b", looks=2, results=1)
 

@@ -70,7 +70,8 @@ def test_key_is_checked_before_all_else(api: SimulatedEnrow, path: str, headers:
         assert response.json() == {"message": message}
 
 
-def test_a_refused_key_takes_no_look(api: SimulatedEnrow) -> None:
+def test_refused_key_counts_no_get(api: SimulatedEnrow) -> None:
+    """A request with a refused key does not count as a GET of the batch."""
     api.add_completed("b", results=1)
 
     get(api, "b", key="wrong")

@@ -273,7 +273,7 @@ def test_forms_of_a_wait(api: SimulatedEnrow, form: WaitForm, headers: set[str],
         assert 1 <= int(waits["x-ratelimit-reset"]) - asked <= 3
 
 
-def test_half_a_body_is_not_looked_at(api: SimulatedEnrow) -> None:
+def test_half_a_post_is_not_read(api: SimulatedEnrow) -> None:
     """A client that goes while it sends has submitted nothing."""
     body = json.dumps({"searches": [SEARCH]}).encode()
     with closing(socket.create_connection(("127.0.0.1", int(api.url.rpartition(":")[2])), 5)) as connection:

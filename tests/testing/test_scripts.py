@@ -10,7 +10,8 @@ from enrow_source.testing import Response, SimulatedEnrow, bodies
 from tests.testing.calls import KEY, ask, get
 
 
-def test_ongoing_completes_after_its_looks(api: SimulatedEnrow) -> None:
+def test_ongoing_completes_after_its_gets(api: SimulatedEnrow) -> None:
+    """An ongoing batch completes after its number of GETs."""
     api.add_ongoing("b", looks=2, results=10)
 
     seen = [get(api, "b").json() for _ in range(4)]
@@ -30,7 +31,8 @@ def test_ongoing_for_ever(api: SimulatedEnrow) -> None:
     }
 
 
-def test_each_look_takes_the_next_response(api: SimulatedEnrow) -> None:
+def test_each_get_takes_the_next_response(api: SimulatedEnrow) -> None:
+    """Each GET takes the next response of the script."""
     api.respond("b", Response.server_error(), {"a": 1}, [1, 2], b"not json", lambda look: {"look": look})
 
     answers = [get(api, "b") for _ in range(6)]
@@ -46,7 +48,8 @@ def test_each_look_takes_the_next_response(api: SimulatedEnrow) -> None:
     assert api.looks("b") == 6
 
 
-def test_a_new_script_starts_over_but_looks_add_up(api: SimulatedEnrow) -> None:
+def test_new_script_starts_over(api: SimulatedEnrow) -> None:
+    """A new script starts over, and the count of GETs goes on."""
     api.respond("b", {"n": 0})
     get(api, "b")
     api.respond("b", lambda look: {"n": look})

@@ -15,9 +15,10 @@ pytest_plugins = ("tests.support.postgres",)
 pytestmark = pytest.mark.usefixtures("settings")
 
 
-def test_a_batch_leaves_every_table_and_is_not_fetched_again(
+def test_batch_leaves_every_table(
     store: Store, command: Command, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """An erased batch leaves every table and is not fetched again."""
     monkeypatch.delenv("SOURCES__ENROW__PII_SECRET")  # an id is no personal data
     load(store, "second")  # unknown to the API at first
     api.respond("third", {"general": {"id": "third", "status": "completed"}, "results": {}})
@@ -48,9 +49,8 @@ def test_a_batch_leaves_every_table_and_is_not_fetched_again(
 
 
 @in_duckdb
-def test_an_erased_batch_is_not_left_to_later_runs(
-    store: Store, command: Command, api: SimulatedEnrow, tmp_path: Path
-) -> None:
+def test_erased_batch_is_not_deferred(store: Store, command: Command, api: SimulatedEnrow, tmp_path: Path) -> None:
+    """An erased batch is not deferred to later runs."""
     (tmp_path / "left.txt").write_text("first\nsecond")
     files = ["--batch-ids-file", str(tmp_path / "left.txt")]
     run_command.main([*files, "--max-batches", "1", *store.arguments])
@@ -62,9 +62,8 @@ def test_an_erased_batch_is_not_left_to_later_runs(
 
 
 @in_duckdb
-def test_an_erased_batch_without_its_id_is_not_fetched_either(
-    store: Store, command: Command, api: SimulatedEnrow
-) -> None:
+def test_pending_erased_batch_is_not_fetched(store: Store, command: Command, api: SimulatedEnrow) -> None:
+    """An erased batch that is pending is not fetched when its id is not given either."""
     load(store, api.add_ongoing("running", None), "first")
     command("--batch-id", " running ", "--execute")
     load(store, "second")

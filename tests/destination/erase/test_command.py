@@ -32,13 +32,14 @@ pytestmark = pytest.mark.usefixtures("settings")
         (("--batch-id", "x", "--dataset", "elsewhere"), "has no table of the source: check the names of both"),
     ],
 )
-def test_what_is_wrong_in_the_call_is_told_and_gives_exit_code_2(
+def test_wrong_arguments_give_exit_code_2(
     tmp_path: Path,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     arguments: tuple[str, ...],
     message: str,
 ) -> None:
+    """Wrong arguments are reported and give exit code 2."""
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "bucket"))
     try:
         code = main([*arguments, "--execute"])
@@ -51,9 +52,10 @@ def test_what_is_wrong_in_the_call_is_told_and_gives_exit_code_2(
     assert "Traceback" not in printed.err
 
 
-def test_a_destination_that_cannot_be_reached_gives_exit_code_1_in_one_line(
+def test_unreachable_destination_gives_exit_code_1(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """A destination that cannot be reached gives one line and exit code 1."""
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", f"postgresql://x:y@localhost/z?host={tmp_path}")
     assert main(["--destination", "postgres", "--number", NUMBER, "--execute"]) == ExitCode.FAILED
     printed = capsys.readouterr()
@@ -61,7 +63,8 @@ def test_a_destination_that_cannot_be_reached_gives_exit_code_1_in_one_line(
     assert (printed.out, printed.err.count("\n")) == ("", 1)
 
 
-def test_what_a_killed_run_has_left_is_to_be_loaded_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pending_packages_are_loaded_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What a killed run has left must be loaded before an erasure."""
     store = duckdb_store(tmp_path)
     pipeline = build_pipeline()
     pipeline.run(enrow_source(["second"]))

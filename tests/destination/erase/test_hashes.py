@@ -47,7 +47,8 @@ def test_hashed_rows_are_found_with_the_same_secret(store: Store, command: Comma
     ]
 
 
-def test_hashed_spellings_that_may_have_been_submitted_are_tried(api: SimulatedEnrow, tmp_path: Path) -> None:
+def test_hashed_spellings_are_tried(api: SimulatedEnrow, tmp_path: Path) -> None:
+    """Spellings that may have been submitted are tried where columns are hashed."""
     given = {
         "https://www.linkedin.example/in/one": " https://www.linkedin.example/in/one/",
         "https://www.linkedin.example/in/two/": "https://WWW.linkedin.example/in/two",
@@ -65,7 +66,8 @@ def test_hashed_spellings_that_may_have_been_submitted_are_tried(api: SimulatedE
 
 
 @in_postgres
-def test_dropped_columns_are_told_since_nobody_is_found_by_them(store: Store, command: Command) -> None:
+def test_dropped_columns_are_reported(store: Store, command: Command) -> None:
+    """Dropped columns are reported, since nobody is found by them."""
     load(store, "first", pii="drop")
     ended = command("--number", NUMBER, "--execute")
     assert ended.code == ExitCode.OK
@@ -79,7 +81,8 @@ def test_dropped_columns_are_told_since_nobody_is_found_by_them(store: Store, co
 
 
 @in_duckdb
-def test_a_person_who_is_not_there_is_recorded_and_not_brought_later(store: Store, command: Command) -> None:
+def test_absent_person_is_suppressed(store: Store, command: Command) -> None:
+    """A person who is not in the tables is recorded, and no later run loads them."""
     load(store, "second")
     ended = command("--linkedin-url", NOT_FOUND[0], "--execute")
     assert ended.code == ExitCode.OK
@@ -89,7 +92,8 @@ def test_a_person_who_is_not_there_is_recorded_and_not_brought_later(store: Stor
 
 
 @in_duckdb
-def test_a_missing_secret_is_told(store: Store, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_secret_is_an_error(store: Store, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A missing secret is an error that names it."""
     load(store, "first")
     monkeypatch.delenv("SOURCES__ENROW__PII_SECRET")
     before = store.dump()
@@ -103,7 +107,7 @@ def test_a_missing_secret_is_told(store: Store, command: Command, monkeypatch: p
 
 @in_duckdb
 @pytest.mark.parametrize("secret,message", [(None, "needs the pii_secret of then"), ("another-" * 2, "is not the one")])
-def test_a_later_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fixtures
+def test_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fixtures
     store: Store,
     command: Command,
     api: SimulatedEnrow,
@@ -112,6 +116,7 @@ def test_a_later_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fix
     secret: str | None,
     message: str,
 ) -> None:
+    """A later run without the secret makes no request."""
     load(store, "first")
     command("--number", NUMBER, "--execute")
     monkeypatch.delenv("SOURCES__ENROW__PII_SECRET")
@@ -129,7 +134,8 @@ def test_a_later_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fix
     assert run_command.main(["first", *store.arguments]) == ExitCode.OK
 
 
-def test_each_distinct_value_is_compared_and_null_is_nobody() -> None:
+def test_each_distinct_value_is_compared() -> None:
+    """Each distinct value is compared, and null is nobody."""
     persons = {
         SubjectKind.LINKEDIN_URL: frozenset({hashed(URL)}),
         SubjectKind.NUMBER: frozenset({hashed(NUMBER)}),

@@ -39,7 +39,8 @@ main(sys.argv[1:])
 """
 
 
-def test_killed_between_the_record_and_the_deletion_nobody_comes_back(tmp_path: Path) -> None:
+def test_kill_before_the_deletion(tmp_path: Path) -> None:
+    """A kill between the record and the deletion brings nobody back."""
     store = duckdb_store(tmp_path)
     load(store, "first")
     killed = subprocess.run(
@@ -52,9 +53,8 @@ def test_killed_between_the_record_and_the_deletion_nobody_comes_back(tmp_path: 
     check_what_a_killed_erasure_left(store)
 
 
-def test_killed_while_it_waits_to_delete_nobody_comes_back(
-    postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kill_while_waiting_to_delete(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill while the deletion waits for a lock brings nobody back."""
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres.url)
     store = postgres_store(postgres, tmp_path)
     load(store, "first")

@@ -66,7 +66,8 @@ def test_a_person_leaves_every_batch(
     assert command(*arguments).out.splitlines()[0] == "rows to erase            0  phone_results"
 
 
-def test_a_refresh_brings_the_batches_back_without_the_person(store: Store, command: Command) -> None:
+def test_refresh_does_not_restore_a_person(store: Store, command: Command) -> None:
+    """A refresh loads the batches again without the erased person."""
     load(store, "first", "second")
     command("--number", NUMBER, "--execute")
     load(store, "first", "second", refresh="drop_sources")
@@ -79,9 +80,10 @@ def test_a_refresh_brings_the_batches_back_without_the_person(store: Store, comm
     assert [row[:2] for row in store.recorded()] == [("number", hashed(NUMBER))]
 
 
-def test_another_batch_does_not_bring_the_person_and_writes_nothing_of_them(
+def test_new_batch_does_not_restore_a_person(
     store: Store, command: Command, api: SimulatedEnrow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Another batch does not bring the person back and writes nothing of them to disk."""
     monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", "false")
     load(store, "first", container="lost")
     command("--linkedin-url", URL, "--execute")

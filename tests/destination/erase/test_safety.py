@@ -74,7 +74,8 @@ def test_the_erased_is_nowhere_afterwards(
         assert SECRET not in text
 
 
-def test_the_value_is_masked_in_the_message_of_a_destination() -> None:
+def test_the_value_is_masked_in_messages() -> None:
+    """The value is masked in the message of a destination."""
     subject = Subject(SubjectKind.LINKEDIN_URL, f" {URL}/")
     assert subject.masked(f"syntax error near '{URL.upper()}/' or '{URL}'") == "syntax error near '***' or '***'"
     assert NAME not in repr(subject)

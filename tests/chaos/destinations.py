@@ -15,7 +15,7 @@ from tests.support.postgres import Postgres
 Rows = list[dict[str, Any]]
 
 
-class Warehouse(Protocol):
+class ChaosDestination(Protocol):
     """Where one sequence loads to."""
 
     arguments: list[str]

@@ -28,7 +28,7 @@ class Column(NamedTuple):
 
 
 @dataclass
-class Warehouse:
+class TargetDataset:
     """A dataset of its own at a destination.
 
     Args:
@@ -118,7 +118,7 @@ class Warehouse:
             yield cast("SqlJobClientBase", client)
 
 
-class Lake(Warehouse):
+class LakeDataset(TargetDataset):
     """Delta tables in a folder or a bucket, read with deltalake, which is not what the source reads its ledger with."""
 
     def columns(self, table: str) -> dict[str, Column]:
