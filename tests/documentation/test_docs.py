@@ -93,6 +93,8 @@ def test_guide_commands_exist(file: Path) -> None:
             assert [option for option in options if f'"{option}"' not in source] == []
         elif program == "make":
             assert arguments[0] in targets
+        elif program == "docker":
+            assert arguments[0] in ("build", "run")
         elif program == ".venv/bin/python":
             assert arguments[0] == "-m"
             assert find_spec(arguments[1])

@@ -29,14 +29,14 @@ def test_loaded_rows_stay_while_the_api_is_down(api: SimulatedEnrow, warehouse: 
     assert all("refused" in seen[batch_id].error[2] for batch_id in ids[3:])
 
     more = [api.add_completed(f"later-{number:02}", RESULTS) for number in range(15)]
-    api_unavailable = load(more, enrow_base_url=nobody, max_consecutive_failures=3, connections=1)
-    assert (api_unavailable.stop_reason, api_unavailable.exit_code) == ("api_unavailable", ExitCode.API_UNAVAILABLE)
-    assert 3 <= api_unavailable.unreadable <= 3 + 3
+    stopped = load(more, enrow_base_url=nobody, max_consecutive_failures=3, connections=1)
+    assert (stopped.stop_reason, stopped.exit_code) == ("api_unavailable", ExitCode.API_UNAVAILABLE)
+    assert 3 <= stopped.unreadable <= 3 + 3
 
     back = load([*ids, *more])
     assert (back.fetched, back.completed, back.exit_code) == (18, 18, ExitCode.OK)
     assert [api.looks(batch_id) for batch_id in [*ids, *more]] == [1] * 21
-    assert all(len(rows_of_batch.results) == RESULTS for rows_of_batch in batch_rows(warehouse).values())
+    assert all(len(rows.results) == RESULTS for rows in batch_rows(warehouse).values())
 
     refused = "connection refused"
     faults_page.check(
@@ -47,13 +47,13 @@ def test_loaded_rows_stay_while_the_api_is_down(api: SimulatedEnrow, warehouse: 
                 f"{ATTEMPTS} attempts for each batch, then an error row",
                 faults_page.shown_error(seen[ids[3]], "refused"),
             ),
-            told_gave_up(refused, api_unavailable),
-            *gave_up_on_an_api_that_is_down(api, warehouse, load),
+            api_unavailable_row(refused, stopped),
+            *stopped_by_an_api_that_is_down(api, warehouse, load),
         ],
     )
 
 
-def gave_up_on_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> list[Seen]:
+def stopped_by_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> list[Seen]:
     """Run into an API that answers five batches, and no more."""
     rows, batches = [], {}
     for what, response in {
@@ -76,7 +76,7 @@ def gave_up_on_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, lo
         seen = batch_rows(warehouse)
         assert all(is_loaded(seen[batch_id]) for batch_id in well)
         assert [batch_id for batch_id in asked[:6] if seen[batch_id].error[1] != response.status] == []
-        rows.append(told_gave_up(what, report))
+        rows.append(api_unavailable_row(what, report))
         batches[what] = ill
     ids = [api.add_completed(batch_id, RESULTS) for ill in batches.values() for batch_id in ill]
     assert load(ids).completed == len(ids)
@@ -84,7 +84,7 @@ def gave_up_on_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, lo
     return rows
 
 
-def told_gave_up(what: str, report: RunReport) -> Seen:
-    before = f"loaded the {report.completed} batches before it, and ended" if report.completed else "stop_reason"
-    where = f"exit code {report.exit_code}, `ended early`: `{report.stop_reason}`"
+def api_unavailable_row(what: str, report: RunReport) -> Seen:
+    before = f"loaded the {report.completed} batches before it, and stopped" if report.completed else "stopped"
+    where = f"exit code {report.exit_code}, `stopped early`: `{report.stop_reason}`"
     return Seen(f"{what}, for `max_consecutive_failures` batches in a row", before, where)
