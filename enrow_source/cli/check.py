@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 
-from ..runner.check import ExitCode, Outcome, checks
+from ..runner.check import Outcome, checks
 from ..runner.pipeline import DATASET_NAME
+from ..runner.report import ExitCode
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

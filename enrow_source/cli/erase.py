@@ -8,7 +8,6 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Sequence
-from enum import IntEnum
 from tempfile import TemporaryDirectory
 
 import dlt
@@ -21,20 +20,13 @@ from ..destination.suppressions import Subject, SubjectKind
 from ..errors import ConfigurationError
 from ..runner.causes import first_line
 from ..runner.pipeline import DATASET_NAME, PIPELINE_NAME, build_pipeline
+from ..runner.report import ExitCode
 
 OPTIONS = {
     SubjectKind.LINKEDIN_URL: ("--linkedin-url", "URL", "the person's profile, as it was submitted; - is read"),
     SubjectKind.NUMBER: ("--number", "+1...", "the person's phone number, E.164; - is read"),
     SubjectKind.BATCH: ("--batch-id", "ID", "the batch; - is read"),
 }
-
-
-class ExitCode(IntEnum):
-    """How the command ends."""
-
-    OK = 0
-    FAILED = 1
-    USAGE = 2
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -15,7 +15,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
-from enum import IntEnum, StrEnum
+from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -37,14 +37,6 @@ from .pipeline import build_pipeline
 
 SECTIONS = ("sources", "destination", "runtime", "extract", "normalize", "load", "data_writer", "schema")
 """What dlt reads at the top of its files, as far as this source is concerned."""
-
-
-class ExitCode(IntEnum):
-    """How the command ends."""
-
-    OK = 0
-    FAILED = 1
-    USAGE = 2
 
 
 class Outcome(StrEnum):

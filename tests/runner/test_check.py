@@ -9,7 +9,8 @@ import pytest
 
 from enrow_source.cli.check import main
 from enrow_source.runner import check
-from enrow_source.runner.check import Check, ExitCode, Outcome, checks
+from enrow_source.runner.check import Check, Outcome, checks
+from enrow_source.runner.report import ExitCode
 from enrow_source.testing import Response, SimulatedEnrow
 from tests.conftest import Configure
 from tests.support.postgres import Postgres

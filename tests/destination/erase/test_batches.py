@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from enrow_source.cli import run as run_command
-from enrow_source.cli.erase import ExitCode
+from enrow_source.runner.report import ExitCode
 from enrow_source.tables.schema import TABLES
 from enrow_source.testing import SimulatedEnrow
 from tests.destination.erase.store import OTHER, Command, Store, batch, in_duckdb, load

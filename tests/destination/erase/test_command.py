@@ -8,8 +8,9 @@ import pytest
 
 from enrow_source import ConfigurationError, Subject, SubjectKind, enrow_source, erase
 from enrow_source.cli import run as run_command
-from enrow_source.cli.erase import ExitCode, main
+from enrow_source.cli.erase import main
 from enrow_source.runner.pipeline import build_pipeline
+from enrow_source.runner.report import ExitCode
 from tests.destination.erase.store import NOT_FOUND, NUMBER, OTHER, URL, duckdb_store, environment, load
 
 pytest_plugins = ("tests.support.postgres",)

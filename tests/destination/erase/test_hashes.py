@@ -7,8 +7,8 @@ import pytest
 
 from enrow_source import Subject, SubjectKind, erase
 from enrow_source.cli import run as run_command
-from enrow_source.cli.erase import ExitCode
 from enrow_source.destination.suppressions import Suppressions
+from enrow_source.runner.report import ExitCode
 from enrow_source.tables.privacy import Privacy
 from enrow_source.testing import SimulatedEnrow
 from tests.destination.erase.store import (

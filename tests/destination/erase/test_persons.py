@@ -6,8 +6,8 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from enrow_source.cli.erase import ExitCode
 from enrow_source.destination.erase import _RECORD, _TABLES
+from enrow_source.runner.report import ExitCode
 from enrow_source.tables.schema import DEFERRED_BATCH_IDS, TABLES
 from enrow_source.testing import SimulatedEnrow
 from tests.destination.erase.store import (

@@ -5,7 +5,7 @@ import logging
 import pytest
 
 from enrow_source import Subject, SubjectKind
-from enrow_source.cli.erase import ExitCode
+from enrow_source.runner.report import ExitCode
 from enrow_source.testing import SimulatedEnrow
 from tests.destination.erase.store import (
     NAME,
