@@ -116,3 +116,6 @@ RECORD_WAIT_S: Final = 0.5
 
 INSERT_ROWS: Final = 500
 """Rows of one INSERT: BigQuery takes 10,000 parameters."""
+
+STREAM_ROWS: Final = 10_000
+"""Rows of a table that are held in memory at a time, where it is read as a whole."""

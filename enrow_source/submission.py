@@ -6,6 +6,7 @@ nothing was accepted may be sent again.
 
 from __future__ import annotations
 
+import random
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from .client import EnrowClient, _error_body, _innermost, _message, _retry_after_s, _transport
+from .client import EnrowClient, _innermost, _message, _retry_after_s, _transport
 from .errors import BatchError
 from .settings import API_KEY_HEADER
 
@@ -103,6 +104,12 @@ class SubmissionClient(EnrowClient):
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return _accepted(status, answer)
         return Unclear(status, _message(response, answer))
+
+    def wait_s(self, attempt: int, retry_after_s: float | None) -> float:
+        """Return the seconds to wait before the next try: what the API asked for, else longer each time; bounded."""
+        longest = float(self._runtime.request_max_retry_delay)
+        wait = self._runtime.request_backoff_factor * 2.0 ** (attempt - 1) if retry_after_s is None else retry_after_s
+        return min(max(wait, 0.0) * random.uniform(1.0, 1.1), longest)  # noqa: S311 - jitter, no secret
 
 
 class _AcceptedBody(msgspec.Struct):

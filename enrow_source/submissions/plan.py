@@ -65,7 +65,7 @@ class Options:
         if not self.credits_per_found > 0:
             raise ConfigurationError(f"credits_per_found is {self.credits_per_found!r}: set it to more than 0")
         if not isinstance(self.custom, Mapping):
-            raise ConfigurationError("custom is no JSON object: write one, such as {\"owner\": \"sales\"}")
+            raise ConfigurationError('custom is no JSON object: write one, such as {"owner": "sales"}')
         if own := {"submission", "campaign"} & set(self.custom):
             raise ConfigurationError(
                 f"custom has the key {', '.join(sorted(own))}, which is ours: name a campaign with its own option"

@@ -22,7 +22,6 @@ from ..settings import ID_ROWS
 from .people import BrokenRow, check_columns
 
 if TYPE_CHECKING:
-    import pandas as pd
 
     class _ArrowStream(Protocol):
         def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
