@@ -24,6 +24,7 @@ from .ids.input import BatchIdInput
 from .options import Options
 from .plan import Plan, plan_batches
 from .settings import INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
+from .submissions.evidence import Evidence, accepted_batch_ids
 from .tables.columns import ColumnNames
 from .tables.privacy import Privacy
 from .tables.rows import RowContext
@@ -47,7 +48,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     read = batch_ids.read()
     _warn_of_invalid_entries(read.invalid)
 
-    ids, is_bounded = options.shard.select(read.ids), options.max_batches is not None
+    submitted = _submitted_batch_ids(session, ledger_tables)
+    given = [*read.ids, *submitted] if submitted else read.ids
+    ids, is_bounded = options.shard.select(given), options.max_batches is not None
     ledger = read_ledger(session, ids, retry_failed=options.retry_failed, with_errors=is_bounded)
     is_idle = not ledger.missing and not ledger.entries
     suppressions = Suppressions() if is_idle else read_suppressions(session, privacy)
@@ -60,6 +63,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     statuses: Counter[BatchStatus | None] = Counter()
     answered: set[str] = set()
     ended: set[str] = set()
+    evidence = Evidence()
     stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
     with client:
         for chunk in fetch_batches(
@@ -74,11 +78,15 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
             for fetched in chunk.batches:
                 answered.add(fetched.batch.batch_id)
                 statuses[fetched.batch.known_status] += 1
+                evidence.note(fetched.batch)
                 if fetched.batch.is_terminal:
                     ended.add(fetched.batch.batch_id)
             statuses[None] += len(chunk.errors)
             yield chunk
 
+    if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
+        with session.sql_client() as sql_client:
+            evidence.record(sql_client)
     stuck = plan.stuck(options.stuck_after_h, ended, datetime.now(UTC))
     _warn_of_stuck(stuck, options.stuck_after_h)
     _warn_of_overflow(context)
@@ -90,6 +98,15 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         stop_reason=stop.reason if statuses.total() < len(plan.fetch) else None,
     )
     yield Chunk(context, deferred=plan.deferred(read.from_resources, answered), counts=counts)
+
+
+def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> list[str]:
+    """Return the batches that `enrow submit` has sent and that the ledger does not know."""
+    if session.destination_type is None or session.is_filesystem:
+        return []
+    is_kept = all(session.keeps_rows(name) for name in ledger_tables)
+    with session.sql_client() as client:
+        return accepted_batch_ids(client, [LEDGER_TABLES[name] for name in ledger_tables] if is_kept else [])
 
 
 def use_delta_tables_on_filesystem(session: Session) -> None:

@@ -110,9 +110,10 @@ INVALID_SEARCHES_PER_BATCH: Final = 20
 """Searches of one batch that the API may refuse by their number, each of which costs a POST, before it is given up."""
 
 RECORD_ATTEMPTS: Final = 8
-"""Times that the answer to a POST is written down, with a wait that doubles from `RECORD_WAIT_S`: it is not to be lost."""
+"""Times that it is tried to write down the answer to a POST, which is not to be lost."""
 
 RECORD_WAIT_S: Final = 0.5
+"""Seconds before the second time; twice as long before each further one."""
 
 INSERT_ROWS: Final = 500
 """Rows of one INSERT: BigQuery takes 10,000 parameters."""

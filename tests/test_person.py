@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from enrow_source.person import (
+from enrow_source.tables.person import (
     is_international,
     name_key,
     number_key,

@@ -6,20 +6,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
-from ..erasure import ERASURES, SubjectKind
-from ..models import BatchStatus
-from ..person import PERSON_FIELDS, person_key, profile_spellings
-from ..privacy import Privacy
+from ..api.models import BatchStatus
+from ..destination.suppressions import ERASURES, SubjectKind, recorded_suppressions
+from ..tables.person import PERSON_FIELDS, person_key, profile_spellings
+from ..tables.privacy import Privacy
+from ..tables.schema import PHONE_RESULTS, PHONE_RESULTS_LEDGER, SUBMISSIONS, SUBMITTED_SEARCHES
 from .people import Person
 from .plan import Attempts
 from .protocol import State
 from .store import Store
-from .tables import SUBMISSIONS, SUBMITTED_SEARCHES
-
-_RESULTS: Final = "phone_results"
-_LEDGER: Final = "phone_results_ledger"
 
 
 @dataclass(slots=True)
@@ -43,7 +40,7 @@ def read_history(store: Store, people: Mapping[str, Person], privacy: Privacy) -
     reader = _Reader(store, people, privacy)
     if store.has(SUBMISSIONS.name) and store.has(SUBMITTED_SEARCHES.name):
         reader.read_submissions()
-    if store.has(_RESULTS):
+    if store.has(PHONE_RESULTS.name):
         reader.read_results()
     if store.has(ERASURES):
         reader.read_erasures()
@@ -66,14 +63,15 @@ class _Reader:
     def read_submissions(self) -> None:
         """Read who is in a submission, and whether it is over: where its batch has ended and is loaded."""
         store = self._store
-        has_ledger = store.has(_LEDGER)
+        has_ledger = store.has(PHONE_RESULTS_LEDGER.name)
         status = store.column("status", "l") if has_ledger else "NULL"
         tables = (
             f"{store.table(SUBMITTED_SEARCHES.name)} s JOIN {store.table(SUBMISSIONS.name)} u"
             f" ON {store.column('submission_id', 'u')} = {store.column('submission_id', 's')}"
         )
         if has_ledger:
-            tables += f" LEFT JOIN {store.table(_LEDGER)} l ON {store.column('batch_id', 'l')} = {store.column('batch_id', 'u')}"
+            ledger, batch_id = store.table(PHONE_RESULTS_LEDGER.name), store.column("batch_id", "u")
+            tables += f" LEFT JOIN {ledger} l ON {store.column('batch_id', 'l')} = {batch_id}"
         columns = [
             store.column("person_key", "s"),
             store.column("index", "s"),
@@ -82,21 +80,21 @@ class _Reader:
             store.column("created_at", "u"),
             status,
         ]
-        for stored, index, state, batch_id, created_at, batch_status in store.stream(columns, tables):
+        for stored, index, state, submitted_as, created_at, batch_status in store.stream(columns, tables):
             key = self._stored.get(stored)
             if key is None or state in (State.REFUSED, State.CANCELLED):
                 continue
             if state == State.ACCEPTED and batch_status is not None and BatchStatus.of(batch_status).is_terminal:
                 # It was paid for; where it has no result that says otherwise, nothing was found.
                 self._note(key).add(_utc(created_at), is_found=False)
-                self._at[batch_id, int(index)] = key
+                self._at[submitted_as, int(index)] = key
             else:
                 self._note(key).is_pending = True
 
     def read_results(self) -> None:
         """Read who was searched, in whatever way the batch was submitted, and how many of each kind were found."""
         names = ["batch_id", "index", "qualification", "fetched_at", *(f"params__{name}" for name in PERSON_FIELDS)]
-        table = self._store.table(_RESULTS)
+        table = self._store.table(PHONE_RESULTS.name)
         searched, found = Counter[str](), Counter[str]()
         for row in self._store.stream([self._store.column(name) for name in names], table):
             batch_id, index, qualification, fetched_at, *values = row
@@ -127,9 +125,7 @@ def erased_hashes(store: Store, privacy: Privacy) -> frozenset[str]:
     Raises:
         ConfigurationError: Persons were erased, and the secret is missing or not the one of then.
     """
-    from ..erasure import _recorded  # noqa: PLC0415
-
-    persons = _recorded(store.client, privacy).persons
+    persons = recorded_suppressions(store.client, privacy).persons
     return frozenset().union(*(hashes for kind, hashes in persons.items() if kind is not SubjectKind.NUMBER))
 
 

@@ -9,14 +9,14 @@ from typing import Any, Final
 from urllib.parse import unquote
 
 from ..errors import ConfigurationError
-from ..person import PERSON_FIELDS, person_key, profile_key
 from ..settings import PERSON_CHARS
+from ..tables.person import PERSON_FIELDS, person_key, profile_key
 
 COLUMNS: Final = (*PERSON_FIELDS, "custom")
 """What a row may have; `custom` is the user's own key of the row."""
 
 _ALIASES: Final = {
-    "linkedin_url": "linkedin linkedinurl linkedin_profile linkedin_profile_url profile profile_url person_linkedin_url url",
+    "linkedin_url": "linkedin linkedin_profile linkedin_profile_url profile profile_url person_linkedin_url",
     "firstname": "first_name first given_name givenname prenom",
     "lastname": "last_name last surname family_name familyname nom",
     "company_domain": "domain company_website website company_url companydomain email_domain",

@@ -79,7 +79,7 @@ class Options:
 def _check_number(name: str, value: float | None, *, least: float, most: float | None = None) -> None:
     if value is None:
         return
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value >= least:
+    if isinstance(value, bool) or not value >= least:
         raise ConfigurationError(f"{name} is {value!r}: set it to {least} or more")
     if most is not None and value > most:
         raise ConfigurationError(f"{name} is {value!r}: set it to {most} or less")
@@ -157,20 +157,16 @@ class Plan:
         """
         if not self.searches:
             return
+        held = f"{self.searches:,} searches hold {self.credits_held_max:,.12g} credits"
         if max_credits is None:
-            raise ConfigurationError(
-                f"max_credits is missing: {self.searches:,} searches hold {self.credits_held_max:,g} credits, and nothing"
-                " is spent that was not allowed"
-            )
+            raise ConfigurationError(f"max_credits is missing: {held}, and nothing is spent that was not allowed")
         if self.credits_held_max > max_credits:
             raise ConfigurationError(
-                f"{self.searches:,} searches hold {self.credits_held_max:,g} credits, and max_credits is"
-                f" {max_credits:,g}: allow more, or submit fewer with limit"
+                f"{held}, and max_credits is {max_credits:,.12g}: allow more, or submit fewer with limit"
             )
         if balance is not None and self.credits_held_max > balance:
             raise ConfigurationError(
-                f"{self.searches:,} searches hold {self.credits_held_max:,g} credits, and the account has {balance:,g}:"
-                " buy some, or submit fewer with limit"
+                f"{held}, and the account has {balance:,.12g}: buy some, or submit fewer with limit"
             )
 
 
@@ -224,7 +220,7 @@ def _reason(known: Attempts | None, options: Options, now: datetime) -> LeftOut 
         days = options.refresh_found_after_days
         if days is None or known.found_at > now - timedelta(days=days):
             return LeftOut.FOUND
-    if known.not_found_at is not None:
-        if known.not_found_at > now - timedelta(days=options.retry_not_found_after_days):
-            return LeftOut.NOT_FOUND
+    retry_from = now - timedelta(days=options.retry_not_found_after_days)
+    if known.not_found_at is not None and known.not_found_at > retry_from:
+        return LeftOut.NOT_FOUND
     return None

@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from ..api.submission import Accepted, NotAccepted, PostResult, Refused, Unclear
 from ..settings import INVALID_SEARCHES_PER_BATCH, POST_ATTEMPTS
-from ..submission import Accepted, NotAccepted, PostResult, Refused, Unclear
 from .people import InvalidRow, Person
 from .plan import Plan
 

@@ -120,8 +120,8 @@ class SubmissionReport:
             f"WRITE DOWN: submission {one} was accepted as batch {batch}" for one, batch in self.unrecorded.items()
         ]
         lines += [
-            f"unknown: submission {one.submission_id} of {one.created_at:%Y-%m-%d %H:%M}, {one.searches:,} searches; see"
-            " enrow submissions"
+            f"unknown: submission {one.submission_id} of {one.created_at:%Y-%m-%d %H:%M}, {one.searches:,} searches;"
+            " see enrow submissions"
             for one in self.unresolved
         ]
         if self.over_budget:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Protocol
+from typing import IO, Any, Final, cast
 
 import dlt
 import msgspec
@@ -16,23 +17,17 @@ import sqlglot.expressions as sql
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.extract import DltResource
 
-from ..arrow import pa
 from ..errors import ConfigurationError
+from ..lazy import pa
 from ..settings import ID_ROWS
 from .people import BrokenRow, check_columns
 
-if TYPE_CHECKING:
-
-    class _ArrowStream(Protocol):
-        def __arrow_c_stream__(self, requested_schema: object = None) -> object: ...
-
-
 Row = Mapping[str, Any]
-People = "Iterable[Row] | DltResource | pa.Table | pa.RecordBatchReader | pd.DataFrame | _ArrowStream"
-"""Mappings with the columns of a search, or anything that yields or holds such rows."""
+People = Any
+"""Mappings with the columns of a search; a dlt resource, an Arrow table, a pandas or polars frame of such."""
 
 
-def rows_of(people: Any) -> Iterator[Row]:  # noqa: ANN401 - what it may be is checked here
+def rows_of(people: People) -> Iterator[Row]:
     """Yield the rows of whatever people are given as.
 
     Raises:
@@ -83,12 +78,10 @@ def rows_from_file(location: str) -> Iterator[Row]:
         raise ConfigurationError(f"{location} is no file of people by its name: {', '.join(_READERS)} are read")
     if not path.is_file():
         raise ConfigurationError(f"there is no file {location}, which people were to be read from")
-    import gzip  # noqa: PLC0415
-
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opener(path, "rb") as opened:
-            yield from reader(opened, location)
+            yield from reader(cast("IO[bytes]", opened), location)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, msgspec.DecodeError, pa.ArrowInvalid) as error:
         raise ConfigurationError(f"{location} cannot be read: {type(error).__name__}: {error}") from None
 

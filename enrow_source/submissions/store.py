@@ -15,10 +15,11 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from ..errors import ConfigurationError
-from ..privacy import Pii, Privacy
 from ..settings import INSERT_ROWS, RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
+from ..tables.privacy import Pii, Privacy
+from ..tables.schema import SUBMISSION_LEASE, SUBMISSIONS, SUBMITTED_SEARCHES
+from .create import create_tables
 from .protocol import Outcome, State, Submission
-from .tables import SUBMISSION_LEASE, SUBMISSIONS, SUBMITTED_SEARCHES, create_tables
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
@@ -54,7 +55,7 @@ class Store:
     def __init__(self, pipeline: dlt.Pipeline) -> None:
         check_destination(pipeline)
         self._pipeline = pipeline
-        self._opened: AbstractContextManager[SqlClientBase[Any]] | None = None
+        self._opened: SqlClientBase[Any] | None = None
         self._client: SqlClientBase[Any] | None = None
 
     def __enter__(self) -> Self:
@@ -75,13 +76,14 @@ class Store:
         return self._client
 
     def _connect(self) -> None:
-        self._opened = self._pipeline.sql_client()
-        self._client = self._opened.__enter__()
+        client = self._pipeline.sql_client()
+        self._client = client.__enter__()
+        self._opened = client
 
     def _disconnect(self) -> None:
         opened, self._opened, self._client = self._opened, None, None
         if opened is not None:
-            opened.__exit__(None, None, None)
+            opened.close_connection()
 
     def create_tables(self) -> None:
         """Create what is not there yet; another one may do so at the same time."""
@@ -99,71 +101,19 @@ class Store:
     def has(self, table: str) -> bool:
         """Tell whether there is such a table."""
         try:
-            with self.client.execute_query(f"SELECT 1 FROM {self._table(table)} WHERE 1 = 0"):  # noqa: S608 - escaped
+            with self.client.execute_query(f"SELECT 1 FROM {self.table(table)} WHERE 1 = 0"):  # noqa: S608 - escaped
                 return True
         except DestinationUndefinedEntity:
             return False
-
-    # The lease ------------------------------------------------------------------------------------------------------
-
-    def take_lease(self, holder: str, until: datetime, dead: str | None = None) -> bool:
-        """Take the lease if it is free, expired, held by `dead`, or held already; tell whether it is held now.
-
-        One conditional UPDATE decides, and a read tells for whom. There may be two rows where two have made the first
-        one at the same time: who holds it holds all of them.
-        """
-        table, column = self._table(SUBMISSION_LEASE.name), self._column
-        if not self.client.execute_sql(f"SELECT {column('holder')} FROM {table}"):  # noqa: S608 - escaped names
-            self._insert(SUBMISSION_LEASE.name, [{"holder": "", "held_until": datetime.now(UTC)}])
-        self.client.execute_sql(
-            f"UPDATE {table} SET {column('holder')} = %s, {column('held_until')} = %s"  # noqa: S608 - escaped names
-            f" WHERE {column('holder')} IN ('', %s, %s) OR {column('held_until')} < %s",
-            holder,
-            until,
-            holder,
-            holder if dead is None else dead,
-            datetime.now(UTC),
-        )
-        return self.lease_holders() == {holder}
-
-    def renew_lease(self, holder: str, until: datetime) -> bool:
-        """Renew the lease where it is still held; tell whether it is."""
-        self.client.execute_sql(
-            f"UPDATE {self._table(SUBMISSION_LEASE.name)} SET {self._column('held_until')} = %s"  # noqa: S608 - escaped
-            f" WHERE {self._column('holder')} = %s",
-            until,
-            holder,
-        )
-        return self.lease_holders() == {holder}
-
-    def lease_holders(self) -> set[str]:
-        """Return who holds it: one, or more where two have just taken a row each, and neither holds it."""
-        rows = self.client.execute_sql(f"SELECT {self._column('holder')} FROM {self._table(SUBMISSION_LEASE.name)}")  # noqa: S608
-        return {holder for (holder,) in rows or ()}
-
-    def lease(self) -> tuple[str, datetime] | None:
-        """Return who holds the lease and until when; None where nobody does."""
-        columns = f"{self._column('holder')}, {self._column('held_until')}"
-        sql = f"SELECT {columns} FROM {self._table(SUBMISSION_LEASE.name)} WHERE {self._column('holder')} <> ''"  # noqa: S608
-        rows = sorted((until, holder) for holder, until in self.client.execute_sql(sql) or ())
-        return (rows[-1][1], _utc(rows[-1][0])) if rows else None
-
-    def release_lease(self, holder: str) -> None:
-        """Let go of the lease where it is held."""
-        self.client.execute_sql(
-            f"UPDATE {self._table(SUBMISSION_LEASE.name)} SET {self._column('holder')} = ''"  # noqa: S608 - escaped names
-            f" WHERE {self._column('holder')} = %s",
-            holder,
-        )
 
     # Submissions ----------------------------------------------------------------------------------------------------
 
     def submissions(self, *states: State) -> list[Submitted]:
         """Return the submissions in one of these states, or all; the oldest first."""
-        columns = ", ".join(map(self._column, _SUBMITTED))
+        columns = ", ".join(map(self.column, _SUBMITTED))
         words = ", ".join(f"'{state.value}'" for state in states)
-        where = f" WHERE {self._column('state')} IN ({words})" if words else ""
-        sql = f"SELECT {columns} FROM {self._table(SUBMISSIONS.name)}{where} ORDER BY {self._column('created_at')}"  # noqa: S608
+        where = f" WHERE {self.column('state')} IN ({words})" if words else ""
+        sql = f"SELECT {columns} FROM {self.table(SUBMISSIONS.name)}{where} ORDER BY {self.column('created_at')}"  # noqa: S608
         return [Submitted(*row) for row in self.client.execute_sql(sql) or ()]
 
     def commit_intent(self, submission: Submission, campaign: str | None, privacy: Privacy) -> None:
@@ -191,8 +141,8 @@ class Store:
             "created_at": datetime.now(UTC),
         }
         with transaction:
-            self._insert(SUBMITTED_SEARCHES.name, searches)
-            self._insert(SUBMISSIONS.name, [row])
+            self.insert(SUBMITTED_SEARCHES.name, searches)
+            self.insert(SUBMISSIONS.name, [row])
 
     def record(self, submission_id: str, outcome: Outcome) -> bool:
         """Write down what became of a submission, again and again where it fails; tell whether it is written.
@@ -221,20 +171,20 @@ class Store:
         if outcome.state is State.ACCEPTED:
             values |= {"batch_id": outcome.batch_id, "credits_held": outcome.credits_held}
         assignments, parameters = self._assignments(values)
-        where = f"{self._column('submission_id')} = %s"
+        where = f"{self.column('submission_id')} = %s"
         if outcome.state is not State.ACCEPTED:
-            where += f" AND {self._column('state')} IN ('intended', 'unknown')"
+            where += f" AND {self.column('state')} IN ('intended', 'unknown')"
         self.client.execute_sql(
-            f"UPDATE {self._table(SUBMISSIONS.name)} SET {assignments} WHERE {where}",  # noqa: S608 - escaped names
+            f"UPDATE {self.table(SUBMISSIONS.name)} SET {assignments} WHERE {where}",  # noqa: S608 - escaped names
             *parameters,
             submission_id,
         )
 
     def call_intended_unknown(self) -> None:
-        """Call unknown what a run has intended that does not hold the lease: it has died, or will record what it did."""
+        """Call unknown what a run has intended that holds the lease no more: it died, or will record what it did."""
         self.client.execute_sql(
-            f"UPDATE {self._table(SUBMISSIONS.name)} SET {self._column('state')} = 'unknown',"  # noqa: S608 - escaped names
-            f" {self._column('message')} = %s WHERE {self._column('state')} = 'intended'",
+            f"UPDATE {self.table(SUBMISSIONS.name)} SET {self.column('state')} = 'unknown',"  # noqa: S608 - escaped names
+            f" {self.column('message')} = %s WHERE {self.column('state')} = 'intended'",
             "the run that was to send it has not recorded what became of it",
         )
 
@@ -249,7 +199,7 @@ class Store:
 
     @contextmanager
     def _cursor(self, sql: str) -> Iterator[Any]:
-        if self.client.dbapi.__name__ != "psycopg2":
+        if getattr(self.client.dbapi, "__name__", "") != "psycopg2":
             with self.client.execute_query(sql) as cursor:
                 yield cursor
             return
@@ -262,19 +212,20 @@ class Store:
             cursor.execute(sql)
             yield cursor
 
-    def _insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert rows that have the same columns."""
         names = list(rows[0])
         for at in range(0, len(rows), INSERT_ROWS):
             some = rows[at : at + INSERT_ROWS]
             # NULL is written out: a parameter without a type is one that BigQuery refuses.
             values = ", ".join(f"({', '.join('NULL' if row[n] is None else '%s' for n in names)})" for row in some)
             self.client.execute_sql(
-                f"INSERT INTO {self._table(table)} ({', '.join(map(self._column, names))}) VALUES {values}",  # noqa: S608
+                f"INSERT INTO {self.table(table)} ({', '.join(map(self.column, names))}) VALUES {values}",  # noqa: S608
                 *(row[name] for row in some for name in names if row[name] is not None),
             )
 
     def _assignments(self, values: Mapping[str, object]) -> tuple[str, list[object]]:
-        parts = [f"{self._column(name)} = {'NULL' if value is None else '%s'}" for name, value in values.items()]
+        parts = [f"{self.column(name)} = {'NULL' if value is None else '%s'}" for name, value in values.items()]
         return ", ".join(parts), [value for value in values.values() if value is not None]
 
     def _reconnect(self) -> None:
@@ -286,17 +237,12 @@ class Store:
 
     def table(self, name: str) -> str:
         """Return the qualified and escaped name of a table."""
-        return self._table(name)
+        return self.client.make_qualified_table_name(name)
 
     def column(self, name: str, alias: str = "") -> str:
         """Return the escaped name of a column."""
-        return f"{alias}.{self._column(name)}" if alias else self._column(name)
-
-    def _table(self, name: str) -> str:
-        return self.client.make_qualified_table_name(name)
-
-    def _column(self, name: str) -> str:
-        return self.client.escape_column_name(name)
+        escaped = self.client.escape_column_name(name)
+        return f"{alias}.{escaped}" if alias else escaped
 
 
 def check_destination(pipeline: dlt.Pipeline) -> None:
@@ -307,7 +253,7 @@ def check_destination(pipeline: dlt.Pipeline) -> None:
     """
     if not isinstance(pipeline.destination_client(), SqlJobClientBase):
         raise ConfigurationError(
-            f"people cannot be submitted with {pipeline.destination.destination_name}: at most once needs a row that one"
+            f"people cannot be submitted with {pipeline.destination.destination_name}: at most once needs a row that a"
             " conditional UPDATE takes, and files have none; submit with duckdb, postgres, snowflake or bigquery"
         )
 

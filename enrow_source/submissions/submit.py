@@ -19,8 +19,8 @@ from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
+from ..api.submission import SubmissionClient
 from ..errors import ConfigurationError
-from ..privacy import Pii, Privacy
 from ..settings import (
     BASE_URL,
     CREDITS_PER_FOUND,
@@ -28,7 +28,8 @@ from ..settings import (
     SEARCHES_PER_BATCH,
     SOURCE_NAME,
 )
-from ..submission import SubmissionClient
+from ..tables.privacy import Pii, Privacy
+from ..tables.schema import SUBMISSIONS
 from .history import read_history
 from .lease import Lease
 from .people import check_rows
@@ -52,7 +53,6 @@ from .protocol import (
 from .report import SubmissionReport, planned
 from .sources import rows_of
 from .store import Store, Submitted
-from .tables import SUBMISSIONS
 
 
 @configspec
@@ -64,6 +64,13 @@ class _Settings(BaseConfiguration):
     pii: str = Pii.KEEP.value
     pii_secret: TSecretStrValue | None = None
     credits_per_found: float = CREDITS_PER_FOUND
+    people_database: TSecretStrValue | None = None
+    """SQLAlchemy URL of the database that a query of people reads; None for the destination."""
+
+
+def configured_database() -> str | None:
+    """Return `people_database` under `[sources.enrow]`; None for the destination."""
+    return resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME)).people_database
 
 
 def submit(  # noqa: PLR0913 - each is an option of the command
@@ -127,7 +134,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
     )
     if max_credits is None and not dry_run:
         raise ConfigurationError(
-            "max_credits is missing: name the most credits that may be held for the run; dry_run tells how many it takes"
+            "max_credits is missing: name the most credits that may be held; dry_run tells how many it takes"
         )
     key = enrow_api_key or settings.enrow_api_key
     if key is None:
@@ -149,7 +156,7 @@ def _privacy(settings: _Settings) -> Privacy:
     privacy = Privacy(Pii(settings.pii), settings.pii_secret)
     if privacy.mode is not Pii.KEEP and privacy.secret is None:
         raise ConfigurationError(
-            f'pii = "{privacy.mode}" needs pii_secret to submit: only a keyed hash tells who was sent before; set it under'
+            f'pii = "{privacy.mode}" needs pii_secret to submit: a keyed hash tells who was sent before; set it under'
             f" [sources.{SOURCE_NAME}] in .dlt/secrets.toml, and keep it"
         )
     return privacy
@@ -219,7 +226,7 @@ class _Run:
                 return self.client.post_batch(self._body(submission))
             case Record(submission, outcome):
                 if not self.store.record(submission.submission_id, outcome) and outcome.batch_id is not None:
-                    # The log is the last place that has it; the batch itself resolves the submission, once it is loaded.
+                    # The log is the last place that has it; the batch resolves the submission, once it is loaded.
                     logger.critical(f"submission {submission.submission_id} was accepted as batch {outcome.batch_id}")
                     self.unrecorded[submission.submission_id] = outcome.batch_id
                 return None

@@ -1,7 +1,7 @@
 """A model of what two submitters share: the lease, the table of submissions, and the server with what is on its way.
 
-The submitters are the real generators of `enrow_source.submissions.protocol`; the model answers their actions. A state is
-the choices that led to it, so that every interleaving can be walked by replaying one choice more.
+The submitters are the real generators of `enrow_source.submissions.protocol`; the model answers their actions. A state
+is the choices that led to it, so that every interleaving can be walked by replaying one choice more.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from enrow_source.submission import Accepted, NotAccepted, PostResult, Refused, Unclear
+from enrow_source.api.submission import Accepted, NotAccepted, PostResult, Refused, Unclear
 from enrow_source.submissions.people import Person
 from enrow_source.submissions.plan import Attempts, Intake, Options, make_plan
 from enrow_source.submissions.protocol import (
@@ -127,7 +127,7 @@ class World:
             return
         self._answer(submitter, self._result(name, action, what))
 
-    def _result(self, name: str, action: Action, what: str) -> Any:
+    def _result(self, name: str, action: Action, what: str) -> Any:  # noqa: C901, PLR0912 - a case for each action
         match action:
             case TakeLease():
                 if what == "taken":
@@ -225,8 +225,9 @@ def _place(submitter: Submitter) -> tuple[Any, ...]:
     """Where a generator is: its action, and what its local variables hold."""
     if submitter.action is None:
         return ("ended",)
-    frames, run = [], submitter.run
-    while run is not None and hasattr(run, "gi_frame"):
+    frames = []
+    run: Any = submitter.run
+    while hasattr(run, "gi_frame"):
         held = {k: v for k, v in run.gi_frame.f_locals.items() if k in ("attempt", "last", "waiting", "tries")}
         frames.append((run.gi_frame.f_lineno, repr(held)))
         run = run.gi_yieldfrom

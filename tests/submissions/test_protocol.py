@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from enrow_source.submission import Accepted, NotAccepted, PostResult, Refused, Unclear
+from enrow_source.api.submission import Accepted, NotAccepted, PostResult, Refused, Unclear
 from enrow_source.submissions.plan import Intake, Options, make_plan
 from enrow_source.submissions.protocol import (
     Action,
@@ -62,7 +62,7 @@ def _continue_with_third(world: World, *, third: bool) -> None:
 
 
 def test_nobody_is_accepted_twice_in_any_order() -> None:
-    """Two submitters with the same person and one after them, killed anywhere, answers lost, the lease taken at will."""
+    """Two submitters with the same person, and one after them: killed anywhere, answers lost, the lease taken at will."""
     states, wrong = walk()
     assert wrong == []
     assert states > 1_000
@@ -124,7 +124,8 @@ def test_the_walk_finds_a_check_before_the_intent() -> None:
 
 def drive(answers: list[PostResult], *, count: int = 3, size: int = 1, budget: Budget | None = None) -> Result:
     """Run the protocol alone; the API gives these answers, one to each POST."""
-    run, result, left = steps(budget or Budget(10_000, 40)), None, list(answers)
+    run, left = steps(budget or Budget(10_000, 40)), list(answers)
+    result: Any = None
     waits: list[float | None] = []
     try:
         action = next(run)

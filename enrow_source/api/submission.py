@@ -15,9 +15,10 @@ from typing import Final
 
 import msgspec
 
-from .client import EnrowClient, _innermost, _message, _retry_after_s, _transport
-from .errors import BatchError
-from .settings import API_KEY_HEADER
+from ..errors import BatchError
+from ..settings import API_KEY_HEADER
+from .client import EnrowClient
+from .status import error_message, innermost_message, retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,8 +76,10 @@ class SubmissionClient(EnrowClient):
 
     def post_batch(self, body: bytes) -> PostResult:
         """Post one batch, once; whatever goes wrong on the way is a result, not an error."""
-        session = _transport().open_session(self._url)
-        self.traffic.add(requests=1)
+        from . import transport  # noqa: PLC0415 - it imports requests, which only who sends something needs
+
+        session = transport.open_session(self._url)
+        self.request_stats.add(requests=1)
         status: int | None = None
         try:
             response = session.post(
@@ -92,18 +95,18 @@ class SubmissionClient(EnrowClient):
                 answer = self._read(response).replace(self._api_key.encode(), b"***")
         except BatchError as error:
             return Unclear(status, error.message)
-        except _transport().ERRORS as error:
-            message = f"no complete answer: {_innermost(error)}"
+        except transport.ERRORS as error:
+            message = f"no complete answer: {innermost_message(error)}"
             return NotAccepted(None, message) if status is None and _was_not_sent(error) else Unclear(status, message)
         finally:
             session.close()
         if status == HTTPStatus.TOO_MANY_REQUESTS:
-            return NotAccepted(status, _message(response, answer), _retry_after_s(response, answer))
+            return NotAccepted(status, error_message(response, answer), retry_after_s(response, answer))
         if status in _REFUSALS:
-            return Refused(status, _reason(answer) or _message(response, answer))
+            return Refused(status, error_message(response, answer))
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return _accepted(status, answer)
-        return Unclear(status, _message(response, answer))
+        return Unclear(status, error_message(response, answer))
 
     def wait_s(self, attempt: int, retry_after_s: float | None) -> float:
         """Return the seconds to wait before the next try: what the API asked for, else longer each time; bounded."""
@@ -114,36 +117,22 @@ class SubmissionClient(EnrowClient):
 
 class _AcceptedBody(msgspec.Struct):
     id: str
-    credits_used: float | None = None
-
-
-class _AcceptedId(msgspec.Struct):
-    id: str
-
-
-class _Reason(msgspec.Struct):
-    message: str | None = None
-    reason: str | None = None
+    # Anything: what is wrong with the credits does not cost the id.
+    credits_used: object = None
 
 
 def _accepted(status: int, answer: bytes) -> Accepted | Unclear:
     """Read the id of the batch: a 2xx without one is no proof of anything."""
-    for form in (_AcceptedBody, _AcceptedId):  # what is wrong with the credits does not cost the id
-        try:
-            body = msgspec.json.decode(answer, type=form)
-        except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-            continue
-        if body.id.strip() and body.id.isprintable():
-            return Accepted(status, body.id.strip(), getattr(body, "credits_used", None))
-    return Unclear(status, "the answer is not what the API documents: it has no id of a batch")
-
-
-def _reason(answer: bytes) -> str | None:
     try:
-        body = msgspec.json.decode(answer, type=_Reason)
+        body = msgspec.json.decode(answer, type=_AcceptedBody)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
-    return body.message or body.reason
+        body = _AcceptedBody("")
+    batch_id, held = body.id.strip(), body.credits_used
+    if not batch_id or not batch_id.isprintable():
+        return Unclear(status, "the answer is not what the API documents: it has no id of a batch")
+    if isinstance(held, bool) or not isinstance(held, int | float) or held < 0:
+        held = None
+    return Accepted(status, batch_id, held)
 
 
 def _was_not_sent(error: BaseException) -> bool:
