@@ -13,6 +13,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlCli
 from ..errors import ConfigurationError
 from ..lazy import pa, pc
 from ..settings import SECRET_CHECK_CHARS, SOURCE_NAME
+from ..tables.person import is_international, number_key, number_spellings, profile_key, profile_spellings
 from ..tables.privacy import Privacy
 from .session import Session
 
@@ -30,6 +31,9 @@ class SubjectKind(StrEnum):
     NUMBER = "number"
     BATCH = "batch"
 
+
+PERSON: Final = "person"
+"""Also in the column `subject`: what stands for somebody whose rows were erased."""
 
 PERSON_COLUMNS: Final = {SubjectKind.LINKEDIN_URL: "params__linkedin_url", SubjectKind.NUMBER: "number"}
 """The column of `phone_results` that a person is found by."""
@@ -50,7 +54,7 @@ class Subject:
         """Check the value: one that can match nothing would look like a person who is not there."""
         if not self.normalised or not _is_storable(self.value):
             raise ConfigurationError(f"the {self.kind} is empty, or has characters that no table can hold")
-        if self.kind is SubjectKind.NUMBER and not re.fullmatch(r"\+[0-9]{5,15}", _without_separators(self.value)):
+        if self.kind is SubjectKind.NUMBER and not is_international(self.value):
             raise ConfigurationError("the number is not E.164: write + and the country code first")
 
     @property
@@ -61,18 +65,12 @@ class Subject:
     @property
     def spellings(self) -> frozenset[str]:
         """Those that may have been hashed: a hash cannot be normalised any more."""
-        given = self.value.strip()
-        if self.kind is SubjectKind.NUMBER:
-            return frozenset({given, self.normalised, self.normalised[1:]})
-        url = given.rstrip("/")
-        host = re.match(r"(?:\w+://)?[^/]*", url)
-        end = host.end() if host else 0
-        cased = {url, url.lower(), url[:end].lower() + url[end:]}
-        return frozenset({given} | cased | {f"{one}/" for one in cased})
+        return (number_spellings if self.kind is SubjectKind.NUMBER else profile_spellings)(self.value)
 
     def masked(self, text: str) -> str:
         """Return the text without the value: for messages that come from elsewhere."""
-        for known in sorted({self.value.strip(), self.normalised}, key=len, reverse=True):
+        given = self.value.strip()
+        for known in sorted({given, given.rstrip("/"), self.normalised}, key=len, reverse=True):
             text = re.sub(re.escape(known), "***", text, flags=re.IGNORECASE)
         return text
 
@@ -80,17 +78,12 @@ class Subject:
 def normalised_value(kind: SubjectKind, value: str) -> str:
     """Return the one spelling of a value that stands for all that are taken for equal."""
     if kind is SubjectKind.NUMBER:
-        digits = re.sub(r"[^0-9]", "", value)
-        return f"+{digits}" if digits else ""
-    return value.strip().rstrip("/").lower() if kind is SubjectKind.LINKEDIN_URL else value.strip()
+        return number_key(value)
+    return profile_key(value) if kind is SubjectKind.LINKEDIN_URL else value.strip()
 
 
 def _is_storable(text: str) -> bool:
     return "\0" not in text and text.encode(errors="replace").decode() == text
-
-
-def _without_separators(number: str) -> str:
-    return re.sub(r"[\s().\-/]", "", number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +93,8 @@ class Suppressions:
     batches: frozenset[str] = frozenset()
     persons: Mapping[SubjectKind, frozenset[str]] = field(default_factory=dict)
     """Keyed hashes of the normalised values."""
+    people: frozenset[str] = frozenset()
+    """Keyed hashes of what stands for each erased person, whatever it was found by: nobody of them is submitted."""
     privacy: Privacy = field(default_factory=Privacy)
 
     @property
@@ -144,12 +139,16 @@ def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppr
     except DestinationUndefinedEntity:
         return Suppressions()
     persons: dict[SubjectKind, set[str]] = {}
+    people: set[str] = set()
     for subject, subject_hash, _, secret_check in rows:
         if subject != SubjectKind.BATCH:
             _check_secret(privacy, secret_check)
-            persons.setdefault(SubjectKind(subject), set()).add(subject_hash)
+            (people if subject == PERSON else persons.setdefault(SubjectKind(subject), set())).add(subject_hash)
     batches = frozenset(batch_id for subject, _, batch_id, _ in rows if subject == SubjectKind.BATCH)
-    return Suppressions(batches, {kind: frozenset(hashes) for kind, hashes in persons.items()}, privacy)
+    # What stands for a person with a profile is the normalised address of it.
+    people |= persons.get(SubjectKind.LINKEDIN_URL, set())
+    hashed = {kind: frozenset(hashes) for kind, hashes in persons.items()}
+    return Suppressions(batches, hashed, frozenset(people), privacy)
 
 
 def _check_secret(privacy: Privacy, secret_check: str) -> None:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from ..api.models import BatchStatus
-from ..destination.suppressions import ERASURES, SubjectKind, recorded_suppressions
+from ..destination.suppressions import ERASURES, recorded_suppressions
 from ..tables.person import PERSON_FIELDS, person_key, profile_spellings
 from ..tables.privacy import Privacy
 from ..tables.schema import PHONE_RESULTS, PHONE_RESULTS_LEDGER, SUBMISSIONS, SUBMITTED_SEARCHES
@@ -111,22 +111,12 @@ class _Reader:
 
     def read_erasures(self) -> None:
         """Read who was erased; the table has keyed hashes alone."""
-        hashes = erased_hashes(self._store, self._privacy)
+        hashes = recorded_suppressions(self._store.client, self._privacy).people
         if not hashes:
             return
         for key in self._people:
             if self._privacy.keyed_hash(key) in hashes:
                 self._note(key).is_erased = True
-
-
-def erased_hashes(store: Store, privacy: Privacy) -> frozenset[str]:
-    """Return the keyed hashes of erased profiles and people.
-
-    Raises:
-        ConfigurationError: Persons were erased, and the secret is missing or not the one of then.
-    """
-    persons = recorded_suppressions(store.client, privacy).persons
-    return frozenset().union(*(hashes for kind, hashes in persons.items() if kind is not SubjectKind.NUMBER))
 
 
 def _stored_keys(people: Iterable[Person], privacy: Privacy) -> dict[str, str]:

@@ -24,14 +24,14 @@ class Job:
     folder: str
     """Its working directory; `stdout`, `stderr` and `stages` are written there."""
     arguments: Sequence[str]
-    command: str = "run"
-    """Of `enrow`."""
     environment: dict[str, str] = field(default_factory=dict)
     kill: Kill | None = None
     signal: int = signal.SIGKILL
     """What it sends to itself at the point; SIGSTOP halts it there."""
     file_limit_bytes: int | None = None
     """The most that a file may have, as on a disk that is full."""
+    command: str = "run"
+    """The one of `enrow`'s that it runs."""
 
 
 def run(job: Job) -> NoReturn:

@@ -29,6 +29,7 @@ from .points import Kill, Point
 from .submit_points import SubmitPoint
 
 _LOADED_BEFORE: Final = (
+    "tests.chaos.submit_hooks",
     "tests.chaos.hooks",
     "dlt.common.libs.pyarrow",
     "dlt.destinations.impl.postgres.postgres",

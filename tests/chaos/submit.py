@@ -12,7 +12,7 @@ from collections import Counter
 from collections.abc import Sequence as Row
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any, Final
@@ -150,33 +150,32 @@ class Sequence:
             "RUNTIME__REQUEST_TIMEOUT": str(_TIMEOUT_S),
             "RUNTIME__REQUEST_BACKOFF_FACTOR": "0.01",
         }
+        if isinstance(self._warehouse, DuckDBFile):  # two at once are in two folders, and share the file
+            environment["DESTINATION__DUCKDB__CREDENTIALS"] = str(self._warehouse.file)
         where = [*self._warehouse.arguments, *([] if command == "submissions" else ["--base-url", self._api.url])]
-        return Job(
-            str(self._folder), [*where, *arguments], command, environment | self._warehouse.environment, kill
-        )
+        environment |= self._warehouse.environment
+        return Job(str(self._folder), [*where, *arguments], environment, kill, command=command)
 
     def _start(self, jobs: list[Job]) -> list[Ended]:
         """Run the jobs at the same time, and tell how each ended."""
         for at, job in enumerate(jobs[1:], 1):
             folder = self._folder / f"other-{at}"
             folder.mkdir(exist_ok=True)
-            jobs[at] = Job(
-                str(folder), job.arguments, job.command, self._elsewhere(job.environment, folder), job.kill
-            )
+            environment = job.environment | {"DLT_DATA_DIR": str(folder / "dlt")}
+            jobs[at] = replace(job, folder=str(folder), environment=environment)
         started = [self._threads.submit(forks.run, job) for forks, job in zip(self._forks, jobs, strict=False)]
         ended = [one.result() for one in started]
         for job, one in zip(jobs, ended, strict=True):
             self.outcome.runs += 1
             how = "killed" if one.is_killed else f"exit {one.returncode}"
+            if one.returncode == 1:
+                how += f": {one.stderr.strip()[-300:]}"
             self.outcome.story.append(f"{job.command}, {job.kill or 'no kill'}: {how}")
             if one.is_killed and job.kill is not None:
                 self.outcome.kills[str(job.kill.point)] += 1
             elif one.returncode not in _EXPECTED:
                 self.outcome.wrong.append(f"{job.command} ended with {one.returncode}: {one.stdout}{one.stderr}")
         return ended
-
-    def _elsewhere(self, environment: dict[str, str], folder: Path) -> dict[str, str]:
-        return environment | {"DLT_DATA_DIR": str(folder / "dlt")}
 
     def _read(self) -> dict[str, list[dict[str, Any]]]:
         return self._warehouse.read(_TABLES)
@@ -206,7 +205,9 @@ class Sequence:
         events = self._folder / "events.jsonl"
         events.write_text(event_lines(self._api.events()), encoding="utf-8")
         for _ in range(_CLEAN_RUNS):
-            (ended,) = self._start([self._load(None, *(["--batch-ids-file", str(events)] if events.stat().st_size else []))])
+            (ended,) = self._start(
+                [self._load(None, *(["--batch-ids-file", str(events)] if events.stat().st_size else []))]
+            )
             if ended.returncode == 0:
                 break
         # What is still intended is of a run that was killed: the next one calls it unknown.
@@ -270,7 +271,13 @@ class Tally:
 
 
 def run_campaign(
-    destination: DestinationName, *, seed: int, kills: int, forks: Row[Forks], server: Postgres, tell: Any = lambda _: None
+    destination: DestinationName,
+    *,
+    seed: int,
+    kills: int,
+    forks: Row[Forks],
+    server: Postgres,
+    tell: Any = lambda _: None,
 ) -> Tally:
     """Run sequences, seeds counting up from `seed`, until there are so many kills, or three wrong sequences."""
     tally = Tally(destination)
@@ -288,7 +295,9 @@ def run_campaign(
             warehouse.drop()
             shutil.rmtree(folder, ignore_errors=True)
             tally.add(outcome)
-            tell(f"{tally}" if not outcome.wrong else "\n  ".join(["WRONG", str(number), *outcome.story, *outcome.wrong]))
+            tell(
+                f"{tally}" if not outcome.wrong else "\n  ".join(["WRONG", str(number), *outcome.story, *outcome.wrong])
+            )
     return tally
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
 
 from enrow_source.submissions.people import InvalidRow, Person, check_rows
 
@@ -18,3 +21,9 @@ def people(count: int, first: int = 1) -> list[Person]:
     """So many people, each another one."""
     checked = list(check_rows(row(number) for number in range(first, first + count)))
     return [one for one in checked if not isinstance(one, InvalidRow)]
+
+
+EXAMPLES: dict[str, list[dict[str, Any]]] = json.loads(
+    (Path(__file__).parents[1] / "same_person.json").read_text(encoding="utf-8")
+)
+"""Who is the same person: the table that erasing, submitting and the dbt models are tested with."""

@@ -7,14 +7,14 @@ from typing import Any
 import dlt
 import pytest
 
-from enrow_source import ConfigurationError, InvalidApiKeyError
+from enrow_source import ConfigurationError, InvalidApiKeyError, Subject, SubjectKind, erase
 from enrow_source.submissions.plan import LeftOut
 from enrow_source.submissions.protocol import End
 from enrow_source.submissions.resolve import list_submissions, resolve_submission
 from enrow_source.testing import AccountRules, Response, SimulatedEnrow, people_accepted_twice
 
 from .conftest import Place
-from .rows import row
+from .rows import EXAMPLES, row
 
 
 def rows(count: int, first: int = 1) -> list[dict[str, str]]:
@@ -262,3 +262,44 @@ def _others() -> dict[str, Any]:
     ]
     stats = {"credits_cost": 80, "credits_to_refund": 0, "requested": 2, "found": 2}
     return {"general": {"id": "other", "status": "completed"}, "stats": stats, "results": results}
+
+
+def _erase(place: Place, kind: SubjectKind, value: str) -> dict[str, int]:
+    erased = erase(place.pipeline("erasing"), Subject(kind, value), execute=True, pii_secret="a long enough secret")
+    return erased.rows
+
+
+@pytest.mark.parametrize("by", ["profile", "number"])
+def test_who_was_erased_is_never_sent_again(place: Place, monkeypatch: pytest.MonkeyPatch, by: str) -> None:
+    """Whatever they were erased by, and however they are spelled."""
+    monkeypatch.setenv("SOURCES__ENROW__PII_SECRET", "a long enough secret")
+    place.api.rules = AccountRules(found_share=1.0)
+    place.submit(rows(2))
+    place.load(runs=3)
+    ((number,),) = place.sql("SELECT number FROM {phone_results} WHERE params__linkedin_url LIKE '%person-1'")
+    if by == "profile":
+        erased = _erase(place, SubjectKind.LINKEDIN_URL, "HTTPS://de.linkedin.com/in/Person%2D1/?a=b")
+    else:
+        erased = _erase(place, SubjectKind.NUMBER, f"tel:{number};ext=7")
+    assert (erased["phone_results"], erased["submitted_searches"]) == (1, 1)
+    assert place.sql("SELECT person_key FROM {submitted_searches}") == [("linkedin.com/in/person-2",)]
+    report = place.submit([{"linkedin_url": "linkedin.com/in/PERSON-1/"}, row(3)])
+    assert report.left_out == {LeftOut.ERASED: 1}
+    assert report.searches_accepted == 1
+
+
+@pytest.mark.parametrize("same", EXAMPLES["profiles"], ids=lambda same: same["key"])
+def test_erasure_finds_every_spelling(duck: Place, same: dict[str, Any]) -> None:
+    """The table of examples that submitting and the dbt models are tested with, too."""
+    results = [
+        {"index": n, "qualification": "not_found", "params": {"linkedin_url": s}}
+        for n, s in enumerate(same["spellings"])
+    ]
+    stats = {"requested": len(results), "found": 0, "credits_cost": 0, "credits_to_refund": 0}
+    duck.load(
+        duck.api.respond("b", {"general": {"id": "b", "status": "completed"}, "stats": stats, "results": results})
+    )
+    for spelling in same["spellings"][:3]:
+        subject = Subject(SubjectKind.LINKEDIN_URL, spelling)
+        erased = erase(duck.pipeline("erasing"), subject, pii_secret="a long enough secret")
+        assert erased.rows["phone_results"] == len(results), spelling
