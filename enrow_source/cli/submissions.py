@@ -48,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return SubmitExitCode.FAILED
     if as_json:
         for one in shown:
-            print(json_line("INFO", "submission", **asdict(one)))
+            print(json_line("INFO", "submission", submission=asdict(one)))
     else:
         print(_table(shown, datetime.now(UTC)) if shown else "no submissions in this dataset")
     return SubmitExitCode.OK

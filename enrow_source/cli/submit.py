@@ -126,9 +126,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="enrow submit",
         description="Submit people for phone searches: each person at most once, within a budget.",
         epilog="exit codes: 0 done; 1 it ended before everything was sent: the key, the credits, the API, the"
-        " destination, another run that submits; 2 something to fix in the call, the settings, the people or the budget, nothing was"
-        " sent; 3 done, but some rows could not be submitted; 4 stopped by SIGTERM; 7 a submission is unknown, see"
-        " enrow submissions. enrow run loads the accepted batches from then on.",
+        " destination, another run that submits; 2 something to fix in the call, the settings, the people or the"
+        " budget, nothing was sent; 3 done, but some rows could not be submitted; 4 stopped by SIGTERM; 7 a submission"
+        " is unknown, see enrow submissions. enrow run loads the accepted batches from then on.",
     )
     people = parser.add_mutually_exclusive_group(required=True)
     people.add_argument(

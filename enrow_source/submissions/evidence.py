@@ -97,6 +97,6 @@ class Evidence:
 def _check_once(submission_id: str, batch_id: str, other: str) -> None:
     if batch_id != other:
         logger.error(
-            f"submission {submission_id} became two batches, {batch_id!r:.80} and {other!r:.80}: look for who else sends"
-            " its custom, since its people may have been paid for twice"
+            f"submission {submission_id} became two batches, {batch_id!r:.80} and {other!r:.80}: look for who else"
+            " sends its custom, since its people may have been paid for twice"
         )

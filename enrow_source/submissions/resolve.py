@@ -10,7 +10,18 @@ from ..errors import ConfigurationError
 from ..tables.schema import SUBMISSIONS
 from .lease import is_dead, read_lease
 from .protocol import Outcome, State
-from .store import Store, Submitted
+from .store import Store, Submitted, is_missing
+
+
+def has_submissions(pipeline: dlt.Pipeline) -> bool:
+    """Tell whether somebody has submitted to a dataset; False, too, where it cannot be read."""
+    try:
+        if is_missing(pipeline):
+            return False
+        with Store(pipeline) as store:
+            return store.has(SUBMISSIONS.name)
+    except Exception:  # noqa: BLE001 - the run that follows says what is wrong, in its own words
+        return False
 
 
 def list_submissions(pipeline: dlt.Pipeline) -> list[Submitted]:
@@ -19,6 +30,8 @@ def list_submissions(pipeline: dlt.Pipeline) -> list[Submitted]:
     Raises:
         ConfigurationError: The destination cannot have any.
     """
+    if is_missing(pipeline):
+        return []
     with Store(pipeline) as store:
         return store.submissions() if store.has(SUBMISSIONS.name) else []
 

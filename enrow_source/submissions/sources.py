@@ -88,6 +88,13 @@ def rows_from_file(location: str) -> Iterator[Row]:
 
 def _from_csv(opened: IO[bytes], name: str) -> Iterator[Row]:
     text = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
+    try:
+        yield from _csv_rows(text, name)
+    finally:
+        text.detach()
+
+
+def _csv_rows(text: io.TextIOWrapper, name: str) -> Iterator[Row]:
     header = text.readline()
     delimiter = max(",;\t|", key=header.count)
     names = next(csv.reader([header], delimiter=delimiter, strict=True), [])

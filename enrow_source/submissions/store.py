@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import dlt
@@ -256,6 +257,14 @@ def check_destination(pipeline: dlt.Pipeline) -> None:
             f"people cannot be submitted with {pipeline.destination.destination_name}: at most once needs a row that a"
             " conditional UPDATE takes, and files have none; submit with duckdb, postgres, snowflake or bigquery"
         )
+
+
+def is_missing(pipeline: dlt.Pipeline) -> bool:
+    """Tell whether the destination is a DuckDB file that is not there: to look into it would make it."""
+    if not str(pipeline.destination.destination_type).endswith(".duckdb"):
+        return False
+    database = getattr(pipeline.destination_client().config.credentials, "database", None)
+    return bool(database) and database != ":memory:" and not Path(str(database)).exists()
 
 
 def stored_key(key: str, privacy: Privacy) -> str:

@@ -5,7 +5,7 @@ API: `POST https://api.enrow.io/phone/bulk`, `GET https://api.enrow.io/account/i
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -30,7 +30,7 @@ from ..settings import (
 )
 from ..tables.privacy import Pii, Privacy
 from ..tables.schema import SUBMISSIONS
-from .history import read_history
+from .history import History, read_history
 from .lease import Lease
 from .people import check_rows
 from .plan import Intake, Options, Plan, make_plan
@@ -52,7 +52,7 @@ from .protocol import (
 )
 from .report import SubmissionReport, planned
 from .sources import rows_of
-from .store import Store, Submitted
+from .store import Store, Submitted, is_missing
 
 
 @configspec
@@ -145,9 +145,12 @@ def submit(  # noqa: PLR0913 - each is an option of the command
     privacy = _privacy(settings)
     with SubmissionClient(key, enrow_base_url or settings.enrow_base_url, connections=1) as client:
         intake = Intake.of(check_rows(rows_of(people)))
-        with Store(pipeline) as store:
-            run = _Run(store, client, intake, options, privacy, stop or Event())
-            return run.dry() if dry_run else run.real()
+        store = Store(pipeline)
+        run = _Run(store, client, intake, options, privacy, stop or Event())
+        if dry_run and is_missing(pipeline):
+            return run.dry(History(), [])
+        with store:
+            return run.dry(run.history(), run.unresolved()) if dry_run else run.real()
 
 
 def _privacy(settings: _Settings) -> Privacy:
@@ -176,16 +179,16 @@ class _Run:
     unrecorded: dict[str, str] = field(default_factory=dict)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
-    def dry(self) -> SubmissionReport:
+    def dry(self, history: History, unresolved: Sequence[Submitted]) -> SubmissionReport:
         """Tell what would be."""
-        plan = self._plan()
+        plan = self._plan(history)
         over_budget = None
         try:
             if self.options.max_credits is not None:
                 plan.check_budget(self.options.max_credits, self.balance)
         except ConfigurationError as error:
             over_budget = str(error)
-        return planned(plan, self.balance, self._unresolved(), over_budget)
+        return planned(plan, self.balance, unresolved, over_budget)
 
     def real(self) -> SubmissionReport:
         """Submit."""
@@ -215,7 +218,7 @@ class _Run:
                 return lease.take(self.stop.is_set)
             case MakePlan():
                 self.store.call_intended_unknown()
-                plan = self._plan()
+                plan = self._plan(self.history())
                 plan.check_budget(self.options.max_credits, self.balance)
                 return plan
             case CommitIntent(submission):
@@ -235,8 +238,11 @@ class _Run:
             case ReleaseLease():
                 return lease.release()
 
-    def _plan(self) -> Plan:
-        history = read_history(self.store, self.intake.people, self.privacy)
+    def history(self) -> History:
+        """Read what is known of the people."""
+        return read_history(self.store, self.intake.people, self.privacy)
+
+    def _plan(self, history: History) -> Plan:
         plan = make_plan(self.intake, history.of, history.shares, self.options, self.clock())
         self.balance = self.client.fetch_credits()
         return plan
@@ -250,7 +256,8 @@ class _Run:
             body["settings"] = {"webhook": self.options.webhook}
         return msgspec.json.encode(body)
 
-    def _unresolved(self) -> list[Submitted]:
+    def unresolved(self) -> list[Submitted]:
+        """Return all submissions of the dataset that nobody can tell about."""
         if not self.store.has(SUBMISSIONS.name):
             return []
         return self.store.submissions(State.INTENDED, State.UNKNOWN)
@@ -274,7 +281,7 @@ class _Run:
             balance_before=self.balance,
             balance_after=after,
             submissions=own,
-            unresolved=self._unresolved(),
+            unresolved=self.unresolved(),
             end=result.end,
             unrecorded=self.unrecorded,
         )

@@ -10,7 +10,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Sequence as Row
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -72,8 +72,8 @@ class Outcome:
 class Sequence:
     """Submits the same people again and again, killed and lied to, then once in peace; then compares."""
 
-    def __init__(
-        self, seed: int, forks: Row[Forks], folder: Path, warehouse: Warehouse, api: SimulatedEnrow, threads: Any
+    def __init__(  # noqa: PLR0917 - what a sequence is made of
+        self, seed: int, forks: Row[Forks], folder: Path, warehouse: Warehouse, api: SimulatedEnrow, threads: Executor
     ) -> None:
         self._rng = Random(seed)
         self._forks, self._folder, self._warehouse, self._api, self._threads = forks, folder, warehouse, api, threads
@@ -205,20 +205,16 @@ class Sequence:
         events = self._folder / "events.jsonl"
         events.write_text(event_lines(self._api.events()), encoding="utf-8")
         for _ in range(_CLEAN_RUNS):
-            (ended,) = self._start(
-                [self._load(None, *(["--batch-ids-file", str(events)] if events.stat().st_size else []))]
-            )
+            named = ["--batch-ids-file", str(events)] if events.stat().st_size else []
+            (ended,) = self._start([self._load(None, *named)])
             if ended.returncode == 0:
                 break
+        else:
+            self.outcome.wrong.append(f"no run without a kill ended well: {ended.stderr[-500:]}")
+            return
         # What is still intended is of a run that was killed: the next one calls it unknown.
         self._start([self._submit(None)])
-        accepted = {batch.custom["submission"]: batch.batch_id for batch in self._api.accepted}  # type: ignore[index]
-        for row in self._read()["submissions"]:
-            if row["submission_id"] in accepted and row["state"] != "accepted":
-                self.outcome.wrong.append(f"was accepted as {accepted[row['submission_id']]}: {row}")
-            if row["state"] == "unknown":
-                resolve = ["resolve", row["submission_id"], "--not-accepted"]
-                self._start([self._job("submissions", resolve, None)])
+        self._resolve()
         (last,) = self._start([self._submit(None)])
         self._api.finish()
         for _ in range(_CLEAN_RUNS):
@@ -226,8 +222,22 @@ class Sequence:
             if len(self._read()["phone_results"]) == _PEOPLE:
                 break
         self._compare_accepted()
+        self._compare_people()
         if last.returncode != 0:
             self.outcome.wrong.append(f"the last run ended with {last.returncode}: {last.stdout}{last.stderr}")
+
+    def _resolve(self) -> None:
+        """Compare what is still unknown with what was accepted, and tell that the rest was not."""
+        accepted = {batch.custom["submission"]: batch.batch_id for batch in self._api.accepted}  # type: ignore[index]
+        for row in self._read()["submissions"]:
+            if row["submission_id"] in accepted and row["state"] != "accepted":
+                self.outcome.wrong.append(f"was accepted as {accepted[row['submission_id']]}: {row}")
+            elif row["state"] == "unknown":
+                resolve = ["resolve", row["submission_id"], "--not-accepted"]
+                self._start([self._job("submissions", resolve, None)])
+
+    def _compare_people(self) -> None:
+        """At the end everybody was accepted once, and has one result."""
         once = {search["custom"] for batch in self._api.accepted for search in batch.searches}
         found = Counter(row["custom"] for row in self._read()["phone_results"])
         wanted = {f"lead-{number}" for number in range(_PEOPLE)}

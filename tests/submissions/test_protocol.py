@@ -62,7 +62,7 @@ def _continue_with_third(world: World, *, third: bool) -> None:
 
 
 def test_nobody_is_accepted_twice_in_any_order() -> None:
-    """Two submitters with the same person, and one after them: killed anywhere, answers lost, the lease taken at will."""
+    """Two submitters with the same person, one after them: killed anywhere, answers lost, the lease taken at will."""
     states, wrong = walk()
     assert wrong == []
     assert states > 1_000

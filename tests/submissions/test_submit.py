@@ -27,10 +27,11 @@ def test_people_become_batches_and_numbers(place: Place) -> None:
     assert (report.searches, report.batches, report.searches_accepted, report.credits_held) == (5, 2, 5, 200)
     assert (report.balance_before, report.balance_after) == (8_500, 8_300)
     assert report.exit_code == 3
-    assert [str(one) for one in report.invalid] == [
+    (invalid,) = report.invalid
+    assert str(invalid) == (
         "row 6: lastname and company_domain or company_name missing: it needs linkedin_url, or firstname, lastname and"
         " company_domain or company_name"
-    ]
+    )
     first, second = place.api.accepted
     assert first.custom == {
         "owner": "sales",
