@@ -51,8 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # What enrow submit has sent needs no id.
         if not has_ids and not has_submissions(pipeline):
             parser.error(
-                "no batch ids: name some, or --batch-ids-file, --batch-ids-query, or set batch_ids_file or batch_ids_query"
-                " under [sources.enrow] in .dlt/config.toml; --pending looks at the ongoing batches alone"
+                "no batch ids: name some, or --batch-ids-file, --batch-ids-query, or set batch_ids_file or"
+                " batch_ids_query under [sources.enrow] in .dlt/config.toml; --pending looks at the ongoing ones alone"
             )
         report = run(
             batch_ids,

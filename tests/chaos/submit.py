@@ -275,7 +275,7 @@ class Tally:
         """Tell it in one line."""
         return (
             f"{self.destination}: {self.kills.total()} kills and {self.lost.total()} lost answers in {self.sequences}"
-            f" sequences, {self.runs} runs, {self.at_once} times two at once, working folder deleted {self.wiped} times,"
+            f" sequences, {self.runs} runs, {self.at_once} times two at once, folder deleted {self.wiped} times,"
             f" {len(self.wrong)} wrong"
         )
 
