@@ -79,8 +79,8 @@ def check_limits(limits: Mapping[str, Any]) -> None:
         raise ConfigurationError(f"connections is {limits['connections']}: set it to 1 to {CONNECTIONS_LIMIT}")
 
 
-SUBMIT_OPTIONS: Final = ("credits_per_found", "people_database")
-"""Settings of `enrow submit`, in the same section."""
+SUBMIT_OPTIONS: Final = ("credits_per_found", "min_credits", "people_database")
+"""Settings of the commands, in the same section."""
 
 _DLT_OPTIONS: Final = ("max_table_nesting", "root_key", "schema_contract")
 """Settings of any dlt source, which dlt reads from the same section."""

@@ -53,8 +53,8 @@ _COLUMNS: Final[dict[str, tuple[TDataType, str]]] = {
 }
 
 
-def append(pipeline: dlt.Pipeline, report: RunReport) -> None:
-    """Write the row of a run that has ended; where that fails, the run is what it was, and the log tells.
+def append(pipeline: dlt.Pipeline, report: RunReport) -> str:
+    """Write the row of a run that has ended, and return its id; where that fails, the log tells.
 
     One INSERT, without a load. Where there is no table yet, or the destination is files, dlt loads the row.
     """
@@ -65,6 +65,7 @@ def append(pipeline: dlt.Pipeline, report: RunReport) -> None:
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
         message = " ".join(str(error).split())
         logger.warning(f"no row in {RUNS} for this run: {type(error).__name__}: {message:.200}")
+    return str(row["run_id"])
 
 
 def _is_inserted(pipeline: dlt.Pipeline, row: dict[str, Any]) -> bool:

@@ -9,6 +9,7 @@ from typing import Final
 import dlt
 from dlt.extract import DltResource
 
+from ..destination.comments import comment_tables
 from ..tables.schema import SUBMISSION_TABLES
 
 SCHEMA: Final = "enrow_submissions"
@@ -18,13 +19,14 @@ def create_tables(pipeline: dlt.Pipeline) -> None:
     """Create the tables, with a pipeline of its own: the given one keeps its schema and its state."""
     with TemporaryDirectory() as folder:
         try:
-            dlt.pipeline(
+            creating = dlt.pipeline(
                 SCHEMA,
                 destination=pipeline.destination,
                 staging=pipeline.staging,
                 dataset_name=pipeline.dataset_name,
                 pipelines_dir=folder,
-            ).run(_tables())
+            )
+            comment_tables(creating, creating.run(_tables()))
         finally:
             pipeline.activate()
 

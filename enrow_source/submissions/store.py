@@ -55,7 +55,7 @@ class Store:
 
     def __init__(self, pipeline: dlt.Pipeline) -> None:
         check_destination(pipeline)
-        self._pipeline = pipeline
+        self.pipeline = pipeline
         self._opened: SqlClientBase[Any] | None = None
         self._client: SqlClientBase[Any] | None = None
 
@@ -77,7 +77,7 @@ class Store:
         return self._client
 
     def _connect(self) -> None:
-        client = self._pipeline.sql_client()
+        client = self.pipeline.sql_client()
         self._client = client.__enter__()
         self._opened = client
 
@@ -92,7 +92,7 @@ class Store:
             return
         self._disconnect()  # DuckDB has one writer
         try:
-            create_tables(self._pipeline)
+            create_tables(self.pipeline)
         except Exception:
             if not self.has(SUBMISSION_LEASE.name):
                 raise

@@ -5,6 +5,7 @@ API: `POST https://api.enrow.io/phone/bulk`, `GET https://api.enrow.io/account/i
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
 from ..api.submission import SubmissionClient
+from ..destination.credits import write_credits
 from ..errors import ConfigurationError
 from ..settings import (
     BASE_URL,
@@ -268,6 +270,8 @@ class _Run:
         if result.outcomes:
             with suppress(Exception):  # everything is sent and recorded: a balance that is not told changes nothing
                 after = self.client.fetch_credits()
+        if plan is not None:
+            write_credits(self.store.pipeline, "submit", str(uuid.uuid4()), after)
         own = [one for one in self.store.submissions() if one.submission_id in result.outcomes]
         return SubmissionReport(
             dry_run=False,

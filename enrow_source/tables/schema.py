@@ -258,3 +258,15 @@ SUBMISSION_LEASE: Final = Table(
 
 SUBMISSION_TABLES: Final = (SUBMISSIONS, SUBMITTED_SEARCHES, SUBMISSION_LEASE)
 """Under a schema of their own."""
+
+ACCOUNT_CREDITS: Final = Table(
+    "account_credits",
+    "One row for a run of `enrow run`, `enrow submit` or `enrow check`: what the account had then.",
+    (),
+    (
+        Column("checked_at", "timestamp", "When the API told, UTC.", nullable=False),
+        Column("credits", "decimal", "Credits of the account; null where the API did not tell."),
+        Column("command", "text", "What asked: `run`, `submit`, `check`.", nullable=False),
+        Column("run_id", "text", "A name of its own for each run; joins `enrow_runs` for `run`.", nullable=False),
+    ),
+)

@@ -182,3 +182,23 @@ def test_run_without_ids_and_without_submissions(enrow: Command, tmp_path: Path)
     code, _, err = enrow("run")
     assert (code, "no batch ids" in err) == (2, True)
     assert not (tmp_path / "warehouse.duckdb").exists()
+
+
+def test_the_balance_of_each_run_is_a_row(enrow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When do we run out: a row for each run of submit, run and check, and none for a dry run."""
+    leads = write(tmp_path / "leads.csv", [row(1), row(2)])
+    enrow("submit", "--people-file", leads, "--dry-run")
+    enrow("submit", "--people-file", leads, "--max-credits", "80")
+    enrow("run")
+    enrow("check")
+    monkeypatch.setenv("SOURCES__ENROW__MIN_CREDITS", "9000")
+    enrow("run")
+    assert query("SELECT command, credits FROM account_credits ORDER BY checked_at") == [
+        ("submit", 8_420),
+        ("run", 8_420),
+        ("check", 8_420),
+        ("run", 8_420),
+    ]
+    assert query("SELECT count(*) FROM account_credits JOIN enrow_runs USING (run_id) WHERE command = 'run'") == [(2,)]
+    comments = query("SELECT count(*) FROM duckdb_columns() WHERE table_name = 'submissions' AND comment IS NOT NULL")
+    assert comments == [(11,)]
