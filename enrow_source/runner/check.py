@@ -230,9 +230,9 @@ def _destination(destination: str, dataset: str, accounts: list[Account]) -> str
                 where = _write_to_tables(client)
             else:
                 raise TypeError(f"{type(client).__name__} has neither tables nor files")
-        # Where runs have written their balance the one of now is added; nowhere else is anything left.
-        for account in accounts:
-            write_credits(pipeline, "check", str(uuid.uuid4()), account.credits, creates=False)
+            # Where runs have written their balance the one of now is added; nowhere else is anything left.
+            for account in accounts:
+                write_credits(pipeline, "check", str(uuid.uuid4()), account.credits, creates=False)
         return f"{pipeline.destination.destination_name}: {where}; nothing is left there"
 
 
