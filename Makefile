@@ -59,8 +59,9 @@ bench: $(READY) ## Measure the source beside what a user would write instead (25
 	$(BIN)/python -m benchmarks.profile
 	$(BIN)/python -m benchmarks.page
 
-chaos: $(READY) ## Kill 200 runs for each destination, and compare the tables with what was served (20 minutes)
+chaos: $(READY) ## Kill 200 runs that load and 200 that submit on each destination, and compare (40 minutes)
 	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos.submit
 
 fuzz: $(READY) ## Feed the parser with damaged answers for two minutes
 	$(BIN)/python -m tests.fuzz
