@@ -15,7 +15,7 @@ from ..tables.privacy import Privacy
 from ..tables.schema import PHONE_RESULTS, PHONE_RESULTS_LEDGER, SUBMISSIONS, SUBMITTED_SEARCHES
 from .people import Person
 from .plan import Attempts
-from .protocol import State
+from .protocol import SubmissionState
 from .store import Store
 
 
@@ -82,9 +82,13 @@ class _Reader:
         ]
         for stored, index, state, submitted_as, created_at, batch_status in store.stream(columns, tables):
             key = self._stored.get(stored)
-            if key is None or state in (State.REFUSED, State.CANCELLED):
+            if key is None or state in (SubmissionState.REFUSED, SubmissionState.CANCELLED):
                 continue
-            if state == State.ACCEPTED and batch_status is not None and BatchStatus.of(batch_status).is_terminal:
+            if (
+                state == SubmissionState.ACCEPTED
+                and batch_status is not None
+                and BatchStatus.of(batch_status).is_terminal
+            ):
                 # It was paid for; where it has no result that says otherwise, nothing was found.
                 self._note(key).add(_utc(created_at), is_found=False)
                 self._at[submitted_as, int(index)] = key

@@ -34,7 +34,7 @@ class LeftOut(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class SubmitOptions:
     """How people are submitted.
 
     Raises:
@@ -131,7 +131,7 @@ class Intake:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class SubmissionPlan:
     """What a run submits, if it is allowed to."""
 
     rows: int
@@ -174,9 +174,9 @@ def make_plan(
     intake: Intake,
     attempts: Callable[[str], Attempts | None],
     shares: Mapping[str, float],
-    options: Options,
+    options: SubmitOptions,
     now: datetime,
-) -> Plan:
+) -> SubmissionPlan:
     """Decide who is submitted.
 
     Args:
@@ -199,7 +199,7 @@ def make_plan(
     size = options.batch_size
     expected = [shares.get(person.kind) for person in chosen]
     known = [share for share in expected if share is not None]
-    return Plan(
+    return SubmissionPlan(
         rows=intake.rows,
         invalid=tuple(intake.invalid),
         left_out={reason: left_out[reason] for reason in LeftOut if left_out[reason]},
@@ -209,7 +209,7 @@ def make_plan(
     )
 
 
-def _reason(known: Attempts | None, options: Options, now: datetime) -> LeftOut | None:
+def _reason(known: Attempts | None, options: SubmitOptions, now: datetime) -> LeftOut | None:
     if known is None:
         return None
     if known.is_erased:

@@ -20,10 +20,10 @@ from typing import Any, Final
 from ..api.submission import Accepted, NotAccepted, PostResult, Refused, Unclear
 from ..settings import INVALID_SEARCHES_PER_BATCH, POST_ATTEMPTS
 from .people import InvalidRow, Person
-from .plan import Plan
+from .plan import SubmissionPlan
 
 
-class State(StrEnum):
+class SubmissionState(StrEnum):
     """What became of a submission; the column `state`."""
 
     INTENDED = "intended"
@@ -40,7 +40,7 @@ class State(StrEnum):
     @property
     def is_open(self) -> bool:
         """Whether it may still turn out to be accepted."""
-        return self in (State.INTENDED, State.UNKNOWN)
+        return self in (SubmissionState.INTENDED, SubmissionState.UNKNOWN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,10 @@ class Submission:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class SubmissionOutcome:
     """What became of one."""
 
-    state: State
+    state: SubmissionState
     http_status: int | None = None
     message: str | None = None
     batch_id: str | None = None
@@ -100,7 +100,7 @@ class Record:
     """Write down what became of the submission, unless it is known to be accepted: nothing."""
 
     submission: Submission
-    outcome: Outcome
+    outcome: SubmissionOutcome
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,10 +117,10 @@ class ReleaseLease:
 
 
 Action = TakeLease | MakePlan | CommitIntent | CheckLease | Post | Record | Wait | ReleaseLease
-Steps = Generator[Action, Any, "Result"]
+Steps = Generator[Action, Any, "ProtocolResult"]
 
 
-class End(StrEnum):
+class EndReason(StrEnum):
     """Why a run ended."""
 
     DONE = "done"
@@ -142,13 +142,13 @@ class End(StrEnum):
 
 
 @dataclass(slots=True)
-class Result:
+class ProtocolResult:
     """What a run of the protocol came to."""
 
-    end: End = End.DONE
-    plan: Plan | None = None
+    end: EndReason = EndReason.DONE
+    plan: SubmissionPlan | None = None
     """None where there was no lease to make one under."""
-    outcomes: dict[str, tuple[Submission, Outcome]] = field(default_factory=dict)
+    outcomes: dict[str, tuple[Submission, SubmissionOutcome]] = field(default_factory=dict)
     """By submission, in the order they were sent."""
     invalid: list[InvalidRow] = field(default_factory=list)
     """Rows that the API refused, by the number that it named or with the whole batch."""
@@ -169,21 +169,21 @@ def steps(
     post_attempts: int = POST_ATTEMPTS,
 ) -> Steps:
     """Submit what the plan has, at most once; see the module."""
-    result = Result()
+    result = ProtocolResult()
     if not (yield TakeLease()):
-        result.end = End.BUSY
+        result.end = EndReason.BUSY
         return result
     result.plan = yield MakePlan()
     purse = _Purse(budget)
     waiting = [list(batch) for batch in result.plan.batches]
     tries = 0
-    while waiting and result.end is End.DONE:
+    while waiting and result.end is EndReason.DONE:
         people = waiting.pop(0)
         if should_stop():
-            result.end = End.STOPPED
+            result.end = EndReason.STOPPED
             break
         if not purse.allows(len(people)):
-            result.end = End.OVER_BUDGET
+            result.end = EndReason.OVER_BUDGET
             break
         submission = Submission(new_id(), people, purse.price(len(people)))
         yield CommitIntent(submission)
@@ -191,7 +191,7 @@ def steps(
         yield Record(submission, outcome)
         result.outcomes[submission.submission_id] = submission, outcome
         purse.pay(submission, outcome)
-        if outcome.state is State.REFUSED and result.end is End.DONE:
+        if outcome.state is SubmissionState.REFUSED and result.end is EndReason.DONE:
             named, rest = _named_by(outcome, people)
             refused, tries = [named] if named else people, tries + 1
             if named is None or tries > INVALID_SEARCHES_PER_BATCH:
@@ -204,39 +204,41 @@ def steps(
     return result
 
 
-def _send(submission: Submission, result: Result, attempts: int) -> Generator[Action, Any, Outcome]:
+def _send(submission: Submission, result: ProtocolResult, attempts: int) -> Generator[Action, Any, SubmissionOutcome]:
     """POST one submission, again only where each try proved that nothing was accepted."""
     last: NotAccepted | None = None
     for attempt in range(1, attempts + 1):
         if last is not None:
             yield Wait(attempt - 1, last.retry_after_s)
         if not (yield CheckLease()):
-            result.end = End.LOST_LEASE
-            return Outcome(State.CANCELLED, message="another submitter has taken the lease before this was sent")
+            result.end = EndReason.LOST_LEASE
+            return SubmissionOutcome(
+                SubmissionState.CANCELLED, message="another submitter has taken the lease before this was sent"
+            )
         answer: PostResult = yield Post(submission)
         match answer:
             case Accepted(status, batch_id, held):
-                return Outcome(State.ACCEPTED, status, None, batch_id, held)
+                return SubmissionOutcome(SubmissionState.ACCEPTED, status, None, batch_id, held)
             case Refused(status, message):
                 if status in _ENDS_RUN:
-                    result.end = End.REFUSED
-                return Outcome(State.REFUSED, status, message)
+                    result.end = EndReason.REFUSED
+                return SubmissionOutcome(SubmissionState.REFUSED, status, message)
             case Unclear(status, message):
-                result.end = End.UNKNOWN
-                return Outcome(State.UNKNOWN, status, message)
+                result.end = EndReason.UNKNOWN
+                return SubmissionOutcome(SubmissionState.UNKNOWN, status, message)
             case NotAccepted():
                 last = answer
-    result.end = End.UNAVAILABLE
+    result.end = EndReason.UNAVAILABLE
     if last is None or last.http_status is None:
-        return Outcome(State.CANCELLED, None, last.message if last else None)
-    return Outcome(State.REFUSED, last.http_status, last.message)
+        return SubmissionOutcome(SubmissionState.CANCELLED, None, last.message if last else None)
+    return SubmissionOutcome(SubmissionState.REFUSED, last.http_status, last.message)
 
 
 _ENDS_RUN: Final = frozenset({401, 402, 422})
 """What holds for every other batch too."""
 
 
-def _named_by(outcome: Outcome, people: Sequence[Person]) -> tuple[Person | None, list[Person]]:
+def _named_by(outcome: SubmissionOutcome, people: Sequence[Person]) -> tuple[Person | None, list[Person]]:
     """Find the search that a 400 names, and the others: the API refuses a whole batch for one.
 
     The API counts from 1: `Missing mandatory property on search n°8 of 50`. None where it names none of these.
@@ -261,9 +263,9 @@ class _Purse:
     def allows(self, searches: int) -> bool:
         return self.price(searches) <= self._left
 
-    def pay(self, submission: Submission, outcome: Outcome) -> None:
+    def pay(self, submission: Submission, outcome: SubmissionOutcome) -> None:
         """Take what is held, or may be; a price that is higher than was reckoned holds from then on."""
-        if outcome.state is State.ACCEPTED or outcome.state.is_open:
+        if outcome.state is SubmissionState.ACCEPTED or outcome.state.is_open:
             held = submission.credits_reserved if outcome.credits_held is None else outcome.credits_held
             self._left -= max(held, 0.0)
             self._each = max(self._each, held / len(submission.people))

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 
 from .people import InvalidRow
-from .plan import LeftOut, Plan
-from .protocol import End, State
+from .plan import LeftOut, SubmissionPlan
+from .protocol import EndReason, SubmissionState
 from .store import Submitted
 
 
@@ -56,7 +56,7 @@ class SubmissionReport:
     """Those of this run, as they were recorded."""
     unresolved: Sequence[Submitted] = ()
     """All of the dataset that nobody can tell about, of whatever run."""
-    end: End = End.DONE
+    end: EndReason = EndReason.DONE
     unrecorded: Mapping[str, str] = field(default_factory=dict)
     """Batch ids that were accepted and could not be written down, by their submission."""
     over_budget: str | None = None
@@ -65,7 +65,7 @@ class SubmissionReport:
     @property
     def accepted(self) -> Sequence[Submitted]:
         """The submissions of this run that the API accepted."""
-        return [one for one in self.submissions if one.state == State.ACCEPTED]
+        return [one for one in self.submissions if one.state == SubmissionState.ACCEPTED]
 
     @property
     def searches_accepted(self) -> int:
@@ -84,13 +84,13 @@ class SubmissionReport:
         """What the command returns for this run: the gravest that holds."""
         if self.over_budget is not None:
             return SubmitExitCode.USAGE
-        if self.unresolved or self.unrecorded or self.end is End.UNKNOWN:
+        if self.unresolved or self.unrecorded or self.end is EndReason.UNKNOWN:
             return SubmitExitCode.UNKNOWN
-        if self.end in (End.BUSY, End.LOST_LEASE, End.REFUSED, End.UNAVAILABLE):
+        if self.end in (EndReason.BUSY, EndReason.LOST_LEASE, EndReason.REFUSED, EndReason.UNAVAILABLE):
             return SubmitExitCode.FAILED
-        if self.end is End.STOPPED:
+        if self.end is EndReason.STOPPED:
             return SubmitExitCode.INTERRUPTED
-        return SubmitExitCode.PARTIAL if self.invalid or self.end is End.OVER_BUDGET else SubmitExitCode.OK
+        return SubmitExitCode.PARTIAL if self.invalid or self.end is EndReason.OVER_BUDGET else SubmitExitCode.OK
 
     def __str__(self) -> str:
         """Lay it out as a table."""
@@ -126,7 +126,7 @@ class SubmissionReport:
         ]
         if self.over_budget:
             lines.append(self.over_budget)
-        if self.end is not End.DONE:
+        if self.end is not EndReason.DONE:
             lines.append(f"ended early: {_ENDS[self.end]}")
         if self.dry_run:
             lines.append("nothing was sent and nothing was written: leave --dry-run out to submit")
@@ -144,13 +144,13 @@ _WORDS = {
     LeftOut.BEYOND_LIMIT: "beyond the limit",
 }
 _ENDS = {
-    End.BUSY: "another run is submitting to this dataset; nothing was sent",
-    End.LOST_LEASE: "another run has taken over; what was not sent is cancelled",
-    End.UNKNOWN: "nobody can tell whether a batch was accepted; it is not sent again by itself",
-    End.REFUSED: "the API takes nothing of this account",
-    End.UNAVAILABLE: "the API could not be reached, or asked to slow down; nothing of the last batch was accepted",
-    End.OVER_BUDGET: "the API holds more for a search than was reckoned; the rest would pass what is allowed",
-    End.STOPPED: "it was stopped between two batches",
+    EndReason.BUSY: "another run is submitting to this dataset; nothing was sent",
+    EndReason.LOST_LEASE: "another run has taken over; what was not sent is cancelled",
+    EndReason.UNKNOWN: "nobody can tell whether a batch was accepted; it is not sent again by itself",
+    EndReason.REFUSED: "the API takes nothing of this account",
+    EndReason.UNAVAILABLE: "no connection, or the API asked to slow down; nothing of the last batch was accepted",
+    EndReason.OVER_BUDGET: "the API holds more for a search than was reckoned; the rest would pass what is allowed",
+    EndReason.STOPPED: "it was stopped between two batches",
 }
 
 
@@ -159,7 +159,7 @@ def _number(value: float | None) -> str:
 
 
 def planned(
-    plan: Plan, balance: float | None, unresolved: Sequence[Submitted], over_budget: str | None
+    plan: SubmissionPlan, balance: float | None, unresolved: Sequence[Submitted], over_budget: str | None
 ) -> SubmissionReport:
     """Report a dry run."""
     return SubmissionReport(

@@ -9,7 +9,7 @@ import dlt
 from ..errors import ConfigurationError
 from ..tables.schema import SUBMISSIONS
 from .lease import is_dead, read_lease
-from .protocol import Outcome, State
+from .protocol import SubmissionOutcome, SubmissionState
 from .store import Store, Submitted, is_missing
 
 
@@ -56,20 +56,20 @@ def resolve_submission(pipeline: dlt.Pipeline, submission_id: str, *, batch_id: 
         raise ConfigurationError(f"the batch id is {batch_id!r:.80}: name the one that the API gave it")
     with Store(pipeline) as store:
         known = _find(store, submission_id)
-        if not State(known.state).is_open:
+        if not SubmissionState(known.state).is_open:
             batch = f", batch {known.batch_id}" if known.batch_id else ""
             raise ConfigurationError(f"submission {submission_id} is {known.state}{batch}: there is nothing to resolve")
         held = read_lease(store)
-        if known.state == State.INTENDED and held and held[1] > datetime.now(UTC) and not is_dead(held[0]):
+        if known.state == SubmissionState.INTENDED and held and held[1] > datetime.now(UTC) and not is_dead(held[0]):
             raise ConfigurationError(
                 f"submission {submission_id} may be on its way: {held[0]} is submitting until {held[1]:%H:%M:%S} UTC;"
                 " wait for its end"
             )
         message = "resolved by hand"
         if batch_id is None:
-            outcome = Outcome(State.REFUSED, known.http_status, f"{message}: not accepted")
+            outcome = SubmissionOutcome(SubmissionState.REFUSED, known.http_status, f"{message}: not accepted")
         else:
-            outcome = Outcome(State.ACCEPTED, known.http_status, message, batch_id)
+            outcome = SubmissionOutcome(SubmissionState.ACCEPTED, known.http_status, message, batch_id)
         store.set_outcome(submission_id, outcome)
         return _find(store, submission_id)
 
@@ -79,6 +79,6 @@ def _find(store: Store, submission_id: str) -> Submitted:
     for one in known:
         if one.submission_id == submission_id.strip():
             return one
-    open_ones = [one.submission_id for one in known if State(one.state).is_open]
+    open_ones = [one.submission_id for one in known if SubmissionState(one.state).is_open]
     advice = f"unknown are {', '.join(open_ones[:5])}" if open_ones else "none is unknown"
     raise ConfigurationError(f"there is no submission {submission_id!r:.80} in this dataset: {advice}")

@@ -20,7 +20,7 @@ from ..settings import INSERT_ROWS, RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
 from ..tables.privacy import Pii, Privacy
 from ..tables.schema import SUBMISSION_LEASE, SUBMISSIONS, SUBMITTED_SEARCHES
 from .create import create_tables
-from .protocol import Outcome, State, Submission
+from .protocol import Submission, SubmissionOutcome, SubmissionState
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
@@ -109,7 +109,7 @@ class Store:
 
     # Submissions ----------------------------------------------------------------------------------------------------
 
-    def submissions(self, *states: State) -> list[Submitted]:
+    def submissions(self, *states: SubmissionState) -> list[Submitted]:
         """Return the submissions in one of these states, or all; the oldest first."""
         columns = ", ".join(map(self.column, _SUBMITTED))
         words = ", ".join(f"'{state.value}'" for state in states)
@@ -135,7 +135,7 @@ class Store:
         ]
         row = {
             "submission_id": submission.submission_id,
-            "state": State.INTENDED.value,
+            "state": SubmissionState.INTENDED.value,
             "searches": len(searches),
             "credits_reserved": submission.credits_reserved,
             "campaign": campaign,
@@ -145,7 +145,7 @@ class Store:
             self.insert(SUBMITTED_SEARCHES.name, searches)
             self.insert(SUBMISSIONS.name, [row])
 
-    def record(self, submission_id: str, outcome: Outcome) -> bool:
+    def record(self, submission_id: str, outcome: SubmissionOutcome) -> bool:
         """Write down what became of a submission, again and again where it fails; tell whether it is written.
 
         Accepted is a fact, whatever somebody has called it meanwhile; everything else gives way to it.
@@ -161,7 +161,7 @@ class Store:
                 return True
         return False
 
-    def set_outcome(self, submission_id: str, outcome: Outcome) -> None:
+    def set_outcome(self, submission_id: str, outcome: SubmissionOutcome) -> None:
         """Write down what became of a submission, unless it is known to be accepted."""
         values: dict[str, object] = {
             "state": outcome.state.value,
@@ -169,11 +169,11 @@ class Store:
             "message": outcome.message,
             "ended_at": None if outcome.state.is_open else datetime.now(UTC),
         }
-        if outcome.state is State.ACCEPTED:
+        if outcome.state is SubmissionState.ACCEPTED:
             values |= {"batch_id": outcome.batch_id, "credits_held": outcome.credits_held}
         assignments, parameters = self._assignments(values)
         where = f"{self.column('submission_id')} = %s"
-        if outcome.state is not State.ACCEPTED:
+        if outcome.state is not SubmissionState.ACCEPTED:
             where += f" AND {self.column('state')} IN ('intended', 'unknown')"
         self.client.execute_sql(
             f"UPDATE {self.table(SUBMISSIONS.name)} SET {assignments} WHERE {where}",  # noqa: S608 - escaped names

@@ -35,7 +35,7 @@ from ..tables.schema import SUBMISSIONS
 from .history import History, read_history
 from .lease import Lease
 from .people import check_rows
-from .plan import Intake, Options, Plan, make_plan
+from .plan import Intake, SubmissionPlan, SubmitOptions, make_plan
 from .protocol import (
     Action,
     Budget,
@@ -43,11 +43,11 @@ from .protocol import (
     CommitIntent,
     MakePlan,
     Post,
+    ProtocolResult,
     Record,
     ReleaseLease,
-    Result,
-    State,
     Submission,
+    SubmissionState,
     TakeLease,
     Wait,
     steps,
@@ -123,7 +123,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
         BatchError: The API did not tell the balance; nothing was sent.
     """
     settings = resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME))
-    options = Options(
+    options = SubmitOptions(
         max_credits,
         limit,
         batch_size,
@@ -174,7 +174,7 @@ class _Run:
     store: Store
     client: SubmissionClient
     intake: Intake
-    options: Options
+    options: SubmitOptions
     privacy: Privacy
     stop: Event
     balance: float | None = None
@@ -203,14 +203,14 @@ class _Run:
             lease.release()
         return self._report(result)
 
-    def _do(self, lease: Lease, budget: Budget) -> Result:
+    def _do(self, lease: Lease, budget: Budget) -> ProtocolResult:
         run = steps(budget, should_stop=self.stop.is_set)
         done: Any = None
         while True:
             try:
                 action = run.send(done)
             except StopIteration as end:
-                result: Result = end.value
+                result: ProtocolResult = end.value
                 return result
             done = self._act(action, lease)
 
@@ -244,7 +244,7 @@ class _Run:
         """Read what is known of the people."""
         return read_history(self.store, self.intake.people, self.privacy)
 
-    def _plan(self, history: History) -> Plan:
+    def _plan(self, history: History) -> SubmissionPlan:
         plan = make_plan(self.intake, history.of, history.shares, self.options, self.clock())
         self.balance = self.client.fetch_credits()
         return plan
@@ -262,9 +262,9 @@ class _Run:
         """Return all submissions of the dataset that nobody can tell about."""
         if not self.store.has(SUBMISSIONS.name):
             return []
-        return self.store.submissions(State.INTENDED, State.UNKNOWN)
+        return self.store.submissions(SubmissionState.INTENDED, SubmissionState.UNKNOWN)
 
-    def _report(self, result: Result) -> SubmissionReport:
+    def _report(self, result: ProtocolResult) -> SubmissionReport:
         plan = result.plan
         after = self.balance
         if result.outcomes:

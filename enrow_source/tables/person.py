@@ -1,6 +1,6 @@
 """Who is the same person: one rule for erasing, for submitting and, in SQL, for the dbt models.
 
-`tests/same_person.json` holds the examples that all of them are tested with. Pure: text in, text out.
+`tests/support/same_person.json` holds the examples that all of them are tested with. Pure: text in, text out.
 """
 
 from __future__ import annotations

@@ -9,7 +9,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Sequence as Row
+from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
@@ -18,14 +18,14 @@ from random import Random
 from typing import Any, Final
 
 from enrow_source.testing import SimulatedEnrow, event_lines, people_accepted_twice
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
 from .campaign import DESTINATIONS, DestinationName
 from .child import Job
-from .forks import Ended, Forks
+from .destinations import ChaosDestination, DuckDBFile, PostgresDataset
+from .forks import ChildEnd, Forks
 from .points import Kill, Point
 from .submit_points import LARGEST_SUBMIT_NTH, SubmitPoint
-from .warehouses import DuckDBFile, PostgresDataset, Warehouse
 
 _TIMEOUT_S: Final = 0.4
 """Seconds that a run waits for an answer."""
@@ -53,7 +53,7 @@ _TABLES: Final = ("submissions", "submitted_searches", "phone_results")
 
 
 @dataclass(slots=True)
-class Outcome:
+class SubmissionSequenceResult:
     """What one sequence did and found."""
 
     seed: int
@@ -69,17 +69,23 @@ class Outcome:
     wrong: list[str] = field(default_factory=list)
 
 
-class Sequence:
+class SubmissionSequence:
     """Submits the same people again and again, killed and lied to, then once in peace; then compares."""
 
     def __init__(  # noqa: PLR0917 - what a sequence is made of
-        self, seed: int, forks: Row[Forks], folder: Path, warehouse: Warehouse, api: SimulatedEnrow, threads: Executor
+        self,
+        seed: int,
+        forks: Sequence[Forks],
+        folder: Path,
+        place: ChaosDestination,
+        api: SimulatedEnrow,
+        threads: Executor,
     ) -> None:
         self._rng = Random(seed)
-        self._forks, self._folder, self._warehouse, self._api, self._threads = forks, folder, warehouse, api, threads
-        self.outcome = Outcome(seed)
+        self._forks, self._folder, self._place, self._api, self._threads = forks, folder, place, api, threads
+        self.outcome = SubmissionSequenceResult(seed)
 
-    def run(self) -> Outcome:
+    def run(self) -> SubmissionSequenceResult:
         """Run it to its end, compare, and tell."""
         self._api.fault_posts_by_chance(_FAULTS)
         for _ in range(_ROUNDS):
@@ -150,13 +156,13 @@ class Sequence:
             "RUNTIME__REQUEST_TIMEOUT": str(_TIMEOUT_S),
             "RUNTIME__REQUEST_BACKOFF_FACTOR": "0.01",
         }
-        if isinstance(self._warehouse, DuckDBFile):  # two at once are in two folders, and share the file
-            environment["DESTINATION__DUCKDB__CREDENTIALS"] = str(self._warehouse.file)
-        where = [*self._warehouse.arguments, *([] if command == "submissions" else ["--base-url", self._api.url])]
-        environment |= self._warehouse.environment
+        if isinstance(self._place, DuckDBFile):  # two at once are in two folders, and share the file
+            environment["DESTINATION__DUCKDB__CREDENTIALS"] = str(self._place.file)
+        where = [*self._place.arguments, *([] if command == "submissions" else ["--base-url", self._api.url])]
+        environment |= self._place.environment
         return Job(str(self._folder), [*where, *arguments], environment, kill, command=command)
 
-    def _start(self, jobs: list[Job]) -> list[Ended]:
+    def _start(self, jobs: list[Job]) -> list[ChildEnd]:
         """Run the jobs at the same time, and tell how each ended."""
         for at, job in enumerate(jobs[1:], 1):
             folder = self._folder / f"other-{at}"
@@ -178,7 +184,7 @@ class Sequence:
         return ended
 
     def _read(self) -> dict[str, list[dict[str, Any]]]:
-        return self._warehouse.read(_TABLES)
+        return self._place.read(_TABLES)
 
     def _compare_accepted(self) -> None:
         """What holds at any time: nobody twice, and no accepted batch whose submission is not there."""
@@ -248,7 +254,7 @@ class Sequence:
 
 
 @dataclass(slots=True)
-class Tally:
+class SubmissionCampaign:
     """What was counted on one destination."""
 
     destination: DestinationName
@@ -258,9 +264,9 @@ class Tally:
     runs: int = 0
     wiped: int = 0
     at_once: int = 0
-    wrong: list[Outcome] = field(default_factory=list)
+    wrong: list[SubmissionSequenceResult] = field(default_factory=list)
 
-    def add(self, outcome: Outcome) -> None:
+    def add(self, outcome: SubmissionSequenceResult) -> None:
         """Count one sequence."""
         self.sequences += 1
         self.kills += outcome.kills
@@ -285,24 +291,24 @@ def run_campaign(
     *,
     seed: int,
     kills: int,
-    forks: Row[Forks],
+    forks: Sequence[Forks],
     server: Postgres,
     tell: Any = lambda _: None,
-) -> Tally:
+) -> SubmissionCampaign:
     """Run sequences, seeds counting up from `seed`, until there are so many kills, or three wrong sequences."""
-    tally = Tally(destination)
+    tally = SubmissionCampaign(destination)
     with ThreadPoolExecutor(2) as threads:
         while tally.kills.total() < kills and len(tally.wrong) < 3:
             folder = Path(tempfile.mkdtemp(prefix="chaos-"))
             number = seed + tally.sequences
-            warehouse: Warehouse
+            place: ChaosDestination
             if destination == "duckdb":
-                warehouse = DuckDBFile(folder)
+                place = DuckDBFile(folder)
             else:
-                warehouse = PostgresDataset(server, f"chaos_submit_{number}")
+                place = PostgresDataset(server, f"chaos_submit_{number}")
             with SimulatedEnrow(seed=number, credits=1_000_000) as api:
-                outcome = Sequence(number, forks, folder, warehouse, api, threads).run()
-            warehouse.drop()
+                outcome = SubmissionSequence(number, forks, folder, place, api, threads).run()
+            place.drop()
             shutil.rmtree(folder, ignore_errors=True)
             tally.add(outcome)
             tell(

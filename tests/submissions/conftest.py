@@ -13,9 +13,7 @@ import pytest
 
 from enrow_source import SubmissionReport, run, submit
 from enrow_source.testing import SimulatedEnrow
-from tests.postgres import Postgres
-
-pytest_plugins = ("tests.postgres",)
+from tests.support.postgres import Postgres
 
 
 @dataclass

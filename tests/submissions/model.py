@@ -14,7 +14,7 @@ from typing import Any
 
 from enrow_source.api.submission import Accepted, NotAccepted, PostResult, Refused, Unclear
 from enrow_source.submissions.people import Person
-from enrow_source.submissions.plan import Attempts, Intake, Options, make_plan
+from enrow_source.submissions.plan import Attempts, Intake, SubmitOptions, make_plan
 from enrow_source.submissions.protocol import (
     Action,
     Budget,
@@ -24,9 +24,9 @@ from enrow_source.submissions.protocol import (
     Post,
     Record,
     ReleaseLease,
-    State,
     Steps,
     Submission,
+    SubmissionState,
     TakeLease,
     Wait,
     steps,
@@ -60,7 +60,7 @@ class World:
     people: list[Person] = field(default_factory=list)
     submitters: dict[str, Submitter] = field(default_factory=dict)
     holder: str = ""
-    states: dict[str, State] = field(default_factory=dict)
+    states: dict[str, SubmissionState] = field(default_factory=dict)
     searches: dict[str, list[str]] = field(default_factory=dict)
     """Keys of the people in each committed submission."""
     in_flight: dict[str, Submission] = field(default_factory=dict)
@@ -135,18 +135,20 @@ class World:
                 return what == "taken"
             case MakePlan():
                 for submission_id, state in self.states.items():
-                    if state is State.INTENDED:
-                        self.states[submission_id] = State.UNKNOWN
-                return make_plan(Intake.of(self.people), self._attempts, {}, Options(batch_size=self.batch_size), NOW)
+                    if state is SubmissionState.INTENDED:
+                        self.states[submission_id] = SubmissionState.UNKNOWN
+                return make_plan(
+                    Intake.of(self.people), self._attempts, {}, SubmitOptions(batch_size=self.batch_size), NOW
+                )
             case CommitIntent(submission):
-                self.states[submission.submission_id] = State.INTENDED
+                self.states[submission.submission_id] = SubmissionState.INTENDED
                 self.searches[submission.submission_id] = [person.key for person in submission.people]
             case CheckLease():
                 return self.holder == name
             case Post():
                 return NotAccepted(None, what) if what == "no connection" else Unclear(None, what)
             case Record(submission, outcome):
-                if outcome.state is State.ACCEPTED or self.states[submission.submission_id].is_open:
+                if outcome.state is SubmissionState.ACCEPTED or self.states[submission.submission_id].is_open:
                     self.states[submission.submission_id] = outcome.state
             case ReleaseLease():
                 if self.holder == name:
@@ -159,7 +161,7 @@ class World:
         attempts = Attempts()
         for submission_id, state in self.states.items():
             if key in self.searches[submission_id]:
-                attempts.is_pending |= state.is_open or state is State.ACCEPTED
+                attempts.is_pending |= state.is_open or state is SubmissionState.ACCEPTED
         return attempts
 
     def _serve(self, what: str, submission_id: str) -> None:
@@ -198,12 +200,12 @@ class World:
         found += [
             f"{submission_id} was accepted, and is called {self.states[submission_id]}"
             for submission_id, times in self.accepted_submissions.items()
-            if times and self.states.get(submission_id) in (State.REFUSED, State.CANCELLED)
+            if times and self.states.get(submission_id) in (SubmissionState.REFUSED, SubmissionState.CANCELLED)
         ]
         found += [
             f"{submission_id} is called accepted, and was not"
             for submission_id, state in self.states.items()
-            if state is State.ACCEPTED and not self.accepted_submissions[submission_id]
+            if state is SubmissionState.ACCEPTED and not self.accepted_submissions[submission_id]
         ]
         return found
 

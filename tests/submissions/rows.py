@@ -24,6 +24,6 @@ def people(count: int, first: int = 1) -> list[Person]:
 
 
 EXAMPLES: dict[str, list[dict[str, Any]]] = json.loads(
-    (Path(__file__).parents[1] / "same_person.json").read_text(encoding="utf-8")
+    (Path(__file__).parents[1] / "support" / "same_person.json").read_text(encoding="utf-8")
 )
 """Who is the same person: the table that erasing, submitting and the dbt models are tested with."""

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from tests.chaos.campaign import DESTINATIONS, DestinationName
 from tests.chaos.forks import Forks
-from tests.chaos.submit import Tally, run_campaign
-from tests.postgres import Postgres
+from tests.chaos.submit import SubmissionCampaign, run_campaign
+from tests.support.postgres import Postgres
+
+pytest_plugins = ("tests.support.postgres",)
 
 
 def test_a_dozen_kills_and_nobody_is_paid_for_twice(postgres: Postgres, tmp_path: Path) -> None:
-    tallies: list[Tally] = []
+    tallies: list[SubmissionCampaign] = []
 
     def campaign(destination: DestinationName) -> None:
         with ExitStack() as stack:

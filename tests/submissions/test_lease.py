@@ -13,12 +13,14 @@ import pytest
 
 from enrow_source.submissions import lease as lease_module
 from enrow_source.submissions.lease import Lease
-from enrow_source.submissions.protocol import End
+from enrow_source.submissions.protocol import EndReason
 from enrow_source.submissions.store import Store
 from enrow_source.testing import people_accepted_twice
 
 from .conftest import Place
 from .rows import row
+
+pytest_plugins = ("tests.support.postgres",)
 
 
 def _store(place: Place) -> Store:
@@ -59,14 +61,14 @@ def test_two_at_the_same_time_send_nobody_twice(place: Place, monkeypatch: pytes
     monkeypatch.setattr(lease_module, "LEASE_POLL_S", 0.05)
     start = Barrier(2)
 
-    def submit(number: int) -> End:
+    def submit(number: int) -> EndReason:
         start.wait()
         copy = Place(place.api, place.folder / str(number), place.destination, place.dataset)
         return copy.submit([row(n) for n in range(6)], batch_size=1).end
 
     with ThreadPoolExecutor(2) as threads:
         ends = list(threads.map(submit, range(2)))
-    assert set(ends) <= {End.DONE, End.LOST_LEASE}
+    assert set(ends) <= {EndReason.DONE, EndReason.LOST_LEASE}
     assert not people_accepted_twice(place.api.accepted)
     assert sum(len(batch.searches) for batch in place.api.accepted) == 6
 
@@ -82,5 +84,5 @@ def test_whoever_has_lost_the_lease_cancels(place: Place, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(Lease, "renew", overtaken)
     report = place.submit([row(1)])
-    assert (report.end, report.exit_code, place.states()) == (End.LOST_LEASE, 1, ["cancelled"])
+    assert (report.end, report.exit_code, place.states()) == (EndReason.LOST_LEASE, 1, ["cancelled"])
     assert not place.api.accepted

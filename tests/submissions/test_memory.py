@@ -13,6 +13,8 @@ from enrow_source.tables.privacy import Privacy
 from .conftest import Place
 from .rows import people
 
+pytest_plugins = ("tests.support.postgres",)
+
 FEW, MANY = 50_000, 600_000
 ALLOWED_MB = 40
 """As much as two of the pages that are held at a time; all rows would take ten times as much."""

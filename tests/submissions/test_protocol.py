@@ -8,20 +8,20 @@ from typing import Any
 import pytest
 
 from enrow_source.api.submission import Accepted, NotAccepted, PostResult, Refused, Unclear
-from enrow_source.submissions.plan import Intake, Options, make_plan
+from enrow_source.submissions.plan import Intake, SubmitOptions, make_plan
 from enrow_source.submissions.protocol import (
     Action,
     Budget,
     CheckLease,
     CommitIntent,
-    End,
+    EndReason,
     MakePlan,
     Post,
+    ProtocolResult,
     Record,
     ReleaseLease,
-    Result,
-    State,
     Steps,
+    SubmissionState,
     TakeLease,
     Wait,
     steps,
@@ -77,7 +77,7 @@ def test_nobody_is_accepted_twice_with_two_batches() -> None:
 def _without(left_out: type[Any], answer: Any) -> Callable[..., Steps]:
     """The protocol without one of its actions: as if it had gone well."""
 
-    def changed(*arguments: Any) -> Generator[Action, Any, Result]:
+    def changed(*arguments: Any) -> Generator[Action, Any, ProtocolResult]:
         run = steps(*arguments)
         action = next(run)
         while True:
@@ -103,7 +103,7 @@ def test_the_walk_finds_what_a_missing_step_does(left_out: type[Any], answer: An
 def test_the_walk_finds_a_check_before_the_intent() -> None:
     """The order matters: a lease that was held before the intent was committed proves nothing."""
 
-    def swapped(*arguments: Any) -> Generator[Action, Any, Result]:
+    def swapped(*arguments: Any) -> Generator[Action, Any, ProtocolResult]:
         run = steps(*arguments)
         action, held = next(run), None
         while True:
@@ -122,7 +122,7 @@ def test_the_walk_finds_a_check_before_the_intent() -> None:
 # One submitter alone, with what the API answers. ------------------------------------------------------------------
 
 
-def drive(answers: list[PostResult], *, count: int = 3, size: int = 1, budget: Budget | None = None) -> Result:
+def drive(answers: list[PostResult], *, count: int = 3, size: int = 1, budget: Budget | None = None) -> ProtocolResult:
     """Run the protocol alone; the API gives these answers, one to each POST."""
     run, left = steps(budget or Budget(10_000, 40)), list(answers)
     result: Any = None
@@ -134,7 +134,9 @@ def drive(answers: list[PostResult], *, count: int = 3, size: int = 1, budget: B
                 case TakeLease() | CheckLease():
                     result = True
                 case MakePlan():
-                    result = make_plan(Intake.of(people(count)), lambda _: None, {}, Options(batch_size=size), NOW)
+                    result = make_plan(
+                        Intake.of(people(count)), lambda _: None, {}, SubmitOptions(batch_size=size), NOW
+                    )
                 case Post():
                     result = left.pop(0)
                 case Wait(_, retry_after_s):
@@ -144,11 +146,11 @@ def drive(answers: list[PostResult], *, count: int = 3, size: int = 1, budget: B
             action = run.send(result)
     except StopIteration as end:
         assert not left
-        returned: Result = end.value
+        returned: ProtocolResult = end.value
         return returned
 
 
-def _states(result: Result) -> list[State]:
+def _states(result: ProtocolResult) -> list[SubmissionState]:
     return [outcome.state for _, outcome in result.outcomes.values()]
 
 
@@ -157,35 +159,35 @@ ACCEPTED = Accepted(201, "batch", 40)
 
 def test_all_accepted() -> None:
     result = drive([ACCEPTED] * 3)
-    assert result.end is End.DONE
-    assert _states(result) == [State.ACCEPTED] * 3
+    assert result.end is EndReason.DONE
+    assert _states(result) == [SubmissionState.ACCEPTED] * 3
 
 
 @pytest.mark.parametrize("status", [None, 201, 500, 503])
 def test_unknown_stops_the_run(status: int | None) -> None:
     result = drive([ACCEPTED, Unclear(status, "nobody knows")])
-    assert result.end is End.UNKNOWN
-    assert _states(result) == [State.ACCEPTED, State.UNKNOWN]
+    assert result.end is EndReason.UNKNOWN
+    assert _states(result) == [SubmissionState.ACCEPTED, SubmissionState.UNKNOWN]
 
 
 @pytest.mark.parametrize("status", [401, 402, 422])
 def test_what_holds_for_all_batches_stops_the_run(status: int) -> None:
     result = drive([Refused(status, "no")])
-    assert result.end is End.REFUSED
-    assert _states(result) == [State.REFUSED]
+    assert result.end is EndReason.REFUSED
+    assert _states(result) == [SubmissionState.REFUSED]
     assert result.invalid == []
 
 
 def test_429_and_no_connection_are_tried_again() -> None:
     result = drive([NotAccepted(429, "slow down", 7.0), NotAccepted(None, "refused"), ACCEPTED], count=1)
-    assert result.end is End.DONE
-    assert _states(result) == [State.ACCEPTED]
+    assert result.end is EndReason.DONE
+    assert _states(result) == [SubmissionState.ACCEPTED]
 
 
-@pytest.mark.parametrize("last, state", [(429, State.REFUSED), (None, State.CANCELLED)])
-def test_tries_have_an_end(last: int | None, state: State) -> None:
+@pytest.mark.parametrize("last, state", [(429, SubmissionState.REFUSED), (None, SubmissionState.CANCELLED)])
+def test_tries_have_an_end(last: int | None, state: SubmissionState) -> None:
     result = drive([NotAccepted(last, "slow down")] * 5)
-    assert result.end is End.UNAVAILABLE
+    assert result.end is EndReason.UNAVAILABLE
     assert _states(result) == [state]
 
 
@@ -193,8 +195,8 @@ def test_a_400_that_names_a_search_costs_that_search() -> None:
     """The API refuses a whole batch for one search: the others are sent without it, as another submission."""
     refused = Refused(400, "Missing mandatory property on search n°2 of 3")
     result = drive([refused, Accepted(201, "batch", 80)], size=3)
-    assert result.end is End.DONE
-    assert _states(result) == [State.REFUSED, State.ACCEPTED]
+    assert result.end is EndReason.DONE
+    assert _states(result) == [SubmissionState.REFUSED, SubmissionState.ACCEPTED]
     assert [row.row for row in result.invalid] == [2]
     _, (accepted, _) = result.outcomes.values()
     assert [person.row for person in accepted.people] == [1, 3]
@@ -203,12 +205,12 @@ def test_a_400_that_names_a_search_costs_that_search() -> None:
 @pytest.mark.parametrize("message", ["At least 1 phone search must be present", "search n°9 of 3", "search n°2 of 50"])
 def test_a_400_that_names_none_costs_the_batch(message: str) -> None:
     result = drive([Refused(400, message), ACCEPTED], count=4, size=3)
-    assert _states(result) == [State.REFUSED, State.ACCEPTED]
+    assert _states(result) == [SubmissionState.REFUSED, SubmissionState.ACCEPTED]
     assert [row.row for row in result.invalid] == [1, 2, 3]
 
 
 def test_a_higher_price_holds_from_then_on() -> None:
     """The budget is for what the API really holds: 50 a search on older plans."""
     result = drive([Accepted(201, "batch", 50)] * 2, budget=Budget(120, 40))
-    assert result.end is End.OVER_BUDGET
+    assert result.end is EndReason.OVER_BUDGET
     assert len(result.outcomes) == 2

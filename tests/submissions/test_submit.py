@@ -9,12 +9,14 @@ import pytest
 
 from enrow_source import ConfigurationError, InvalidApiKeyError, Subject, SubjectKind, erase
 from enrow_source.submissions.plan import LeftOut
-from enrow_source.submissions.protocol import End
+from enrow_source.submissions.protocol import EndReason
 from enrow_source.submissions.resolve import list_submissions, resolve_submission
 from enrow_source.testing import AccountRules, Response, SimulatedEnrow, people_accepted_twice
 
 from .conftest import Place
 from .rows import EXAMPLES, row
+
+pytest_plugins = ("tests.support.postgres",)
 
 
 def rows(count: int, first: int = 1) -> list[dict[str, str]]:
@@ -125,7 +127,7 @@ UNKNOWN = [
 def test_what_nobody_can_tell_is_unknown_and_never_sent_again(duck: Place, fault: str) -> None:
     duck.api.fault_posts(fault)
     report = duck.submit(rows(4), batch_size=2)
-    assert (report.end, report.exit_code, duck.states()) == (End.UNKNOWN, 7, ["unknown"])
+    assert (report.end, report.exit_code, duck.states()) == (EndReason.UNKNOWN, 7, ["unknown"])
     again = duck.submit(rows(4), batch_size=2)
     assert again.left_out == {LeftOut.IN_SUBMISSION: 2}
     assert (again.exit_code, duck.states()) == (7, ["unknown", "accepted"])
@@ -198,7 +200,7 @@ def test_an_older_plan_holds_more(api: SimulatedEnrow, duck: Place) -> None:
     """The price that the API tells counts against the budget from then on."""
     api.rules = AccountRules(credits_per_phone=50)
     report = duck.submit(rows(4), 170, batch_size=1)
-    assert (report.end, report.credits_held, report.exit_code) == (End.OVER_BUDGET, 150, 3)
+    assert (report.end, report.credits_held, report.exit_code) == (EndReason.OVER_BUDGET, 150, 3)
 
 
 @pytest.mark.parametrize("batch_id", [None, "batch-1"])

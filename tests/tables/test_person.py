@@ -18,7 +18,9 @@ from enrow_source.tables.person import (
     profile_spellings,
 )
 
-EXAMPLES: dict[str, list[dict[str, Any]]] = json.loads((Path(__file__).parent / "same_person.json").read_text("utf-8"))
+EXAMPLES: dict[str, list[dict[str, Any]]] = json.loads(
+    (Path(__file__).parents[1] / "support" / "same_person.json").read_text("utf-8")
+)
 
 
 @pytest.mark.parametrize("same", EXAMPLES["profiles"], ids=lambda same: same["key"])
