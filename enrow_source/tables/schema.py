@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..lazy import pa
@@ -67,7 +67,7 @@ class Column:
         return hints
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     """A declared table; `key` names the columns that its rows are replaced by."""
 
@@ -80,7 +80,7 @@ class Table:
     layout: Mapping[str, object] = field(default_factory=dict)
     """dlt's hints for how a destination lays the rows out."""
 
-    @property
+    @cached_property
     def arrow(self) -> pa.Schema:
         """The declared columns as an Arrow schema."""
         return pa.schema([column.arrow for column in self.columns])
@@ -95,7 +95,7 @@ class Table:
             "additional_table_hints": {"description": self.description, **self.layout},
         }
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         """Names of the declared columns."""
         return frozenset(column.name for column in self.columns)
