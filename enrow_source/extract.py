@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from dlt.common import logger
 
@@ -27,6 +29,7 @@ from .settings import INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
 from .submissions.evidence import Evidence, accepted_batch_ids
 from .tables.columns import ColumnNames
 from .tables.privacy import Privacy
+from .tables.results_file import ResultsWriter
 from .tables.rows import RowContext
 from .tables.schema import PHONE_RESULTS, TABLES
 
@@ -65,7 +68,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     ended: set[str] = set()
     evidence = Evidence()
     stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
-    with client:
+    with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
             plan.fetch,
             client,
@@ -82,7 +85,10 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
                 if fetched.batch.is_terminal:
                     ended.add(fetched.batch.batch_id)
             statuses[None] += len(chunk.errors)
+            if writer is not None:
+                chunk.write_results(writer)
             yield chunk
+        files = writer.finish() if writer is not None else []
 
     if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
@@ -97,7 +103,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         invalid_ids=len(read.invalid),
         stop_reason=stop.reason if statuses.total() < len(plan.fetch) else None,
     )
-    yield Chunk(context, deferred=plan.deferred(read.from_resources, answered), counts=counts)
+    yield Chunk(context, deferred=plan.deferred(read.from_resources, answered), counts=counts, files=files)
 
 
 def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> list[str]:
@@ -127,6 +133,24 @@ def use_delta_tables_on_filesystem(session: Session) -> None:
         # dlt knows no merge by batch for Delta tables: what a batch had before is deleted, and what it has is appended.
         if name == PHONE_RESULTS.name and resource.write_disposition == "merge":
             resource.apply_hints(write_disposition="append", merge_key="")
+
+
+@contextmanager
+def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWriter | None]:
+    """Open what writes `phone_results` to files of our own; None where there are none, or dlt has to see the rows."""
+    if session.pipeline is None or not is_needed or not session.is_unchanged(PHONE_RESULTS.name):
+        yield None
+        return
+    columns = (
+        session.schema.get_table_columns(PHONE_RESULTS.name) if PHONE_RESULTS.name in session.schema.tables else {}
+    )
+    known = [name for name in columns if name not in PHONE_RESULTS.names and not name.startswith("_dlt")]
+    writer = ResultsWriter(Path(session.pipeline.working_dir), known)
+    try:
+        yield writer
+    except BaseException:
+        writer.discard()
+        raise
 
 
 def _row_context(session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan) -> RowContext:

@@ -32,6 +32,12 @@ MAX_RESPONSE_MB: Final = 64
 CHUNK_ROWS: Final = 60_000
 """Rows handed to dlt at a time: 20 full batches, the fastest size that was measured."""
 
+ROW_GROUP_ROWS: Final = 122_880
+"""Rows in a row group of a parquet file: as many as DuckDB keeps together, so that it reads them fastest."""
+
+RESULTS_FILE_ROWS: Final = 2_000_000
+"""Rows in one file of `phone_results`: DuckDB reads few files faster than many."""
+
 CHUNK_BATCHES: Final = 1_000
 """Batches handed to dlt at a time, where they are small."""
 

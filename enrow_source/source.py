@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 import dlt
 from dlt.common.typing import TSecretStrValue
-from dlt.extract import DltResource
+from dlt.extract import DltResource, with_file_import
 from dlt.extract.items import DataItemWithMeta
 
 from .api.client import EnrowClient
@@ -155,6 +155,9 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     def phone_results(chunk: Chunk) -> Iterator[pa.Table | DataItemWithMeta]:
         """One row for a search in a completed batch, and in its ledger one for each batch."""
         yield from _rows(chunk, chunk.results, lambda results, _: joined(results))
+        for file in chunk.files:
+            yield with_file_import(str(file.path), "parquet", file.rows, file.schema.empty_table())
+            file.path.unlink()  # dlt has linked or copied it
         for rows in _rows(chunk, chunk.batches, phone_results_ledger_table):
             yield _route_to_table(rows, PHONE_RESULTS_LEDGER, PHONE_RESULTS.name)
         yield from _summary(chunk, PHONE_RESULTS)
