@@ -17,7 +17,7 @@ from .served import Api, served
 from .workloads import FULL_BATCH, Figure, Outcome, Scale
 
 if TYPE_CHECKING:
-    from tests.postgres import Postgres
+    from tests.support.postgres import Postgres
 
 _NAMES: Final = ("ours_postgres", "copy_postgres")
 _STATEMENT: Final = re.compile(r"LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)")
@@ -98,7 +98,7 @@ def _sent(server: Postgres, do: Callable[[], object]) -> int:
 
 @contextmanager
 def _server() -> Iterator[Postgres]:
-    from tests.postgres import Postgres  # noqa: PLC0415 - the harness is to stay small for the other workloads
+    from tests.support.postgres import Postgres  # noqa: PLC0415 - the harness is to stay small for the other workloads
 
     with Postgres() as server:
         yield server

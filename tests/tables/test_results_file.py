@@ -15,7 +15,8 @@ from enrow_source.tables import results_file
 from enrow_source.tables.results_file import ResultsWriter
 from enrow_source.tables.schema import PHONE_RESULTS
 from enrow_source.testing import SimulatedEnrow, bodies
-from tests.conftest import NewSource, Warehouse
+from tests.conftest import NewSource
+from tests.support.warehouse import Warehouse
 
 
 def imported(warehouse: Warehouse, container: str = "first") -> list[Path]:
