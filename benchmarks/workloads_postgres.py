@@ -90,9 +90,6 @@ def _sent(server: Postgres, do: Callable[[], object]) -> int:
     do()
     log = server.server.log.read_bytes()[before:].decode()
     sent = [part.strip() for message in _STATEMENT.findall(log) for part in message.split(";") if part.strip()]
-    if path := os.environ.get("ENROW_STATEMENTS_LOG"):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write("\n=====\n" + "\n".join(sent))
     return sum(not statement.startswith("DISCARD") for statement in sent)
 
 
