@@ -24,7 +24,7 @@ class TextColumns:
     def __init__(self, count: int, documented: Iterable[str]) -> None:
         self.columns: dict[str, list[Text]] = {name: [None] * count for name in documented}
         self.more: dict[int, dict[str, str]] = {}
-        self._record_metrics = count
+        self._count = count
         self._room = UNDECLARED_COLUMNS
 
     def put(self, row: int, name: str, value: Text) -> None:
@@ -35,7 +35,7 @@ class TextColumns:
             self.columns[name][row] = value
         elif self._room:
             self._room -= 1
-            self.columns[name] = [None] * self._record_metrics
+            self.columns[name] = [None] * self._count
             self.columns[name][row] = value
         else:
             self.more.setdefault(row, {})[name] = value

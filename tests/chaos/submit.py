@@ -301,11 +301,10 @@ def run_campaign(
         while tally.kills.total() < kills and len(tally.wrong) < 3:
             folder = Path(tempfile.mkdtemp(prefix="chaos-"))
             number = seed + tally.sequences
-            place: ChaosDestination
-            if destination == "duckdb":
-                place = DuckDBFile(folder)
-            else:
-                place = PostgresDataset(server, f"chaos_submit_{number}")
+            is_file = destination == "duckdb"
+            place: ChaosDestination = (
+                DuckDBFile(folder) if is_file else PostgresDataset(server, f"chaos_submit_{number}")
+            )
             with SimulatedEnrow(seed=number, credits=1_000_000) as api:
                 outcome = SubmissionSequence(number, forks, folder, place, api, threads).run()
             place.drop()
