@@ -74,6 +74,7 @@ def test_check_passes_in_an_empty_folder(
     assert sorted(path.name for path in tmp_path.iterdir() if path.name != "dlt") == before
 
 
+@pytest.mark.slow
 def test_erase_counts_and_erases(
     installed: Installation, api: SimulatedEnrow, environ: dict[str, str], tmp_path: Path
 ) -> None:
@@ -105,6 +106,7 @@ def test_the_module_runs_on_the_simulated_api(installed: Installation, tmp_path:
     assert query(tmp_path, "SELECT qualification, count(*) FROM phone_results GROUP BY 1") == [("not_found", 10)]
 
 
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_rows(
     installed: Installation, api: SimulatedEnrow, environ: dict[str, str], tmp_path: Path
 ) -> None:
