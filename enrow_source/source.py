@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
 import dlt
 from dlt.common.typing import TSecretStrValue
@@ -17,8 +16,6 @@ from dlt.extract import DltResource, with_file_import
 from dlt.extract.items import DataItemWithMeta
 
 from .api.client import EnrowClient
-from .destination.ledger import LEDGER_TABLES
-from .destination.session import Session, add_metrics, first_selected
 from .errors import ConfigurationError
 from .extract import extract
 from .fetch.results import Chunk, Progress
@@ -27,14 +24,13 @@ from .ids.input import BatchIds, read_batch_ids
 from .ids.shard import Shard
 from .lazy import pa
 from .options import Options, check_limits, check_names, parse_pii
+from .resources import route_to_table, rows_of, summary_of
 from .settings import BASE_URL, CONNECTIONS, MAX_CONSECUTIVE_FAILURES, MAX_RESPONSE_MB, SOURCE_NAME
 from .tables.privacy import Pii, Privacy
 from .tables.rows import (
-    RowContext,
     batch_errors_table,
     batch_stats_table,
     batches_table,
-    deferred_batch_ids_table,
     joined,
     phone_results_ledger_table,
 )
@@ -45,10 +41,7 @@ from .tables.schema import (
     DEFERRED_BATCH_IDS,
     PHONE_RESULTS,
     PHONE_RESULTS_LEDGER,
-    Table,
 )
-
-Item = TypeVar("Item")
 
 
 @dlt.source(name=SOURCE_NAME, section=SOURCE_NAME)
@@ -142,31 +135,31 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     @dlt.transformer(data_from=fetched)
     def batches(chunk: Chunk) -> Iterator[pa.Table]:
         """One row for a batch that the API knows."""
-        yield from _rows(chunk, chunk.batches, batches_table)
-        yield from _summary(chunk, BATCHES)
+        yield from rows_of(chunk, chunk.batches, batches_table)
+        yield from summary_of(chunk, BATCHES)
 
     @dlt.transformer(data_from=fetched)
     def batch_stats(chunk: Chunk) -> Iterator[pa.Table]:
         """One row for a batch: what the API claims, and what arrived."""
-        yield from _rows(chunk, chunk.batches, batch_stats_table)
-        yield from _summary(chunk, BATCH_STATS)
+        yield from rows_of(chunk, chunk.batches, batch_stats_table)
+        yield from summary_of(chunk, BATCH_STATS)
 
     @dlt.transformer(data_from=fetched)
     def phone_results(chunk: Chunk) -> Iterator[pa.Table | DataItemWithMeta]:
         """One row for a search in a completed batch, and in its ledger one for each batch."""
-        yield from _rows(chunk, chunk.results, lambda results, _: joined(results))
+        yield from rows_of(chunk, chunk.results, lambda results, _: joined(results))
         for file in chunk.files:
             yield with_file_import(str(file.path), "parquet", file.rows, file.schema.empty_table())
             file.path.unlink()  # dlt has linked or copied it
-        for rows in _rows(chunk, chunk.batches, phone_results_ledger_table):
-            yield _route_to_table(rows, PHONE_RESULTS_LEDGER, PHONE_RESULTS.name)
-        yield from _summary(chunk, PHONE_RESULTS)
+        for rows in rows_of(chunk, chunk.batches, phone_results_ledger_table):
+            yield route_to_table(rows, PHONE_RESULTS_LEDGER, PHONE_RESULTS.name)
+        yield from summary_of(chunk, PHONE_RESULTS)
 
     @dlt.transformer(data_from=fetched)
     def batch_errors(chunk: Chunk) -> Iterator[pa.Table]:
         """One row for a fetch that failed."""
-        yield from _rows(chunk, chunk.errors, batch_errors_table)
-        yield from _summary(chunk, BATCH_ERRORS)
+        yield from rows_of(chunk, chunk.errors, batch_errors_table)
+        yield from summary_of(chunk, BATCH_ERRORS)
 
     # Before their own columns, which a variant would take over.
     for resource, table in (
@@ -183,33 +176,3 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
 
 
 _UNKNOWN = "unknown_options"
-
-
-def _rows(
-    chunk: Chunk, of: Sequence[Item], make: Callable[[Sequence[Item], RowContext], pa.Table]
-) -> Iterator[pa.Table]:
-    """Make rows where there is something to make them of, or where the table is to be created."""
-    if of or chunk.creates_tables:
-        yield make(of, chunk.context)
-
-
-def _summary(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
-    """Record the counts of the run with each resource; yield the deferred ids with the first one that is selected."""
-    if chunk.counts is not None:
-        add_metrics(chunk.counts.as_metrics())
-    if chunk.deferred and table.name == first_selected(LEDGER_TABLES):
-        rows = deferred_batch_ids_table(chunk.deferred, datetime.now(UTC), chunk.context)
-        yield _route_to_table(rows, DEFERRED_BATCH_IDS, table.name)
-
-
-def _route_to_table(rows: pa.Table, table: Table, of_resource: str) -> DataItemWithMeta:
-    """Route rows to another table of a resource; what the caller changed of the resource holds for both."""
-    resource = Session.current().resources[of_resource]
-    schema = resource.compute_table_schema()
-    hints = dlt.mark.make_hints(
-        table.name,
-        write_disposition="replace" if resource.write_disposition == "replace" else "merge",
-        table_format=schema.get("table_format"),
-        file_format=schema.get("file_format"),
-    )
-    return dlt.mark.with_hints(rows, hints, create_table_variant=True)

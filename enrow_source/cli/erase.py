@@ -16,7 +16,7 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.pipeline.exceptions import CannotRestorePipelineException
 
 from ..destination.erase import Erasure, erase
-from ..destination.suppressions import Subject, SubjectKind
+from ..destination.suppressions import ERASURES, Subject, SubjectKind
 from ..errors import ConfigurationError
 from ..runner.causes import first_line
 from ..runner.pipeline import DATASET_NAME, PIPELINE_NAME, build_pipeline
@@ -62,7 +62,7 @@ def _erase(subject: Subject, destination: str, dataset: str, *, execute: bool) -
             " them first, with enrow run --pending"
         )
     with TemporaryDirectory() as folder:
-        pipeline = build_pipeline(destination, dataset, pipeline_name="enrow_erasures", pipelines_dir=folder)
+        pipeline = build_pipeline(destination, dataset, pipeline_name=ERASURES, pipelines_dir=folder)
         return erase(pipeline, subject, execute=execute)
 
 

@@ -28,6 +28,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from ..destination.session import running_load_id
 from ..errors import EnrowError
 from ..ids.shard import Shard
+from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS, PHONE_RESULTS_LEDGER
 from .causes import one_line, root_cause
 from .pipeline import PIPELINE_NAME, build_pipeline
 from .report import RunReport
@@ -52,12 +53,14 @@ _LATEST: Final = (
 )
 
 _PUBLISHED: Final = {
-    "batches": _LATEST.format(table="batches"),
-    "batch_stats": _LATEST.format(table="batch_stats"),
-    "phone_results": f"SELECT t.* FROM phone_results t JOIN ({_LATEST.format(table='phone_results_ledger')}) k"  # noqa: S608 - constants
+    BATCHES.name: _LATEST.format(table=BATCHES.name),
+    BATCH_STATS.name: _LATEST.format(table=BATCH_STATS.name),
+    PHONE_RESULTS.name: f"SELECT t.* FROM {PHONE_RESULTS.name} t"  # noqa: S608 - constants
+    f" JOIN ({_LATEST.format(table=PHONE_RESULTS_LEDGER.name)}) k"
     " ON k.batch_id = t.batch_id AND k._dlt_load_id = t._dlt_load_id",
-    "phone_results_ledger": _LATEST.format(table="phone_results_ledger"),
-    "batch_errors": "SELECT t.* FROM batch_errors t JOIN _dlt_loads l ON l.load_id = t._dlt_load_id AND l.status = 0",
+    PHONE_RESULTS_LEDGER.name: _LATEST.format(table=PHONE_RESULTS_LEDGER.name),
+    BATCH_ERRORS.name: f"SELECT t.* FROM {BATCH_ERRORS.name} t"  # noqa: S608 - constants
+    " JOIN _dlt_loads l ON l.load_id = t._dlt_load_id AND l.status = 0",
 }
 """What of a shard's lake is right: a worker that was killed half-way leaves rows of a load that never ended."""
 

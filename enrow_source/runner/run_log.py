@@ -15,6 +15,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 
+from ..tables.schema import PHONE_RESULTS
 from .report import RunReport
 
 RUNS: Final = "enrow_runs"
@@ -126,7 +127,7 @@ def _row(report: RunReport) -> dict[str, Any]:
         "outcome": report.exit_code.name.lower(),
         "exit_code": int(report.exit_code),
         "rows_loaded": sum(report.rows.values()),
-        "phone_results_rows": report.rows.get("phone_results", 0),
+        "phone_results_rows": report.rows.get(PHONE_RESULTS.name, 0),
         **{f"{step}_s": report.step_s.get(step) for step in ("extract", "normalize", "load")},
         "total_s": report.duration_s,
         "enrow_source_version": own_version(),
