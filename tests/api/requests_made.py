@@ -7,7 +7,7 @@ from enrow_source.testing import bodies
 BODY = bodies.completed("batch-1", 40)
 
 
-def everything_told_by(error: BaseException) -> str:
+def text_of_error(error: BaseException) -> str:
     """Return all that a log could hold of the error: its chain, with the local variables of every frame."""
     message = "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
     errors: list[BaseException | None] = [error]

@@ -7,7 +7,7 @@ import pytest
 from enrow_source import ConfigurationError, EnrowError
 from enrow_source.api.client import EnrowClient
 from enrow_source.testing import Response, SimulatedEnrow
-from tests.api.requests_made import BODY, everything_told_by
+from tests.api.requests_made import BODY, text_of_error
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -113,7 +113,7 @@ def test_the_key_is_in_no_error(api: SimulatedEnrow, client: EnrowClient, respon
     api.respond("batch-1", response)
     with pytest.raises(EnrowError) as caught:
         client.fetch_batch("batch-1")
-    message = everything_told_by(caught.value)
+    message = text_of_error(caught.value)
     assert "fetch_batch" in message
     assert api.api_key not in message
 
@@ -133,5 +133,5 @@ def test_missing_certificate_file_is_named(api: SimulatedEnrow, monkeypatch: pyt
     url = api.url.replace("http:", "https:")
     with EnrowClient(api.api_key, url) as client, pytest.raises(EnrowError, match=r"/nowhere/ca\.pem") as caught:
         client.fetch_batch("batch-1")
-    message = everything_told_by(caught.value)
+    message = text_of_error(caught.value)
     assert api.api_key not in message

@@ -13,7 +13,7 @@ from enrow_source import InvalidApiKeyError, OutOfCreditsError
 from enrow_source.api.client import EnrowClient
 from enrow_source.errors import ErrorKind, RequestFailedError
 from enrow_source.testing import Response, SimulatedEnrow
-from tests.api.requests_made import BODY, everything_told_by
+from tests.api.requests_made import BODY, text_of_error
 
 pytestmark = pytest.mark.usefixtures("quick")
 
@@ -180,7 +180,7 @@ def test_incomplete_body_is_a_connection_error(
         client.fetch_batch("batch-1")
     assert (caught.value.kind, caught.value.http_status, api.looks("batch-1")) == (ErrorKind.CONNECTION, None, 1)
     assert time.monotonic() - before < 2
-    message = everything_told_by(caught.value)
+    message = text_of_error(caught.value)
     assert api.api_key not in message
 
 
@@ -190,7 +190,7 @@ def test_a_refused_connection_is_a_connection_error(api: SimulatedEnrow) -> None
     with EnrowClient(api.api_key, url) as client, pytest.raises(RequestFailedError, match="refused") as caught:
         client.fetch_batch("batch-1")
     assert (caught.value.kind, caught.value.http_status) == (ErrorKind.CONNECTION, None)
-    message = everything_told_by(caught.value)
+    message = text_of_error(caught.value)
     assert api.api_key not in message
 
 
@@ -231,5 +231,5 @@ def test_not_http_is_a_connection_error(api: SimulatedEnrow) -> None:
         with EnrowClient(api.api_key, url) as client, pytest.raises(RequestFailedError) as caught:
             client.fetch_batch("batch-1")
     assert caught.value.kind is ErrorKind.CONNECTION
-    message = everything_told_by(caught.value)
+    message = text_of_error(caught.value)
     assert api.api_key not in message

@@ -56,7 +56,7 @@ def seconds_of(work: Callable[[], object]) -> float:
     return time.monotonic() - before
 
 
-IN_A_MINUTE = format_datetime(datetime.now(UTC) + timedelta(minutes=1), usegmt=True)
+TOMORROW = format_datetime(datetime.now(UTC) + timedelta(days=1), usegmt=True)
 IN_THE_PAST = "Sun, 06 Nov 1994 08:49:37 GMT"
 
 
@@ -64,7 +64,7 @@ IN_THE_PAST = "Sun, 06 Nov 1994 08:49:37 GMT"
     "limited,waits",
     [
         (Response.rate_limited(60), True),
-        (Response.rate_limited(IN_A_MINUTE), True),
+        (Response.rate_limited(TOMORROW), True),
         (Response(429, {"message": "Too Many Requests", "retry_after": 0.3}), True),
         (Response(503, headers={"Retry-After": "60"}), True),
         (Response.rate_limited(None), False),
@@ -94,7 +94,7 @@ def test_pause_is_kept_up_to_the_limit(
     with EnrowClient(api.api_key, api.url) as client:
         took = seconds_of(lambda: client.fetch_batch("batch-1"))
     assert api.looks("batch-1") == 2
-    assert (0.28 <= took < 2) if waits else took < 0.25
+    assert (0.28 <= took < 20) if waits else took < 0.25
 
 
 def until(condition: Callable[[], bool]) -> None:

@@ -19,7 +19,7 @@ from .points import Point
 from .sequence import SequenceResult
 
 _KILLS: Final = 200
-_TOLD_EVERY: Final = 10
+_REPORT_EVERY: Final = 10
 
 
 def main() -> int:
@@ -66,7 +66,7 @@ def _record_outcome(destination: DestinationName, outcome: SequenceResult, tally
         again = f"python -m tests.chaos --seed {outcome.seed} --destination {destination} --sequences 1"
         _say(f"WRONG, {destination}, seed {outcome.seed}: {again}")
         _say(*(f"  {line}" for line in (*outcome.story, *outcome.wrong)))
-    elif tally.sequences % _TOLD_EVERY == 0:
+    elif tally.sequences % _REPORT_EVERY == 0:
         _say(f"{tally}, {tally.seconds:.0f} s")
 
 

@@ -66,7 +66,7 @@ def _mixed_loads(tables: Mapping[str, Rows]) -> Iterator[str]:
 
 
 def _errors(rows: Rows, answers: Iterable[Served], killed: set[int]) -> Iterator[str]:
-    """A look that failed is one row; one of a run that was killed may be lost, for it is looked at again."""
+    """A fetch that failed is one row; one of a run that was killed may be lost, since it is made again."""
     for (batch_id, at), count in Counter((row["batch_id"], row["fetched_at"]) for row in rows).items():
         if count > 1:
             yield f"batch_errors: the look at {batch_id} at {at} is there {count} times"

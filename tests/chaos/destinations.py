@@ -19,7 +19,7 @@ class ChaosDestination(Protocol):
     """Where one sequence loads to."""
 
     arguments: list[str]
-    """What the command is told."""
+    """The arguments of the command."""
     environment: dict[str, str]
     """Its credentials."""
 

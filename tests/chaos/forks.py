@@ -41,7 +41,7 @@ _LOADED_BEFORE: Final = (
 )
 """What takes the time of a start; without duckdb, which starts a thread."""
 _WITHOUT_THREADS: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "OPENBLAS_NUM_THREADS": "1"}
-"""How pyarrow and numpy are told to start none when they are imported."""
+"""What keeps pyarrow and numpy from starting any when they are imported."""
 _THREADS: Final = Path("/proc/self/task")
 """Where Linux lists the threads of a process."""
 _TIMEOUT_S: Final = 120.0

@@ -28,7 +28,7 @@ _GIVEN_AGAIN_SHARE: Final = 0.3
 _CLEAN_RUNS: Final = 10
 _QUIET_S: Final = 0.05
 _EVIDENCE: Final = ("batches", "batch_stats", "phone_results_ledger")
-"""A batch with a row there is looked at until it has ended and is loaded, also when its id is not given."""
+"""A batch with a row there is fetched until it has ended and is loaded, also when its id is not given."""
 _GIVING_UP: Final = (Point.GIVING_UP, Point.GIVING_UP_JOBS, Point.GIVEN_UP)
 _DONE: Final = (0, 3)
 """Exit codes of a run that loaded what there was: all of it, or all but some batches that could not be read."""

@@ -89,14 +89,14 @@ class Scene:
         self.starts.append(len(self.api.requests))
         return self.forks.run(job, when_halted)
 
-    def fails(self, telling: str, *arguments: Any, **options: Any) -> None:
+    def fails(self, naming: str, *arguments: Any, **options: Any) -> None:
         """Run, and expect that the last line tells the error."""
         ended = self.run(*arguments, **options)
         self.failed.add(len(self.starts) - 1)
         assert ended.returncode == 1, ended
         message = ended.stderr.splitlines()[-1]
         assert message.startswith("error: "), ended.stderr
-        assert telling in message
+        assert naming in message
         # A driver may say a line of its own when its server goes away; nobody is to read a traceback.
         assert not any(line.startswith("Traceback") for line in ended.stderr.splitlines()), ended.stderr
 
@@ -104,12 +104,12 @@ class Scene:
         ended = self.run()
         assert (ended.returncode, ended.stderr) == (0, "")
 
-    def is_right(self, what: str, telling: str) -> None:
+    def is_right(self, what: str, naming: str) -> None:
         """Compare the tables with what was served, and put down that the next run made it good."""
         answers = served(self.api, self.batches, self.starts)
         assert differences(self.warehouse.read(TABLES), answers, self.failed) == []
         did = "ended; what was loaded stayed, and the next run loaded the rest"
-        faults_page.check_row(SECTION, Seen(what, did, f"exit code 1, `error: ... {telling} ...`"))
+        faults_page.check_row(SECTION, Seen(what, did, f"exit code 1, `error: ... {naming} ...`"))
 
 
 @pytest.fixture

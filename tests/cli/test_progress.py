@@ -7,11 +7,9 @@ import os
 import pty
 import re
 import subprocess
-import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,39 +21,23 @@ from enrow_source import Progress, enrow_source
 from enrow_source.cli.progress import Lines
 from enrow_source.runner.report import ExitCode
 from enrow_source.testing import Response, SimulatedEnrow, bodies
+from tests.support.command import Ended, enrow, environ
 
 COLUMNS = 80
 
 
-@dataclass(frozen=True)
-class Shown:
-    """What a command wrote."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
 def command(tmp_path: Path, api: SimulatedEnrow, *arguments: str) -> dict[str, Any]:
     return {
-        "args": [sys.executable, "-m", "enrow_source", "run", *arguments],
+        "args": enrow("run", *arguments),
         "cwd": tmp_path,
-        "env": {
-            "PATH": os.environ["PATH"],
-            "TERM": "xterm",
-            "COLUMNS": str(COLUMNS),
-            "DLT_DATA_DIR": str(tmp_path / "dlt"),
-            "ENROW_API_KEY": api.api_key,
-            "SOURCES__ENROW__ENROW_BASE_URL": api.url,
-            "RUNTIME__DLTHUB_TELEMETRY": "false",
-        },
+        "env": environ(tmp_path, api, TERM="xterm", COLUMNS=str(COLUMNS)),
         "stdin": subprocess.DEVNULL,
         "stdout": subprocess.PIPE,
         "text": True,
     }
 
 
-def on_a_terminal(tmp_path: Path, api: SimulatedEnrow, *arguments: str) -> Shown:
+def on_a_terminal(tmp_path: Path, api: SimulatedEnrow, *arguments: str) -> Ended:
     """Run the command with a pseudo-terminal as its standard error."""
     ours, theirs = pty.openpty()
     written: list[bytes] = []
@@ -67,7 +49,7 @@ def on_a_terminal(tmp_path: Path, api: SimulatedEnrow, *arguments: str) -> Shown
         stdout = running.stdout.read()
     reading.join(timeout=10)
     os.close(ours)
-    return Shown(running.returncode, stdout, b"".join(written).decode())
+    return subprocess.CompletedProcess(running.args, running.returncode, stdout, b"".join(written).decode())
 
 
 def _read(terminal: int) -> Iterator[bytes]:

@@ -7,9 +7,9 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import dlt
 import duckdb
@@ -23,16 +23,8 @@ from enrow_source.runner.report import ExitCode
 from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow
 from tests.support import REPOSITORY, faults_page
+from tests.support.command import Command, Ended, called, enrow, environ
 from tests.support.faults_page import Seen
-
-
-class Ended(NamedTuple):
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-Command = Callable[..., Ended]
 
 
 @pytest.fixture
@@ -52,7 +44,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def command(
     folder: Path, simulated: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
-    """Run the command in this process, as its entry does; argparse ends by SystemExit."""
+    """Run the command in this process, with the key and the URL of the simulated API."""
     monkeypatch.setenv("DLT_DATA_DIR", str(folder / "dlt"))
     monkeypatch.setenv("RUNTIME__REQUEST_BACKOFF_FACTOR", "0.01")
     monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", simulated.url)
@@ -60,12 +52,7 @@ def command(
     def run_command(*arguments: str, stdin: str = "", key: str = simulated.api_key) -> Ended:
         monkeypatch.setenv("ENROW_API_KEY", key)
         monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
-        try:
-            code = main(arguments)
-        except SystemExit as error:
-            code = int(error.code or 0)
-        printed = capsys.readouterr()
-        return Ended(code, printed.out, printed.err)
+        return called(main, arguments, capsys)
 
     return run_command
 
@@ -249,11 +236,11 @@ def test_a_run_with_nothing_to_do_loads_nothing(folder: Path, simulated: Simulat
 
 
 def test_a_run_ends_at_its_deadline_with_what_it_has(folder: Path, command: Command, simulated: SimulatedEnrow) -> None:
-    ids = [simulated.respond("slow", Response(delay_s=30.0)), simulated.add_completed("done", 2)]
+    ids = [simulated.respond("slow", Response(delay_s=200.0)), simulated.add_completed("done", 2)]
     began = time.monotonic()
     ended = command(*ids, "--deadline-s", "0.5")
     assert ended.returncode == ExitCode.INTERRUPTED
-    assert time.monotonic() - began < 8
+    assert time.monotonic() - began < 50
     assert "stopped early     deadline  the next run goes on" in ended.stdout.splitlines()
     assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches") == [("done",)]
 
@@ -275,15 +262,9 @@ def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedE
         simulated.respond("no-answer", Response(body=b" " * 100, stall_after=10)),
     ]
     running = subprocess.Popen(
-        [sys.executable, "-m", "enrow_source", "run", *ids],
+        enrow("run", *ids),
         cwd=folder,
-        env={
-            "PATH": os.environ["PATH"],
-            "DLT_DATA_DIR": str(folder / "dlt"),
-            "ENROW_API_KEY": simulated.api_key,
-            "SOURCES__ENROW__ENROW_BASE_URL": simulated.url,
-            "RUNTIME__DLTHUB_TELEMETRY": "false",
-        },
+        env=environ(folder, simulated),
         stdout=subprocess.PIPE,
         text=True,
     )
@@ -294,8 +275,8 @@ def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedE
         time.sleep(0.2)  # the first answer is on its way into the run
         running.terminate()
         began = time.monotonic()
-        assert running.wait(timeout=20) == ExitCode.INTERRUPTED
-        assert time.monotonic() - began < 10
+        assert running.wait(timeout=60) == ExitCode.INTERRUPTED
+        assert time.monotonic() - began < 50
         assert running.stdout is not None
         assert re.search(r"^stopped early +stopped ", running.stdout.read(), re.MULTILINE)
     assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches") == [("done",)]
@@ -304,8 +285,8 @@ def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedE
         "When the worker, the disk or the destination fails",
         Seen(
             "SIGTERM, while one batch waits for a retry and another for its answer",
-            "loaded what it had, and ended within 10 s; the next run goes on",
-            f"exit code {ExitCode.INTERRUPTED}, `ended early`: `stopped`",
+            "loaded what it had, and waited for neither; the next run goes on",
+            f"exit code {ExitCode.INTERRUPTED}, `stopped early`: `stopped`",
         ),
     )
 
@@ -342,15 +323,9 @@ def test_the_key_is_in_nothing_that_is_printed(simulated: SimulatedEnrow, comman
 def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
     shutil.copytree(REPOSITORY / ".dlt", folder / ".dlt")  # as in a checkout
     ended = subprocess.run(
-        [sys.executable, "-m", "enrow_source", "run", simulated.add_completed("done", 1)],
+        enrow("run", simulated.add_completed("done", 1)),
         cwd=folder,
-        env={
-            "PATH": os.environ["PATH"],
-            "DLT_DATA_DIR": str(folder / "dlt"),
-            "ENROW_API_KEY": simulated.api_key,
-            "SOURCES__ENROW__ENROW_BASE_URL": simulated.url,
-            "RUNTIME__DLTHUB_TELEMETRY": "false",
-        },
+        env=environ(folder, simulated),
         capture_output=True,
         text=True,
         timeout=60,

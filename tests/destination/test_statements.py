@@ -80,7 +80,7 @@ def test_scheduled_run_reads_the_ledger_once(
     assert len(reads) == 1
     assert not on("phone_results", sent), "\n".join(on("phone_results", sent))
 
-    # New results: the rows of their batches are looked for by the index, and nothing else touches the table.
+    # New results: the rows of their batches are found by the index, and nothing else touches the table.
     run([*done, api.respond("new", bodies.completed("new", 50))], pipeline=pipeline())
     sent = on("phone_results", log.statements())
     verbs = sorted({sql.split()[0].upper() for sql in sent})

@@ -32,10 +32,10 @@ class TargetDataset:
     """A dataset of its own at a destination.
 
     Args:
-        destination: Makes the destination, anew for each container.
+        destination: Makes the destination, once for each container.
         dataset: Name of the dataset.
         folder: For the working folders of the pipelines.
-        pipeline_options: What `dlt.pipeline` is to be told, such as a staging.
+        pipeline_options: Further arguments of `dlt.pipeline`, such as a staging.
     """
 
     destination: NewDestination

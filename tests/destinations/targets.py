@@ -24,7 +24,7 @@ class Started:
     environ: Mapping[str, str] = field(default_factory=dict)
     """What is to be set while a case runs."""
     pipeline_options: Callable[[], Mapping[str, Any]] = dict
-    """What `dlt.pipeline` is to be told."""
+    """Further arguments of `dlt.pipeline`."""
 
 
 @dataclass(frozen=True, slots=True)

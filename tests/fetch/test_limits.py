@@ -50,12 +50,12 @@ def test_5000_keys_get_300_columns_and_a_warning(
                 f"loaded it: {len(own)} columns, and a warning",
                 f"`phone_results.params__overflow` has the other {len(overflow):,}",
             ),
-            *told_too_large(api, warehouse, load),
+            *too_large_rows(api, warehouse, load),
         ],
     )
 
 
-def told_too_large(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> Iterator[Seen]:
+def too_large_rows(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> Iterator[Seen]:
     """Load answers past the limit, which stands at 1 MB here."""
     long = b'{"general":{"id":"long","status":"completed"},"x":"' + b"x" * 1_100_000 + b'"}'
     answers = {

@@ -26,7 +26,7 @@ class Arrivals:
     def __init__(self) -> None:
         self.times: dict[str, list[float]] = {}
 
-    def noted(self, batch_id: str, *script: Response | bytes) -> list[Script]:
+    def recorded(self, batch_id: str, *script: Response | bytes) -> list[Script]:
         """Make answers that note when they are asked for."""
         times = self.times.setdefault(batch_id, [])
 
@@ -92,7 +92,7 @@ def test_a_429_is_asked_again_when_the_api_says(api: SimulatedEnrow, warehouse: 
     batches = {f"paused-{number}": pause for number, pause in enumerate(PAUSES)}
     for batch_id, pause in batches.items():
         # A date counts from the moment when it is sent, so each 429 is made then.
-        first, second = arrivals.noted(batch_id, b"", answer(batch_id))
+        first, second = arrivals.recorded(batch_id, b"", answer(batch_id))
         api.respond(batch_id, partial(refused, first, pause.refusal), second)
     api.respond("for-ever", Response.rate_limited(0))
     # One connection, or the pause of one batch would be that of all.
@@ -126,7 +126,7 @@ def one_429(api: SimulatedEnrow, load: Load) -> Seen:
         batch_id = f"one-{number:02}"
         healthy = Response(body=answer(batch_id), delay_s=0.03)
         refusals = [Response.rate_limited(1)] if number == count // 3 else []
-        api.respond(batch_id, *arrivals.noted(batch_id, *refusals, healthy))
+        api.respond(batch_id, *arrivals.recorded(batch_id, *refusals, healthy))
     report = load(list(arrivals.times), connections=connections)
 
     assert (report.completed, report.unreadable) == (count, 0)

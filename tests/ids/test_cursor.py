@@ -5,7 +5,6 @@ import os
 import random
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,6 +18,7 @@ from dlt.common.storages.fsspec_filesystem import FileItemDict
 from enrow_source import batch_ids_from_files
 from enrow_source.testing import Response, SimulatedEnrow
 from tests.conftest import NewSource
+from tests.support.command import enrow, environ
 from tests.support.warehouse import Warehouse
 
 pytest_plugins = ("tests.support.postgres",)
@@ -182,20 +182,13 @@ def test_no_id_is_lost_where_runs_are_killed(tmp_path: Path, api: SimulatedEnrow
     """Runs that take a few batches each, killed at random moments; at random the working folder goes too."""
     chance = random.Random(6)
     (tmp_path / "ids").mkdir()
-    environ = {
-        "PATH": os.environ["PATH"],
-        "DLT_DATA_DIR": str(tmp_path / "dlt"),
-        "ENROW_API_KEY": api.api_key,
-        "SOURCES__ENROW__ENROW_BASE_URL": api.url,
-        "RUNTIME__DLTHUB_TELEMETRY": "false",
-    }
-    command = [sys.executable, "-m", "enrow_source", "run", "--batch-ids-file", "ids/*.txt"]
+    command = enrow("run", "--batch-ids-file", "ids/*.txt")
     ids: list[str] = []
     for run in range(6):
         new = [api.add_completed(f"b{run}-{number}", 2) for number in range(5)]
         ids += new
         written(tmp_path / "ids" / f"{run}.txt", *new)
-        running = subprocess.Popen([*command, "--max-batches", "3"], cwd=tmp_path, env=environ)
+        running = subprocess.Popen([*command, "--max-batches", "3"], cwd=tmp_path, env=environ(tmp_path, api))
         started = len(api.requests)
         until = time.monotonic() + 30
         while running.poll() is None and len(api.requests) == started and time.monotonic() < until:
@@ -205,7 +198,7 @@ def test_no_id_is_lost_where_runs_are_killed(tmp_path: Path, api: SimulatedEnrow
         running.wait()
         if chance.random() < 0.4:
             shutil.rmtree(tmp_path / "dlt", ignore_errors=True)
-    subprocess.run(command, cwd=tmp_path, env=environ, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, cwd=tmp_path, env=environ(tmp_path, api), check=True, stdout=subprocess.DEVNULL)
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         found = connection.execute("SELECT batch_id, count(*) FROM enrow_data.phone_results GROUP BY 1").fetchall()
     assert dict(found) == dict.fromkeys(ids, 2)

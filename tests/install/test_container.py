@@ -116,6 +116,7 @@ def test_schedules_call_what_the_wheel_has(schedule: str, installed: Installatio
         assert options <= set(re.findall(r"--[a-z-]+", shown))
 
 
+@pytest.mark.slow
 def test_the_cron_job_runs(image: Installation, api: SimulatedEnrow, postgres: Postgres, tmp_path: Path) -> None:
     """The arguments and the variables of the file load batches whose ids are in Postgres into Postgres."""
     data = tmp_path / "data"

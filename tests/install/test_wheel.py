@@ -105,6 +105,7 @@ def test_a_script_loads_a_batch(installed: Installation, api: SimulatedEnrow, tm
     assert [request.batch_id for request in api.requests] == [bodies.DOCUMENTED_ID]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("extra, read", [("", READ_ARROW), ("pandas", READ_FRAME)], ids=["arrow", "df"])
 def test_dlt_reads_what_it_loaded(
     extra: str, read: str, installed_with: InstalledWith, api: SimulatedEnrow, tmp_path: Path
@@ -128,12 +129,14 @@ def test_it_prints_its_version(command: tuple[str, ...], installed: Installation
     assert installed.run(tmp_path, *command, "--version").stdout == f"enrow {version}\n"
 
 
+@pytest.mark.slow
 def test_uvx_runs_it_without_installing(wheel: Path) -> None:
     """As `uvx --from PATH enrow` does, and `pipx run --spec PATH enrow`."""
     arguments = ("--quiet", "--isolated", "--constraints", str(LOCK), "--from", str(wheel))
     assert uv_cached("tool", "run", *arguments, "enrow", "--version").startswith("enrow ")
 
 
+@pytest.mark.slow
 def test_dlt_init_makes_a_project(
     installed: Installation, repository: Path, api: SimulatedEnrow, tmp_path: Path
 ) -> None:
@@ -150,6 +153,7 @@ def test_dlt_init_makes_a_project(
     assert re.search(r"rows loaded +2 +phone_results$", shown.stdout, re.MULTILINE)
 
 
+@pytest.mark.slow
 def test_dlt_init_asks_for_the_package(repository: Path, tmp_path: Path) -> None:
     without = Installation(tmp_path / "without")
     uv("venv", "--quiet", "--python", sys.executable, str(without.folder))

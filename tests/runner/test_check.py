@@ -59,7 +59,7 @@ def test_a_machine_that_can_run(
     assert "max_batches from config.toml" in message
     assert "8,500 credits left" in message
     assert not [value for value in (api.api_key, "a secret", "drop") if value in message.replace("dropped", "")]
-    # Asking costs nothing, and no id was looked at.
+    # Asking costs nothing, and no id was fetched.
     assert [request.path for request in api.requests] == ["/account/info"]
     assert not list(tmp_path.glob("*.duckdb*"))
 

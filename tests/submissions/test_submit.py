@@ -124,7 +124,7 @@ UNKNOWN = [
 
 
 @pytest.mark.parametrize("fault", UNKNOWN)
-def test_what_nobody_can_tell_is_unknown_and_never_sent_again(duck: Place, fault: str) -> None:
+def test_unknown_submissions_are_never_sent_again(duck: Place, fault: str) -> None:
     duck.api.fault_posts(fault)
     report = duck.submit(rows(4), batch_size=2)
     assert (report.end, report.exit_code, duck.states()) == (EndReason.UNKNOWN, 7, ["unknown"])
@@ -142,7 +142,7 @@ def test_a_slow_answer_is_unknown(duck: Place, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.parametrize("fault", [fault for fault in UNKNOWN if fault.startswith("accept")])
-def test_the_batch_itself_resolves_an_unknown_submission(duck: Place, fault: str) -> None:
+def test_the_batch_resolves_an_unknown_submission(duck: Place, fault: str) -> None:
     """The webhook event names the batch; what the GET gives back names the submission."""
     duck.api.fault_posts(fault)
     duck.submit(rows(2))
@@ -152,7 +152,7 @@ def test_the_batch_itself_resolves_an_unknown_submission(duck: Place, fault: str
     assert duck.submit(rows(2)).exit_code == 0
 
 
-def test_evidence_is_read_before_personal_data_is_hashed(duck: Place) -> None:
+def test_evidence_is_read_before_it_is_hashed(duck: Place) -> None:
     duck.api.fault_posts("accept-then-drop")
     duck.submit(rows(2))
     duck.load(duck.api.accepted[0].batch_id, runs=3, pii="drop")

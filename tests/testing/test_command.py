@@ -29,7 +29,7 @@ def test_demo_batches_do_what_they_say(api: SimulatedEnrow) -> None:
         body = answer.json()
         return str(body["general"]["status"] if answer.ok else answer.status_code)
 
-    told = {
+    expected_outcomes = {
         "finished": ["completed"] * 3,
         "in progress for 2 looks, then finished": ["ongoing", "ongoing", "completed"],
         "in progress at every look": ["ongoing"] * 3,
@@ -45,7 +45,7 @@ def test_demo_batches_do_what_they_say(api: SimulatedEnrow) -> None:
     }
     for batch_id, answers in seen.items():
         text = shown[batch_id]
-        expected = [outcomes for start, outcomes in told.items() if text.startswith(start)]
+        expected = [outcomes for start, outcomes in expected_outcomes.items() if text.startswith(start)]
         assert [outcome(answer) for answer in answers] == (expected or [["completed"] * 3])[0], batch_id
     assert next(iter(shown)) == DOCUMENTED_ID
     assert len(seen["demo-3000"][0].json()["results"]) == 3000
@@ -59,9 +59,9 @@ def test_command_serves_until_sigterm() -> None:
         assert process.stdout is not None
         printed = list(iter(process.stdout.readline, "Ctrl-C ends it.\n"))
         url = printed[0].split()[-1]
-        answer = requests.get(f"{url}/phone/bulk", {"id": "demo-none-found"}, headers={"x-api-key": "k"}, timeout=5)
+        answer = requests.get(f"{url}/phone/bulk", {"id": "demo-none-found"}, headers={"x-api-key": "k"}, timeout=30)
         process.send_signal(signal.SIGTERM)
-        _, err = process.communicate(timeout=5)
+        _, err = process.communicate(timeout=30)
     finally:
         process.kill()
 

@@ -116,7 +116,7 @@ def test_what_is_found_follows_the_seed() -> None:
 
 
 def test_variants_of_submitted_batches() -> None:
-    """A gross credits_cost is told; what the account pays is the same."""
+    """A gross credits_cost is reported; what the account pays is the same."""
     rules = AccountRules(variants={"gross_cost": True, "found_key": "valid"})
     with SimulatedEnrow(looks_to_complete=0, rules=rules) as api:
         stats = get(api, submitted(api)).json()["stats"]

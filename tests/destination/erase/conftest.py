@@ -15,13 +15,12 @@ from tests.destination.erase.store import (
     PERSON,
     SECRET,
     URL,
-    Command,
-    Ended,
     Store,
     batch,
     duckdb_store,
     postgres_store,
 )
+from tests.support.command import Command, Ended, called
 from tests.support.postgres import Postgres
 
 
@@ -40,12 +39,7 @@ def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
 @pytest.fixture
 def command(store: Store, capsys: pytest.CaptureFixture[str]) -> Command:
     def run_command(*arguments: str) -> Ended:
-        try:
-            code = main([*store.arguments, *arguments])
-        except SystemExit as error:
-            code = int(error.code or 0)
-        printed = capsys.readouterr()
-        return Ended(code, printed.out, printed.err)
+        return called(main, [*store.arguments, *arguments], capsys)
 
     return run_command
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import dlt
 import duckdb
@@ -27,15 +27,15 @@ OTHER_URL = "https://www.linkedin.example/in/somebody-else"
 OTHER_NUMBER = "+14155550199"
 
 
-Told = tuple[str, str | None]
+Searched = tuple[str, str | None]
 
 
-PERSON: Told = (URL, NUMBER)
-OTHER: Told = (OTHER_URL, OTHER_NUMBER)
-NOT_FOUND: Told = ("https://www.linkedin.example/in/not-found", None)
+PERSON: Searched = (URL, NUMBER)
+OTHER: Searched = (OTHER_URL, OTHER_NUMBER)
+NOT_FOUND: Searched = ("https://www.linkedin.example/in/not-found", None)
 
 
-def batch(batch_id: str, *people: Told) -> dict[str, Any]:
+def batch(batch_id: str, *people: Searched) -> dict[str, Any]:
     found = sum(number is not None for _, number in people)
     return {
         "general": {"id": batch_id, "status": "completed"},
@@ -102,8 +102,6 @@ _number = count()
 
 # One destination is enough where it makes no difference.
 in_duckdb = pytest.mark.parametrize("store", ["duckdb"], indirect=True)
-
-
 in_postgres = pytest.mark.parametrize("store", ["postgres"], indirect=True)
 
 
@@ -120,15 +118,6 @@ def postgres_store(postgres: Postgres, folder: Path) -> Store:
         return [tuple(row.values()) for row in postgres.query(statement)]
 
     return Store("postgres", f"erasure_{next(_number)}", query, folder)
-
-
-class Ended(NamedTuple):
-    code: int
-    out: str
-    err: str
-
-
-Command = Callable[..., Ended]
 
 
 def load(store: Store, *batch_ids: str, container: str = "first", refresh: Any = None, **options: Any) -> None:

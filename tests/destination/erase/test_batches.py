@@ -8,7 +8,8 @@ from enrow_source.cli import run as run_command
 from enrow_source.runner.report import ExitCode
 from enrow_source.tables.schema import TABLES
 from enrow_source.testing import SimulatedEnrow
-from tests.destination.erase.store import OTHER, Command, Store, batch, in_duckdb, load
+from tests.destination.erase.store import OTHER, Store, batch, in_duckdb, load
+from tests.support.command import Command
 
 pytest_plugins = ("tests.support.postgres",)
 
@@ -26,8 +27,8 @@ def test_batch_leaves_every_table(
     api.respond("third", batch("third", OTHER))
     load(store, "third")
     ended = command("--batch-id", "third", "--execute")
-    assert ended.code == ExitCode.OK
-    assert ended.out.splitlines()[:5] == [
+    assert ended.returncode == ExitCode.OK
+    assert ended.stdout.splitlines()[:5] == [
         "rows erased              1  batches",
         "rows erased              1  batch_stats",
         "rows erased              1  phone_results",
@@ -55,7 +56,7 @@ def test_erased_batch_is_not_deferred(store: Store, command: Command, api: Simul
     files = ["--batch-ids-file", str(tmp_path / "left.txt")]
     run_command.main([*files, "--max-batches", "1", *store.arguments])
     assert store.sql("SELECT batch_id FROM deferred_batch_ids") == [("second",)]
-    assert "rows erased              1  deferred_batch_ids" in command("--batch-id", "second", "--execute").out
+    assert "rows erased              1  deferred_batch_ids" in command("--batch-id", "second", "--execute").stdout
     assert store.sql("SELECT batch_id FROM deferred_batch_ids") == []
     run_command.main([*files, *store.arguments])
     assert api.looks("second") == 0

@@ -1,7 +1,6 @@
 """`enrow erase`: its exit codes, its messages, its standard input."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from enrow_source.cli.erase import main
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.runner.report import ExitCode
 from tests.destination.erase.store import NOT_FOUND, NUMBER, OTHER, URL, duckdb_store, environment, load
+from tests.support.command import called, enrow
 
 pytest_plugins = ("tests.support.postgres",)
 
@@ -42,15 +42,11 @@ def test_wrong_arguments_give_exit_code_2(
 ) -> None:
     """Wrong arguments are reported and give exit code 2."""
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "bucket"))
-    try:
-        code = main([*arguments, "--execute"])
-    except SystemExit as error:
-        code = int(error.code or 0)
-    printed = capsys.readouterr()
-    assert (code, printed.out) == (ExitCode.USAGE, "")
-    assert message in printed.err
-    assert "4155550123" not in printed.err
-    assert "Traceback" not in printed.err
+    ended = called(main, [*arguments, "--execute"], capsys)
+    assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+    assert message in ended.stderr
+    assert "4155550123" not in ended.stderr
+    assert "Traceback" not in ended.stderr
 
 
 def test_unreachable_destination_gives_exit_code_1(
@@ -85,7 +81,7 @@ def test_the_value_can_come_from_standard_input(tmp_path: Path) -> None:
     store = duckdb_store(tmp_path)
     load(store, "first")
     ended = subprocess.run(
-        [sys.executable, "-m", "enrow_source", "erase", "--linkedin-url", "-", "--execute"],
+        enrow("erase", "--linkedin-url", "-", "--execute"),
         input=f"{URL}\n",
         cwd=tmp_path,
         env=environment(tmp_path),

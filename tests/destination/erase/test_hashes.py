@@ -20,7 +20,6 @@ from tests.destination.erase.store import (
     OTHER_URL,
     SECRET,
     URL,
-    Command,
     Store,
     batch,
     duckdb_store,
@@ -29,6 +28,7 @@ from tests.destination.erase.store import (
     in_postgres,
     load,
 )
+from tests.support.command import Command
 
 pytest_plugins = ("tests.support.postgres",)
 
@@ -39,7 +39,7 @@ pytestmark = pytest.mark.usefixtures("settings")
 def test_hashed_rows_are_found_with_the_same_secret(store: Store, command: Command) -> None:
     load(store, "first", pii="hash")
     ended = command("--linkedin-url", f"{URL}/", "--execute")
-    assert ended.out.startswith("rows erased              1  phone_results\n")
+    assert ended.stdout.startswith("rows erased              1  phone_results\n")
     load(store, "second", "first", pii="hash", refresh="drop_sources")
     assert store.people() == [
         ("first", *map(hashed, OTHER)),  # type: ignore[arg-type]  # this one has a number
@@ -71,8 +71,8 @@ def test_dropped_columns_are_reported(store: Store, command: Command) -> None:
     """Dropped columns are reported, since nobody is found by them."""
     load(store, "first", pii="drop")
     ended = command("--number", NUMBER, "--execute")
-    assert ended.code == ExitCode.OK
-    assert ended.out.splitlines() == [
+    assert ended.returncode == ExitCode.OK
+    assert ended.stdout.splitlines() == [
         "rows erased              0  phone_results",
         'number is null in all rows, as pii = "drop" leaves it: nobody is found by it',
         "recorded in enrow_erasures, so that no later run brings it back",
@@ -86,8 +86,8 @@ def test_absent_person_is_suppressed(store: Store, command: Command) -> None:
     """A person who is not in the tables is recorded, and no later run loads them."""
     load(store, "second")
     ended = command("--linkedin-url", NOT_FOUND[0], "--execute")
-    assert ended.code == ExitCode.OK
-    assert ended.out.startswith("rows erased              0  phone_results\n")
+    assert ended.returncode == ExitCode.OK
+    assert ended.stdout.startswith("rows erased              0  phone_results\n")
     load(store, "first")
     assert [row[1] for row in store.people() if row[0] == "first"] == [URL, OTHER_URL]
 
@@ -100,9 +100,9 @@ def test_missing_secret_is_an_error(store: Store, command: Command, monkeypatch:
     before = store.dump()
     for more in ((), ("--execute",)):
         ended = command("--number", NUMBER, *more)
-        assert (ended.code, ended.out) == (ExitCode.USAGE, "")
-        assert ended.err.startswith("error: erasing a person needs pii_secret")
-        assert "set it under [sources.enrow]" in ended.err
+        assert (ended.returncode, ended.stdout) == (ExitCode.USAGE, "")
+        assert ended.stderr.startswith("error: erasing a person needs pii_secret")
+        assert "set it under [sources.enrow]" in ended.stderr
     assert store.dump() == before
 
 
@@ -124,7 +124,7 @@ def test_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fixtures
     if secret:
         monkeypatch.setenv("SOURCES__ENROW__PII_SECRET", secret)
         ended = command("--linkedin-url", URL, "--execute")
-        assert (ended.code, message in ended.err, len(store.recorded())) == (ExitCode.USAGE, True, 1)
+        assert (ended.returncode, message in ended.stderr, len(store.recorded())) == (ExitCode.USAGE, True, 1)
     requests = len(api.requests)
     assert run_command.main(["second", *store.arguments]) == ExitCode.USAGE
     error = capsys.readouterr().err

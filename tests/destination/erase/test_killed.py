@@ -22,6 +22,7 @@ from tests.destination.erase.store import (
     load,
     postgres_store,
 )
+from tests.support.command import enrow
 from tests.support.postgres import Postgres
 
 pytest_plugins = ("tests.support.postgres",)
@@ -60,7 +61,7 @@ def test_kill_while_waiting_to_delete(postgres: Postgres, tmp_path: Path, monkey
     load(store, "first")
     with holding(postgres, f"LOCK TABLE {store.dataset}.phone_results IN SHARE MODE"):  # no writer gets past it
         erasing = subprocess.Popen(
-            [sys.executable, "-m", "enrow_source", "erase", *store.arguments, "--number", NUMBER, "--execute"],
+            enrow("erase", *store.arguments, "--number", NUMBER, "--execute"),
             cwd=tmp_path,
             env=environment(tmp_path),
         )

@@ -11,19 +11,8 @@ from enrow_source.runner.report import ExitCode
 from enrow_source.tables.person import profile_key
 from enrow_source.tables.schema import DEFERRED_BATCH_IDS, SUBMITTED_SEARCHES, TABLES
 from enrow_source.testing import SimulatedEnrow
-from tests.destination.erase.store import (
-    NAME,
-    NOT_FOUND,
-    NUMBER,
-    OTHER,
-    OTHER_NUMBER,
-    URL,
-    Command,
-    Store,
-    batch,
-    hashed,
-    load,
-)
+from tests.destination.erase.store import NAME, NOT_FOUND, NUMBER, OTHER, OTHER_NUMBER, URL, Store, batch, hashed, load
+from tests.support.command import Command
 
 pytest_plugins = ("tests.support.postgres",)
 
@@ -34,8 +23,8 @@ def test_a_dry_run_counts_and_changes_nothing(store: Store, command: Command) ->
     load(store, "first", "second")
     before = store.dump()
     ended = command("--linkedin-url", URL)
-    assert (ended.code, ended.err) == (ExitCode.OK, "")
-    assert ended.out.splitlines() == [
+    assert (ended.returncode, ended.stderr) == (ExitCode.OK, "")
+    assert ended.stdout.splitlines() == [
         "rows to erase            2  phone_results",
         "rows to erase            2  phone_results (staging)",
         "nothing was changed: --execute does it",
@@ -55,8 +44,8 @@ def test_a_person_leaves_every_batch(
 ) -> None:
     load(store, "first", "second")
     ended = command(*arguments, "--execute")
-    assert (ended.code, ended.err) == (ExitCode.OK, "")
-    assert ended.out.splitlines() == [
+    assert (ended.returncode, ended.stderr) == (ExitCode.OK, "")
+    assert ended.stdout.splitlines() == [
         "rows erased              2  phone_results",
         "rows erased              2  phone_results (staging)",
         "recorded in enrow_erasures, so that no later run brings it back",
@@ -65,7 +54,7 @@ def test_a_person_leaves_every_batch(
     assert store.loaded() == [("first", 2), ("second", 1)]
     key = profile_key(value) if subject == "linkedin_url" else value
     assert store.recorded() == [(subject, hashed(key), None, 0, 0, 2, 0, 0, 0, 0)]
-    assert command(*arguments).out.splitlines()[0] == "rows to erase            0  phone_results"
+    assert command(*arguments).stdout.splitlines()[0] == "rows to erase            0  phone_results"
 
 
 def test_refresh_does_not_restore_a_person(store: Store, command: Command) -> None:

@@ -7,19 +7,8 @@ import pytest
 from enrow_source import Subject, SubjectKind
 from enrow_source.runner.report import ExitCode
 from enrow_source.testing import SimulatedEnrow
-from tests.destination.erase.store import (
-    NAME,
-    NUMBER,
-    OTHER,
-    SECRET,
-    URL,
-    Command,
-    Store,
-    batch,
-    in_duckdb,
-    in_postgres,
-    load,
-)
+from tests.destination.erase.store import NAME, NUMBER, OTHER, SECRET, URL, Store, batch, in_duckdb, in_postgres, load
+from tests.support.command import Command
 
 pytest_plugins = ("tests.support.postgres",)
 
@@ -35,9 +24,9 @@ def test_values_are_data_never_sql_and_never_patterns(store: Store, api: Simulat
     load(store, "third")
     for done, url in enumerate(AWKWARD, start=1):
         ended = command("--linkedin-url", url, "--execute")
-        assert ended.out.startswith("rows erased              1  phone_results\n"), (url, ended)
+        assert ended.stdout.startswith("rows erased              1  phone_results\n"), (url, ended)
         assert len(store.people()) == len(AWKWARD) + 1 - done
-    assert command("--linkedin-url", "' OR '' = '", "--execute").code == ExitCode.OK
+    assert command("--linkedin-url", "' OR '' = '", "--execute").returncode == ExitCode.OK
     load(store, "third", refresh="drop_sources")
     assert store.people() == [("third", *OTHER)]
 
@@ -48,7 +37,7 @@ def test_ids_are_data_never_sql(store: Store, api: SimulatedEnrow, command: Comm
         api.respond(batch_id, batch(batch_id, OTHER))
     load(store, "first", *AWKWARD)
     for batch_id in AWKWARD:
-        assert command("--batch-id", batch_id, "--execute").out.startswith("rows erased              1  batches\n")
+        assert command("--batch-id", batch_id, "--execute").stdout.startswith("rows erased              1  batches\n")
     load(store, "first", *AWKWARD)
     assert store.sql("SELECT batch_id FROM batches") == [("first",)]
     assert [api.looks(batch_id) for batch_id in AWKWARD] == [1] * len(AWKWARD)
@@ -67,7 +56,7 @@ def test_the_erased_is_nowhere_afterwards(
         for more in ((), ("--execute",))
     ]
     load(store, "first", "second", refresh="drop_sources")
-    message = "".join(ended.out + ended.err for ended in printed) + caplog.text
+    message = "".join(ended.stdout + ended.stderr for ended in printed) + caplog.text
     for text in (store.dump().lower(), message.lower()):
         assert NAME not in text
         assert NUMBER[1:] not in text

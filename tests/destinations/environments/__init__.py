@@ -51,7 +51,7 @@ def python_of(name: str) -> Path:
 
 
 def lock(names: tuple[str, ...] = tuple(EXTRAS)) -> None:
-    """Write the lock files anew, with the newest versions that are allowed."""
+    """Rewrite the lock files, with the newest versions that are allowed."""
     for name in names:
         extras = EXTRAS[name]
         wanted = [] if extras is None else ["pyproject.toml", *(f"--extra={extra}" for extra in extras)]

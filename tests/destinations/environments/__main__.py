@@ -1,4 +1,4 @@
-"""`python -m tests.destinations.environments`: write the lock files anew."""
+"""`python -m tests.destinations.environments`: rewrite the lock files."""
 
 from tests.destinations.environments import lock
 
