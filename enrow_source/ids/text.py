@@ -32,7 +32,11 @@ def lines_of(opened: IO[bytes], encoding: str) -> Iterator[str]:
     """Yield the lines, each with a newline at its end, but for the last one where it has none."""
     # What cannot be decoded is refused at the gate, with its line, and the next line is read.
     errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
-    yield from io.TextIOWrapper(opened, encoding=encoding, errors=errors, newline=None)
+    lines = io.TextIOWrapper(opened, encoding=encoding, errors=errors, newline=None)
+    try:
+        yield from lines
+    finally:
+        lines.detach()  # whoever has opened the file closes it
 
 
 def refused_name(file_name: str) -> str | None:
