@@ -18,7 +18,7 @@ from dlt.extract.incremental import Incremental
 from ..errors import ConfigurationError
 from ..settings import ID_LAG_S, YOUNG_FILE_S
 from .cursor import cursor_on, is_far_ahead, not_ahead, resource_name
-from .formats import read_file, unreadable_file_errors
+from .formats import read_file
 from .gate import IdOrError, InvalidEntry
 from .location import FileLocation
 
@@ -78,5 +78,3 @@ def _ids_of_file(file: FileItemDict, lag_s: float) -> Iterator[IdOrError]:
             yield from read_file(opened, name, file["file_name"], is_growing=is_growing)
     except FileNotFoundError:
         yield InvalidEntry(f"{name} was gone before it could be read")
-    except unreadable_file_errors() as error:
-        yield InvalidEntry(f"{name} is damaged: {type(error).__name__}")

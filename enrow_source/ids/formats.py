@@ -21,13 +21,8 @@ from .table import read_table
 from .text import HEAD_BYTES, encoding_of, lines_of, refused_content, refused_name
 
 
-def unreadable_file_errors() -> tuple[type[Exception], ...]:
-    """What a damaged file raises; any other error is one of reading it, and ends the run before its cursor moves."""
-    return (EOFError, UnicodeError, gzip.BadGzipFile, pa.ArrowInvalid, zlib.error)
-
-
 def read_file(opened: IO[bytes], name: str, file_name: str = "", *, is_growing: bool = False) -> Iterator[IdOrError]:
-    """Yield the ids of a file of any kind, which its name tells, else its content.
+    """Yield the ids of a file of any kind, which its name tells, else its content; a damaged one is invalid.
 
     Args:
         opened: The file, at its start; it can go back there.
@@ -35,6 +30,14 @@ def read_file(opened: IO[bytes], name: str, file_name: str = "", *, is_growing: 
         file_name: With the suffix; empty where it has none, as standard input.
         is_growing: Whether a last line without its end may be half-written.
     """
+    try:
+        yield from _read_file(opened, name, file_name, is_growing=is_growing)
+    # Any other error is one of reading, and ends the run before its cursor moves.
+    except (EOFError, UnicodeError, gzip.BadGzipFile, pa.ArrowInvalid, zlib.error) as error:
+        yield InvalidEntry(f"{name} is damaged: {type(error).__name__}")
+
+
+def _read_file(opened: IO[bytes], name: str, file_name: str, *, is_growing: bool) -> Iterator[IdOrError]:
     head = opened.read(HEAD_BYTES)
     opened.seek(0)
     if not head.strip():
@@ -46,7 +49,7 @@ def read_file(opened: IO[bytes], name: str, file_name: str = "", *, is_growing: 
     elif suffix == ".parquet" or head.startswith(b"PAR1"):
         yield from _read_parquet(opened, name)
     elif head.startswith(b"\x1f\x8b"):
-        yield from read_file(cast("IO[bytes]", gzip.GzipFile(fileobj=opened)), name, file_name, is_growing=is_growing)
+        yield from _read_file(cast("IO[bytes]", gzip.GzipFile(fileobj=opened)), name, file_name, is_growing=is_growing)
     else:
         encoding = encoding_of(head)
         is_json = suffix in _JSON_SUFFIXES
@@ -65,7 +68,7 @@ def read_json(lines: Iterator[str], name: str, *, is_growing: bool = False) -> I
     """Yield the ids of JSON documents: one on each line, one on many lines, or many on one line."""
     for number, line in enumerate(lines, 1):
         text = line.strip(_SPACE)
-        if not text:
+        if not text or text.startswith(_COMMENTS):
             continue
         try:
             document = msgspec.json.decode(text)
@@ -78,6 +81,7 @@ def read_json(lines: Iterator[str], name: str, *, is_growing: bool = False) -> I
 _SPACE: Final = " \t\r\n\f\x1e\ufeff"
 """What may be around a document; with the separator of JSON text sequences."""
 
+_COMMENTS: Final = ("#", "//")
 _JSON_SUFFIXES: Final = frozenset({".json", ".jsonl", ".ndjson"})
 _CSV_SUFFIXES: Final = frozenset({".csv", ".tsv", ".psv"})
 
@@ -94,6 +98,9 @@ def _read_whole(text: str, number: int, name: str, *, is_growing: bool) -> Itera
             return
         at, line_end = f"{name}:{number}", text.find("\n", position)
         line_end = len(text) if line_end < 0 else line_end
+        if text.startswith(_COMMENTS, position):
+            position = line_end
+            continue
         try:
             document, end = decoder.raw_decode(text, position)
             if not isinstance(document, dict | list):
@@ -137,11 +144,5 @@ def _read_parquet(opened: IO[bytes], name: str) -> Iterator[IdOrError]:
 
 
 def read_stream(stream: IO[bytes], name: str) -> Iterator[IdOrError]:
-    """Yield the ids of a stream that cannot go back, such as standard input: of a file of any kind.
-
-    A stream that is damaged is invalid from there on.
-    """
-    try:
-        yield from read_file(io.BytesIO(stream.read()), name)
-    except unreadable_file_errors() as error:
-        yield InvalidEntry(f"{name} is damaged: {type(error).__name__}")
+    """Yield the ids of a stream that cannot go back, such as standard input: of a file of any kind."""
+    yield from read_file(io.BytesIO(stream.read()), name)

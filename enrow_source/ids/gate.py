@@ -80,6 +80,8 @@ def batch_id_of(item: object, where: str) -> str:
             named = ", ".join(map(repr, keys)) or "no keys"
             raise InvalidBatchIdError(f"{where} has no {NAMES}, but {named:.200}")
         item = item[keys[position]]
+    elif is_header(item):
+        raise InvalidBatchIdError(f"{where} is {item!r:.80}: it is the name of a column")
     text = _text(item)
     if text is None:
         raise InvalidBatchIdError(f"{where} is {item!r:.80}, which is no batch id")
@@ -188,7 +190,6 @@ _RULES: Final[tuple[tuple[Callable[[str], object], str], ...]] = (
     (lambda text: not text.isprintable(), "a batch id has no control characters"),
     (re.compile(f"[{re.escape(_QUOTES)}]").search, "a batch id has no quotes"),
     (re.compile(f"[{re.escape(_SEPARATORS)}]").search, "a batch id has no separators or brackets"),
-    (is_header, "it is the name of a column"),
     (is_setting, "it is a setting"),
     (re.compile(r"[-=+_*~.:#]+").fullmatch, "it has no letter or digit"),
 )

@@ -75,14 +75,15 @@ def read_batch_ids(batch_ids: BatchIds, *more: DltResource) -> BatchIdInput:
     """
     if isinstance(batch_ids, DltResource):
         return BatchIdInput((), (batch_ids, *more))
+    values = column_values(batch_ids, "batch_ids")
+    batch_ids = batch_ids if values is None else values  # type: ignore[assignment]  # checked below, one by one
     if isinstance(batch_ids, str | bytes | Mapping) or not isinstance(batch_ids, Iterable):
         kind = type(batch_ids).__name__
         raise InvalidBatchIdError(f"batch_ids is a {kind} ({batch_ids!r:.80}): pass a list of ids, such as ['...']")
     given: dict[str, None] = {}
     resources: list[DltResource] = []
     others: list[IdOrError] = []
-    values = column_values(batch_ids, "batch_ids")
-    for position, item in enumerate(batch_ids if values is None else values):
+    for position, item in enumerate(batch_ids):
         if is_plain(item):
             given[item] = None
         elif isinstance(item, DltResource):

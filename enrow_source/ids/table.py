@@ -155,7 +155,11 @@ class _Rows:
 def _is_passed_over(line: str) -> bool:
     """Whether a line is empty, a comment, or a line of dashes as below a header."""
     text = line.strip().removeprefix("\ufeff")
-    return not text or text.startswith(("#", "//", "--")) or re.fullmatch(r"[-=+|*_:\s]+|sep=.", text) is not None
+    return (
+        not text
+        or text.startswith(("#", "//", "--"))
+        or re.fullmatch(r"[-=+|*_:\s]+|sep=.|\(\d+ rows?\)", text) is not None
+    )
 
 
 def _delimiter(content: list[str]) -> str:
