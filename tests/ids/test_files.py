@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from enrow_source import ConfigurationError
 from enrow_source.testing import SimulatedEnrow
 from tests.conftest import NewSource
 from tests.ids.written import read
@@ -77,7 +78,12 @@ def test_several_places_at_once(tmp_path: Path) -> None:
     [
         ("x.jsonl", lines("a") + b'{"id": "no\n' + lines("b"), ["a", "b"], ["x.jsonl:2 is no JSON"]),
         ("x.jsonl", b"\x00\xff{\n" + lines("b"), ["b"], ["x.jsonl:1 is no JSON"]),
-        ("x.json", b'{"event": "bulk_phone_search_finished", "id":', [], ["x.json:1 has no end yet: the next run reads it"]),
+        (
+            "x.json",
+            b'{"event": "bulk_phone_search_finished", "id":',
+            [],
+            ["x.json:1 has no end yet: the next run reads it"],
+        ),
         ("x.json", b'{"event": "bulk_phone_search_finished"}', [], ["x.json:1 has no batch_id, bulk_id or id"]),
         ("x.jsonl", lines({"id": 1.5}, "a"), ["a"], ["x.jsonl:1 is 1.5, which is no batch id"]),
         ("x.csv", b"when,number\n1,2\n", [], ["x.csv has no column batch_id, bulk_id or id, but when, number"]),

@@ -137,7 +137,7 @@ def test_a_frame_is_read_by_its_column() -> None:
     frame: Any = Frame(name=["x", "y"], bulk_id=["a", 17])
     assert list(read_batch_ids(frame)) == ["a", "17"]
     with pytest.raises(ConfigurationError, match="batch_ids has no column batch_id, bulk_id or id, but name"):
-        read_batch_ids(Frame(name=["x"]))  # type: ignore[arg-type]
+        read_batch_ids(Frame(name=["x"]))
 
 
 ids = st.text(st.characters(codec="utf-8"), min_size=1, max_size=40)

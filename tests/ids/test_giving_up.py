@@ -13,7 +13,7 @@ from enrow_source.destination.ledger import LedgerEntry
 from enrow_source.plan import GiveUp, Plan
 from enrow_source.runner.report import ExitCode, RunReport
 from enrow_source.testing import Response, SimulatedEnrow
-from tests.conftest import Warehouse
+from tests.support.warehouse import Warehouse
 
 
 @pytest.fixture
@@ -27,8 +27,8 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixtur
 
 @pytest.fixture
 def load(api: SimulatedEnrow, warehouse: Warehouse) -> Any:
-    def load(*ids: str, **options: Any) -> RunReport:
-        options = {"give_up_fetches": 3, "give_up_days": 1e-6, "batch_ids_file": ["ids.txt"]} | options
+    def load(*ids: str, **more: Any) -> RunReport:
+        options: dict[str, Any] = {"give_up_fetches": 3, "give_up_days": 1e-6, "batch_ids_file": ["ids.txt"]} | more
         pipeline = warehouse.pipeline()
         return run(ids, pipeline=pipeline, enrow_api_key=api.api_key, enrow_base_url=api.url, **options)
 
@@ -55,7 +55,7 @@ def test_an_unknown_id_is_given_up(
     assert load().given_up == 0
     assert api.looks("gone") == 4
     assert deferred(warehouse) == [("gone", 4, False)]
-    api.add_ongoing("gone", 1)
+    api.add_ongoing("gone", 2)
     load("gone")
     assert deferred(warehouse) == [("gone", 0, True)]
     assert load().ongoing == 1

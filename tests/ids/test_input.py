@@ -79,7 +79,7 @@ def test_an_id_is_opaque(batch_id: str) -> None:
     assert list(read_batch_ids([batch_id])) == [batch_id]
 
 
-BAD_ITEMS = [
+BAD_ITEMS: list[tuple[Any, str]] = [
     ("", "batch_ids[1] is '': a batch id cannot be empty"),
     (" \n", "batch_ids[1] is '': a batch id cannot be empty"),
     (None, "batch_ids[1] is None, which is no batch id"),

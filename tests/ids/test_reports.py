@@ -60,7 +60,7 @@ def test_what_is_refused_is_counted_with_its_place(command: Any, api: SimulatedE
     (tmp_path / "ids" / "b.xlsx").write_bytes(b"PK\x03\x04")
     (tmp_path / "ids" / "c.json").write_text('{"event": "bulk_email_search_finished", "id": "x"}')
     api.add_completed("a", 1)
-    code, said = command("--batch-ids-file", "ids", "-", piped=b"no|id\n")
+    code, said = command("--batch-ids-file", "ids", "-", piped=b"no|batch\n")
     assert code == 3, said
     assert "invalid ids              3" in said
     assert "skipped events           1" in said
@@ -119,5 +119,5 @@ def test_an_outage_is_no_bad_id(command: Any, api: SimulatedEnrow, statuses: lis
 
 
 def test_an_api_that_is_not_there_is_an_outage(command: Any, api: SimulatedEnrow) -> None:
-    api.stop()
-    assert command("a")[0] == 5
+    with api.refusing_connections():
+        assert command("a")[0] == 5

@@ -13,10 +13,8 @@ import pytest
 
 from enrow_source import ConfigurationError, batch_ids_from_files, batch_ids_from_query
 from enrow_source.ids.input import read_batch_ids
-from tests.conftest import Warehouse
-from tests.postgres import Postgres
-
-pytest_plugins = ("tests.postgres",)
+from tests.support.postgres import Postgres
+from tests.support.warehouse import Warehouse
 
 
 class Reader:
@@ -181,7 +179,7 @@ def add(table: Postgres, batch_id: str, at: datetime) -> None:
 
 
 def url(postgres: Postgres) -> str:
-    return postgres.url.replace("postgresql://", "postgresql+psycopg2://")
+    return f"postgresql+psycopg2://{postgres.url.removeprefix('postgresql://')}"
 
 
 QUERY = 'SELECT "batchId" AS batch_id, "createdAt", number, key, day, word, iso, flag FROM "Submission"'
