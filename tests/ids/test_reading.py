@@ -16,6 +16,8 @@ from enrow_source.ids.input import read_batch_ids
 from tests.support.postgres import Postgres
 from tests.support.warehouse import Warehouse
 
+pytest_plugins = ("tests.support.postgres",)
+
 
 class Reader:
     """Reads ids in runs of a pipeline, without the API."""
