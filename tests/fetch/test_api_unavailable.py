@@ -55,7 +55,8 @@ def test_loaded_rows_stay_while_the_api_is_down(api: SimulatedEnrow, warehouse: 
 
 def stopped_by_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> list[Seen]:
     """Run into an API that answers five batches, and no more."""
-    rows, batches = [], {}
+    rows: list[Seen] = []
+    batches = {}
     for what, response in {
         "500 for ever": Response.server_error(500),
         "429 for ever": Response.rate_limited(0),
