@@ -22,7 +22,7 @@ from .fetch.counts import RunCounts
 from .fetch.results import Chunk
 from .fetch.stop import StopCondition
 from .ids.cursor import reset_stale_cursors
-from .ids.input import BatchIdInput
+from .ids.input import BatchIdInput, BatchIdsRead
 from .options import Options
 from .plan import GiveUp, Plan, plan_batches
 from .settings import INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
@@ -49,9 +49,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     is_full_refresh = not all(session.keeps_rows(name) for name in ledger_tables)
     reset_stale_cursors(batch_ids.resources, ledger_tables, str(options.shard), is_full_refresh=is_full_refresh)
     read = batch_ids.read()
-    _warn_of_invalid_entries(read.invalid)
-    if read.skipped_events:
-        logger.info(f"{read.skipped_events} webhook events of other products are passed over")
+    _warn_of_invalid_entries(read)
 
     submitted = _submitted_batch_ids(session, ledger_tables)
     given = [*read.ids, *submitted] if submitted else read.ids
@@ -99,8 +97,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
             evidence.record(sql_client)
     now = datetime.now(UTC)
     stuck = plan.stuck(options.stuck_after_h, ended, now)
-    end = GiveUp(options.give_up_fetches, options.give_up_days)
-    deferred = plan.deferred(read.from_resources, answered, unknown, now, end)
+    deferred = plan.deferred(
+        read.from_resources, answered, unknown, now, GiveUp(options.give_up_fetches, options.give_up_days)
+    )
     given_up = plan.given_up(deferred)
     _warn_of_given_up(given_up)
     _warn_of_stuck(stuck, options.stuck_after_h)
@@ -202,7 +201,10 @@ def _warn_of_given_up(batch_ids: Sequence[str]) -> None:
         )
 
 
-def _warn_of_invalid_entries(messages: Collection[str]) -> None:
+def _warn_of_invalid_entries(read: BatchIdsRead) -> None:
+    messages = read.invalid
+    if read.skipped_events:
+        logger.info(f"{read.skipped_events} webhook events of other products are passed over")
     for message in list(messages)[:INVALID_IDS_LOGGED]:
         logger.warning(f"skipped among the batch ids: {message}")
     if len(messages) > INVALID_IDS_LOGGED:
