@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,15 +16,15 @@ from .destination.ledger import LEDGER_TABLES, read_ledger
 from .destination.replace import delete_superseded_results
 from .destination.session import Session, claim_package
 from .destination.suppressions import Suppressions, read_suppressions
-from .errors import ConfigurationError
+from .errors import ConfigurationError, ErrorKind
 from .fetch.batches import fetch_batches
 from .fetch.counts import RunCounts
 from .fetch.results import Chunk
 from .fetch.stop import StopCondition
 from .ids.cursor import reset_stale_cursors
-from .ids.input import BatchIdInput
+from .ids.input import BatchIdInput, BatchIdsRead
 from .options import Options
-from .plan import Plan, plan_batches
+from .plan import GiveUp, Plan, plan_batches
 from .settings import INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
 from .submissions.evidence import Evidence, accepted_batch_ids
 from .tables.columns import ColumnNames
@@ -49,7 +49,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     is_full_refresh = not all(session.keeps_rows(name) for name in ledger_tables)
     reset_stale_cursors(batch_ids.resources, ledger_tables, str(options.shard), is_full_refresh=is_full_refresh)
     read = batch_ids.read()
-    _warn_of_invalid_entries(read.invalid)
+    _warn_of_invalid_entries(read)
 
     submitted = _submitted_batch_ids(session, ledger_tables)
     given = [*read.ids, *submitted] if submitted else read.ids
@@ -57,7 +57,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     ledger = read_ledger(session, ids, retry_failed=options.retry_failed, with_errors=is_bounded)
     is_idle = not ledger.missing and not ledger.entries
     suppressions = Suppressions() if is_idle else read_suppressions(session, privacy)
-    plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches)
+    plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches, read.given)
 
     context = _row_context(session, privacy, suppressions, plan)
     if _lacks_tables(session):
@@ -67,6 +67,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     answered: set[str] = set()
     ended: set[str] = set()
     evidence = Evidence()
+    unknown: set[str] = set()
     stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
@@ -85,6 +86,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
                 if fetched.batch.is_terminal:
                     ended.add(fetched.batch.batch_id)
             statuses[None] += len(chunk.errors)
+            unknown |= {batch_id for batch_id, error, _ in chunk.errors if error.kind is ErrorKind.NOT_READABLE}
             if writer is not None:
                 chunk.write_results(writer)
             yield chunk
@@ -93,7 +95,13 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
             evidence.record(sql_client)
-    stuck = plan.stuck(options.stuck_after_h, ended, datetime.now(UTC))
+    now = datetime.now(UTC)
+    stuck = plan.stuck(options.stuck_after_h, ended, now)
+    deferred = plan.deferred(
+        read.from_resources, answered, unknown, now, GiveUp(options.give_up_fetches, options.give_up_days)
+    )
+    given_up = plan.given_up(deferred)
+    _warn_of_given_up(given_up)
     _warn_of_stuck(stuck, options.stuck_after_h)
     _warn_of_overflow(context)
     counts = RunCounts.of(
@@ -101,9 +109,11 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         client.request_stats,
         stuck=len(stuck),
         invalid_ids=len(read.invalid),
-        stop_reason=stop.reason if statuses.total() < len(plan.fetch) else None,
+        skipped_events=read.skipped_events,
+        given_up=len(given_up),
+        stop_reason=stop.reason if statuses.total() < len(plan.fetch) else stop.outage,
     )
-    yield Chunk(context, deferred=plan.deferred(read.from_resources, answered), counts=counts, files=files)
+    yield Chunk(context, deferred=deferred, counts=counts, files=files)
 
 
 def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> list[str]:
@@ -182,7 +192,19 @@ def _warn_of_stuck(stuck: Mapping[str, datetime], hours: float | None) -> None:
         logger.warning(f"{len(stuck)} batches have been pending for more than {hours:g} hours: {named}")
 
 
-def _warn_of_invalid_entries(messages: Collection[str]) -> None:
+def _warn_of_given_up(batch_ids: Sequence[str]) -> None:
+    if batch_ids:
+        named = ", ".join(f"{batch_id!r:.80}" for batch_id in batch_ids[:INVALID_IDS_LOGGED])
+        logger.warning(
+            f"{len(batch_ids)} deferred ids are given up, since the API does not know them or has let them expire:"
+            f" {named}; they stay in deferred_batch_ids, and are fetched only where batch_ids names them"
+        )
+
+
+def _warn_of_invalid_entries(read: BatchIdsRead) -> None:
+    messages = read.invalid
+    if read.skipped_events:
+        logger.info(f"{read.skipped_events} webhook events of other products are passed over")
     for message in list(messages)[:INVALID_IDS_LOGGED]:
         logger.warning(f"skipped among the batch ids: {message}")
     if len(messages) > INVALID_IDS_LOGGED:

@@ -28,6 +28,8 @@ class Options:
     stuck_after_h: float | None
     deadline_s: float | None
     max_consecutive_failures: int
+    give_up_fetches: int
+    give_up_days: float
     stop: Event | None
     progress: Callable[[Progress], None] | None
 

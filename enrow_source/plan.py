@@ -6,9 +6,20 @@ from collections.abc import Collection, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import NamedTuple
 
 from .destination.ledger import LedgerEntry, LedgerSnapshot
 from .ids.shard import Shard
+from .tables.rows import DeferredId
+
+
+class GiveUp(NamedTuple):
+    """When a deferred id that the API does not know is given up: when both are over."""
+
+    fetches: int
+    """Fetches that the API answered with 'unknown or expired'."""
+    days: float
+    """Since the id was first deferred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,15 +43,37 @@ class Plan:
         """Batches that have rows in `phone_results`."""
         return frozenset(batch_id for batch_id, entry in self.entries.items() if entry.has_results)
 
-    def deferred(self, read: Collection[str], answered: AbstractSet[str]) -> list[str]:
-        """Return the ids that later runs fetch although no input may name them again.
+    def deferred(
+        self, read: Collection[str], answered: AbstractSet[str], unknown: AbstractSet[str], now: datetime, end: GiveUp
+    ) -> list[DeferredId]:
+        """Return the ids that later runs fetch although no input may name them again, where this run changes them.
 
         Args:
             read: Ids of resources, whose cursors have moved past them.
             answered: Batches that the API answered for in this run.
+            unknown: Batches that it answered with 'unknown or expired'.
+            now: When the run ends.
+            end: When an id is given up.
         """
-        pending = self._pending
-        return [i for i in self.due if i in read and i not in answered and i not in pending]
+        deferred = []
+        for batch_id in self.due:
+            entry = self.entries.get(batch_id)
+            if entry is None or entry.unknown_answers is None:
+                is_new = batch_id in read and batch_id not in answered and not (entry and entry.is_pending)
+                if is_new:
+                    deferred.append(DeferredId(batch_id, now, int(batch_id in unknown)))
+            elif batch_id in answered and entry.is_given_up:
+                deferred.append(DeferredId(batch_id, now))
+            elif batch_id in unknown:
+                since, answers = entry.first_seen or now, entry.unknown_answers + 1
+                is_over = answers >= end.fetches and now - since >= timedelta(days=end.days)
+                given_up_at = now if is_over or entry.is_given_up else None
+                deferred.append(DeferredId(batch_id, since, answers, given_up_at))
+        return deferred
+
+    def given_up(self, deferred: Collection[DeferredId]) -> list[str]:
+        """Return those of the deferred ids that this run gave up, and no run before it."""
+        return [i.batch_id for i in deferred if i.given_up_at is not None and not self.entries[i.batch_id].is_given_up]
 
     def stuck(self, hours: float | None, ended: AbstractSet[str], now: datetime) -> dict[str, datetime]:
         """Return the batches that have been pending for longer than `hours`, and since when.
@@ -63,7 +96,11 @@ class Plan:
 
 
 def plan_batches(
-    ledger: LedgerSnapshot, suppressed: Collection[str], shard: Shard, max_batches: int | None = None
+    ledger: LedgerSnapshot,
+    suppressed: Collection[str],
+    shard: Shard,
+    max_batches: int | None = None,
+    given: Collection[str] = (),
 ) -> Plan:
     """Decide which batches are fetched, and in which order.
 
@@ -75,6 +112,7 @@ def plan_batches(
         suppressed: Erased batches.
         shard: The part of the ids that this run fetches.
         max_batches: The most that this run fetches; None for no limit.
+        given: Ids that the caller names: they are fetched also where they were given up.
     """
     deferred = [i for i, entry in ledger.entries.items() if entry.is_pending and entry.last_fetched_at is None]
     new = [i for i in ledger.missing if i not in ledger.entries or ledger.entries[i].last_fetched_at is None]
@@ -85,5 +123,7 @@ def plan_batches(
         if entry.last_fetched_at is not None and (entry.is_pending or batch_id in missing)
     )
     ordered = dict.fromkeys([*deferred, *new, *(batch_id for _, batch_id in again)])
-    due = [batch_id for batch_id in shard.select(tuple(ordered)) if batch_id not in suppressed]
+    given_up = {batch_id for batch_id, entry in ledger.entries.items() if entry.is_given_up}
+    left = given_up.difference(given).union(suppressed) if given_up else suppressed
+    due = [batch_id for batch_id in shard.select(tuple(ordered)) if batch_id not in left]
     return Plan(due, due[:max_batches], ledger.entries)

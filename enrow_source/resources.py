@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from typing import TypeVar
 
 import dlt
@@ -32,7 +31,7 @@ def summary_of(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
     if chunk.counts is not None:
         add_metrics(chunk.counts.as_metrics())
     if chunk.deferred and table.name == first_selected(LEDGER_TABLES):
-        rows = deferred_batch_ids_table(chunk.deferred, datetime.now(UTC), chunk.context)
+        rows = deferred_batch_ids_table(chunk.deferred, chunk.context)
         yield route_to_table(rows, DEFERRED_BATCH_IDS, table.name)
 
 

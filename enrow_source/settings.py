@@ -84,6 +84,18 @@ ID_LAG_S: Final = 3600.0
 ID_ROWS: Final = 10_000
 """Ids read from a file or a database at a time."""
 
+ID_CHARS: Final = 255
+"""The most characters that a batch id has; a UUID has 36."""
+
+YOUNG_FILE_S: Final = 60.0
+"""Seconds after its last change in which the last line of a file may be half-written, where it has no end."""
+
+GIVE_UP_FETCHES: Final = 10
+"""Fetches of a deferred id that the API answered with 'unknown or expired', after which it may be given up."""
+
+GIVE_UP_DAYS: Final = 7.0
+"""Days since an id was deferred, after which it may be given up."""
+
 INVALID_IDS_LOGGED: Final = 10
 """Damaged ids of one run that are told in the log one by one."""
 

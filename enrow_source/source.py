@@ -20,12 +20,20 @@ from .errors import ConfigurationError
 from .extract import extract
 from .fetch.results import Chunk, Progress
 from .ids.configured import configured_resources
-from .ids.input import BatchIds, read_batch_ids
+from .ids.input import BatchIdInput, BatchIds, read_batch_ids
 from .ids.shard import Shard
 from .lazy import pa
 from .options import Options, check_limits, check_names, parse_pii
 from .resources import route_to_table, rows_of, summary_of
-from .settings import BASE_URL, CONNECTIONS, MAX_CONSECUTIVE_FAILURES, MAX_RESPONSE_MB, SOURCE_NAME
+from .settings import (
+    BASE_URL,
+    CONNECTIONS,
+    GIVE_UP_DAYS,
+    GIVE_UP_FETCHES,
+    MAX_CONSECUTIVE_FAILURES,
+    MAX_RESPONSE_MB,
+    SOURCE_NAME,
+)
 from .tables.privacy import Pii, Privacy
 from .tables.rows import (
     batch_errors_table,
@@ -62,6 +70,9 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     batch_ids_query: str | None = None,
     batch_ids_cursor: str | None = None,
     batch_ids_database: TSecretStrValue | None = None,
+    pending_only: bool = False,  # noqa: FBT001, FBT002 - as above
+    give_up_fetches: int = GIVE_UP_FETCHES,
+    give_up_days: float = GIVE_UP_DAYS,
     stuck_after_h: float | None = None,
     stop: Event | None = None,
     progress: Callable[[Progress], None] | None = None,
@@ -74,8 +85,8 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
 
     Args:
         batch_ids: Ids as `POST /phone/bulk` returned them: an iterable of strings, or a dlt resource that yields
-            strings, or dicts with an `id` or a `batch_id`; or several of both. They are trimmed, each is used once,
-            the order is kept. `batch_ids_from_files` and `batch_ids_from_query` make such resources.
+            strings, or dicts with an `id` or a `batch_id`, or tables; or several of both. They are trimmed, each is
+            used once, the order is kept. `batch_ids_from_files` and `batch_ids_from_query` make such resources.
         enrow_api_key: The key of the account; by default from `.dlt/secrets.toml` or `ENROW_API_KEY`.
         enrow_base_url: Scheme and host of the API; https, or http on a loopback address.
         max_batches: Most batches to fetch in one run; batches never fetched go first. None for no limit.
@@ -92,6 +103,10 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         batch_ids_query: A SELECT to read ids from as well, at `batch_ids_database`, else at the destination.
         batch_ids_cursor: A column of the query that grows: rows below its highest value are not read again.
         batch_ids_database: SQLAlchemy URL of the database of the query, from `.dlt/secrets.toml`.
+        pending_only: Whether no ids are read, and only batches that an earlier run left pending are fetched.
+        give_up_fetches: Fetches of a deferred id that the API answered with 'unknown or expired', after which it is
+            given up: it stays in `deferred_batch_ids`, and is fetched only where `batch_ids` names it.
+        give_up_days: Days since the id was deferred, before which it is not given up.
         stuck_after_h: Hours after which a batch that is still pending is reported as stuck. None for never.
         stop: Stops the run as a deadline does, when it is set: for a signal handler.
         progress: Called for each fetched batch, in the thread of the run; what it raises ends the run.
@@ -106,6 +121,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     """
     check_names(unknown_options, [name for name in inspect.signature(enrow_source).parameters if name != _UNKNOWN])
     limits = {"max_batches": max_batches, "connections": connections, "deadline_s": deadline_s}
+    limits |= {"give_up_fetches": give_up_fetches, "give_up_days": give_up_days}
     limits |= {"stuck_after_h": stuck_after_h, "max_consecutive_failures": max_consecutive_failures}
     check_limits(limits | {"max_response_mb": max_response_mb})
     if enrow_api_key is None:
@@ -115,7 +131,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         )
     client = EnrowClient(enrow_api_key, enrow_base_url, connections=connections, max_response_mb=max_response_mb)
     configured = configured_resources(batch_ids_file, batch_ids_query, batch_ids_cursor, batch_ids_database)
-    input_ids = read_batch_ids(batch_ids, *configured)
+    input_ids = BatchIdInput((), ()) if pending_only else read_batch_ids(batch_ids, *configured)
     privacy = Privacy(parse_pii(pii), pii_secret)
     options = Options(
         max_batches=max_batches,
@@ -124,6 +140,8 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         stuck_after_h=stuck_after_h,
         deadline_s=deadline_s,
         max_consecutive_failures=max_consecutive_failures,
+        give_up_fetches=give_up_fetches,
+        give_up_days=give_up_days,
         stop=stop,
         progress=progress,
     )

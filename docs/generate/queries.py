@@ -173,7 +173,7 @@ QUERIES: Final[Mapping[str, tuple[Query, ...]]] = {
         Query(
             "Which ids are left to later runs?",
             """
-            SELECT d.batch_id, d.deferred_at
+            SELECT d.batch_id, d.deferred_at, d.unknown_answers, d.given_up_at
             FROM deferred_batch_ids AS d
             LEFT JOIN batches AS b ON b.batch_id = d.batch_id
             WHERE b.batch_id IS NULL

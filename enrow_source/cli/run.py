@@ -7,6 +7,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
@@ -14,11 +15,13 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..errors import ConfigurationError, EnrowError
+from ..ids.formats import read_stream
 from ..runner.causes import one_line, root_cause
 from ..runner.pipeline import DATASET_NAME, TABLES, build_pipeline
 from ..runner.report import ExitCode
 from ..runner.run import is_config_error, run
 from ..submissions.resolve import has_submissions
+from .arguments import refuse_empty
 from .logs import json_line, set_up_logs
 from .progress import display
 
@@ -28,15 +31,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     set_up_logs(as_json=options.log_format == "json")
-    piped = sys.stdin.read().split() if "-" in options.batch_ids_file else []
-    batch_ids = [*options.batch_ids, *piped]
+    refuse_empty(parser, options)
+    for batch_id in options.batch_ids:
+        if Path(batch_id).is_file():
+            parser.error(f"{batch_id} is a file: read its ids with --batch-ids-file {batch_id}")
+    piped = list(read_stream(sys.stdin.buffer, "standard input")) if "-" in options.batch_ids_file else []
+    if "-" in options.batch_ids_file and not piped:
+        parser.error("standard input has no batch ids: what is piped into the command may have failed")
+    batch_ids: list[Any] = [*options.batch_ids, *piped]
     files = [location for location in options.batch_ids_file if location != "-"]
     has_ids = batch_ids or files or options.batch_ids_query or options.pending or _has_configured_ids()
     source_options = {
-        # An empty one takes the place of what is configured.
-        "batch_ids_file": [] if options.pending else files or None,
-        "batch_ids_query": "" if options.pending else options.batch_ids_query,
-        "batch_ids_cursor": "" if options.pending else options.batch_ids_cursor,
+        "batch_ids_file": files or None,
+        "batch_ids_query": options.batch_ids_query,
+        "batch_ids_cursor": options.batch_ids_cursor,
+        "pending_only": options.pending or None,
         "stuck_after_h": options.stuck_after_h,
         "enrow_base_url": options.base_url,
         "max_batches": options.max_batches,
@@ -111,7 +120,7 @@ def _parser() -> argparse.ArgumentParser:
         default=[],
         help="files with ids or webhook events: paths, globs, bucket URLs (s3://, gs://, az://); - is standard input",
     )
-    parser.add_argument("--batch-ids-query", metavar="SQL", help="a SELECT with a column batch_id or id")
+    parser.add_argument("--batch-ids-query", metavar="SQL", help="a SELECT with a column batch_id, bulk_id or id")
     parser.add_argument(
         "--batch-ids-cursor", metavar="COLUMN", help="a column of the query that grows: only what is new is read"
     )

@@ -30,7 +30,9 @@ LEDGER_TABLES: Final = {
 """Each resource, and the table that has a row for every batch it has loaded."""
 
 _HAS_RESULTS: Final = 2
-"""Added to the flag of a pending batch, so that both flags come in one column."""
+_GIVEN_UP: Final = 4
+_UNKNOWN_ANSWER: Final = 8
+"""Added to the flag of a pending batch, so that all flags and a count come in one column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +47,10 @@ class LedgerEntry:
     """When a run first knew of it."""
     has_results: bool = False
     """Whether the destination has rows of it in `phone_results`."""
+    is_given_up: bool = False
+    """Whether a deferred id was given up: it is fetched only where it is named."""
+    unknown_answers: int | None = None
+    """Fetches of a deferred id that the API answered with 'unknown or expired'; None where it is not deferred."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +149,8 @@ class _Statement:
         # No points in time of what is loaded: to make them takes most of the time, where a million batches are.
         sql = (
             "SELECT batch_id,"  # noqa: S608
-            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(pending) + {_HAS_RESULTS} * MAX(has_results) END,"
+            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(pending) + {_HAS_RESULTS} * MAX(has_results)"
+            f" + {_GIVEN_UP} * MAX(given_up) + {_UNKNOWN_ANSWER} * MAX(unknown_answers) END,"
             f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(last_fetched) END,"
             f" CASE WHEN {is_loaded} THEN NULL ELSE MIN(first_seen) END"
             f" FROM ({' UNION ALL '.join(parts)}) fetches GROUP BY batch_id"
@@ -154,8 +161,7 @@ class _Statement:
                     if flags is None:
                         yield batch_id, None
                     else:
-                        is_pending, has_results = int(flags) % 2 == 1, int(flags) >= _HAS_RESULTS
-                        yield batch_id, LedgerEntry(last_fetched_at, is_pending, _utc(first_seen), has_results)
+                        yield batch_id, _entry(int(flags), last_fetched_at, first_seen)
 
     def _fetches(self, table: str, number: int, tables: int) -> str:
         """Select the rows of one table: loaded where the state is final and the load was completed."""
@@ -169,7 +175,8 @@ class _Statement:
         status = self._column("", self._schema.naming.normalize_identifier("status"))
         return (
             f"SELECT {batch_id} AS batch_id, {self._column('t', 'fetched_at')} AS last_fetched, {', '.join(flags)},"  # noqa: S608
-            f" 1 - {is_loaded} AS pending, {self._first_seen(table)} AS first_seen, {has_results} AS has_results"
+            f" 1 - {is_loaded} AS pending, {self._first_seen(table)} AS first_seen, {has_results} AS has_results,"
+            f" 0 AS given_up, 0 AS unknown_answers"
             f" FROM {self._table(table)} t LEFT JOIN (SELECT {load_id} AS load_id, 1 AS done"
             f" FROM {self._table(self._schema.loads_table_name)} WHERE {status} = 0) l"
             f" ON l.load_id = {self._column('t', '_dlt_load_id')}" + self._narrow(f"{is_loaded} = 0")
@@ -178,15 +185,17 @@ class _Statement:
     def _failed_fetches(self, log: str, tables: int) -> str:
         flags = ", ".join(f"0 AS loaded_{n}" for n in range(tables))
         return (
-            f"SELECT {self._column('t', 'batch_id')}, MAX({self._column('t', 'fetched_at')}), {flags}, 0, NULL, 0"  # noqa: S608
+            f"SELECT {self._column('t', 'batch_id')}, MAX({self._column('t', 'fetched_at')}), {flags}, 0, NULL, 0, 0, 0"  # noqa: S608
             f" FROM {self._table(log)} t{self._narrow('1 = 0')} GROUP BY {self._column('t', 'batch_id')}"
         )
 
     def _deferrals(self, tables: int) -> str:
         """Select the ids that are to be fetched, unless a table above has their batch for good."""
         flags = ", ".join(f"0 AS loaded_{n}" for n in range(tables))
+        given_up = f"CASE WHEN {self._column('t', 'given_up_at')} IS NULL THEN 0 ELSE 1 END"
         return (
-            f"SELECT {self._column('t', 'batch_id')}, NULL, {flags}, 1, {self._column('t', 'deferred_at')}, 0"  # noqa: S608
+            f"SELECT {self._column('t', 'batch_id')}, NULL, {flags}, 1 - {given_up},"  # noqa: S608
+            f" {self._column('t', 'deferred_at')}, 0, {given_up}, 1 + {self._column('t', 'unknown_answers')}"
             f" FROM {self._table(DEFERRED_BATCH_IDS.name)} t"
         )
 
@@ -211,6 +220,18 @@ class _Statement:
 
     def _column(self, alias: str, name: str) -> str:
         return (f"{alias}." if alias else "") + self._client.escape_column_name(name)
+
+
+def _entry(flags: int, last_fetched_at: datetime | None, first_seen: datetime | None) -> LedgerEntry:
+    answers = flags // _UNKNOWN_ANSWER  # one more than there were, where the id is deferred
+    return LedgerEntry(
+        last_fetched_at,
+        is_pending=flags % 2 == 1,
+        first_seen=_utc(first_seen),
+        has_results=bool(flags & _HAS_RESULTS),
+        is_given_up=bool(flags & _GIVEN_UP),
+        unknown_answers=answers - 1 if answers else None,
+    )
 
 
 def _utc(at: datetime | None) -> datetime | None:

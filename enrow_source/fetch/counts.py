@@ -27,6 +27,10 @@ class RunCounts:
     """Batches that have been pending for longer than `stuck_after_h`."""
     invalid_ids: int = 0
     """Ids, and files of ids, that could not be read."""
+    skipped_events: int = 0
+    """Webhook events of other products among the ids."""
+    given_up: int = 0
+    """Deferred ids that this run gave up: the API had answered 'unknown or expired' too often."""
     requests: int = 0
     """GETs, also those that were tried again."""
     retries: int = 0

@@ -10,7 +10,7 @@ from ..api.models import Batch
 from ..errors import BatchError
 from ..lazy import pa
 from ..tables.results_file import ResultsFile, ResultsWriter
-from ..tables.rows import FetchedBatch, RowContext
+from ..tables.rows import DeferredId, FetchedBatch, RowContext
 from .counts import RunCounts
 
 
@@ -76,7 +76,7 @@ class Chunk:
     """Rows of `phone_results` that are written already."""
     errors: list[tuple[str, BatchError, datetime]] = field(default_factory=list)
     result_rows: int = 0
-    deferred: Sequence[str] = ()
+    deferred: Sequence[DeferredId] = ()
     """Ids that later runs fetch, although no input may name them again."""
     counts: RunCounts | None = None
     """The counts of the whole run, in its last chunk."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import Counter
 from enum import StrEnum
 from threading import Event
 from typing import Final
@@ -35,11 +36,17 @@ class StopCondition:
         self._stop = stop or Event()
         self._deadline = time.monotonic() + (math.inf if deadline_s is None else deadline_s)
         self._left = self._give_up_after = max_consecutive_failures
+        self._has_answer = False
+        self._failures: Counter[ErrorKind] = Counter()
 
     def record(self, error: BatchError | None) -> None:
         """Count the batches in a row that the API did not answer for."""
         unanswered = error is not None and error.kind in _UNANSWERED
         self._left = self._left - 1 if unanswered else self._give_up_after
+        if unanswered and error is not None:
+            self._failures[error.kind] += 1
+        else:
+            self._has_answer = True
 
     @property
     def reason(self) -> StopReason | None:
@@ -49,6 +56,13 @@ class StopCondition:
         if time.monotonic() > self._deadline:
             return StopReason.DEADLINE
         return StopReason.API_UNAVAILABLE if self._left <= 0 else None
+
+    @property
+    def outage(self) -> StopReason | None:
+        """Whether the API answered for no batch at all, however few there were; a single 5xx may be the batch's own."""
+        failures = self._failures
+        is_outage = failures.total() > 1 or (failures.total() and not failures[ErrorKind.SERVER_ERROR])
+        return StopReason.API_UNAVAILABLE if is_outage and not self._has_answer else None
 
 
 _UNANSWERED: Final = frozenset({ErrorKind.SERVER_ERROR, ErrorKind.RATE_LIMITED, ErrorKind.CONNECTION})

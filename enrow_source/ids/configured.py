@@ -18,9 +18,13 @@ def configured_resources(
     """Make the resources that the options `batch_ids_...` of the source name.
 
     Raises:
-        ConfigurationError: An option is of no use without another.
+        ConfigurationError: An option is empty, or of no use without another.
     """
-    if query is None and cursor:
+    texts = {"file": files, "query": query, "cursor": cursor, "database": database}
+    for name, value in texts.items():
+        if isinstance(value, str) and not value.strip():
+            raise ConfigurationError(f"batch_ids_{name} is empty: set it, or leave it out")
+    if query is None and cursor is not None:
         raise ConfigurationError("batch_ids_cursor needs batch_ids_query: set it, or leave the cursor out")
     if isinstance(files, str):  # a variable of the environment: one place, or a JSON array
         try:
@@ -28,4 +32,4 @@ def configured_resources(
         except msgspec.DecodeError as error:
             raise ConfigurationError(f'batch_ids_file is {files!r:.80}: write a path, or ["one", "more"]') from error
     resources = [batch_ids_from_files(location) for location in files or ()]
-    return resources + ([batch_ids_from_query(query, database=database, cursor=cursor or None)] if query else [])
+    return resources + ([batch_ids_from_query(query, database=database, cursor=cursor)] if query is not None else [])

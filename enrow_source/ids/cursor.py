@@ -6,10 +6,12 @@ https://dlthub.com/docs/general-usage/incremental-loading
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Iterable, Iterator
-from datetime import datetime
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
+from dlt.common import logger
 from dlt.extract import DltResource
 from dlt.extract.incremental import Incremental
 from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
@@ -18,13 +20,22 @@ from ..destination.session import resource_state, running_pipeline, source_state
 
 
 class TimeCursor(Incremental[Any]):
-    """Where reading got to; the lag is for points in time alone, since a number has no seconds."""
+    """Where reading got to; the lag is for points in time and days alone, since a number has no seconds."""
 
     def bind(self, pipe: Any) -> Incremental[Any]:  # noqa: ANN401 - dlt's own type for it is not public
         """Attach the cursor to its resource."""
         known = resource_state(pipe.name).get("incremental", {}).get(self.cursor_path, {})
-        if not isinstance(known.get("last_value"), datetime):
+        mark, lag_s = known.get("last_value"), self.lag or 0
+        if isinstance(mark, date) and _ahead(mark) > timedelta(seconds=lag_s):
+            logger.warning(
+                f"the ids of {pipe.name} were read up to {mark}, which is ahead of the clock of this run:"
+                " what came since may have been passed over, so all of it is read again"
+            )
+            known.clear()
+        elif not isinstance(mark, date):
             self.lag = None
+        elif not isinstance(mark, datetime):
+            self.lag = math.ceil(lag_s / timedelta(days=1).total_seconds())  # dlt counts in days here
         return super().bind(pipe)
 
 
@@ -32,6 +43,30 @@ def cursor_on(cursor: str, lag_s: float) -> TimeCursor:
     """Make a cursor on a column, which reads again what is younger than `lag_s` before its highest value."""
     # Without a primary key: dlt would keep a hash of everything that has the newest value in its state.
     return TimeCursor(cursor, primary_key=(), on_cursor_value_missing="include", lag=lag_s)
+
+
+def not_ahead(value: Any) -> Any:  # noqa: ANN401 - a value of any column
+    """Return the value, or the run's own clock where it is a time ahead of that: a mark there would pass over ids."""
+    return _now_like(value) if isinstance(value, date) and _ahead(value) > timedelta() else value
+
+
+def is_far_ahead(value: object) -> bool:
+    """Whether a time is further ahead of the clock than clocks differ, and zones, where it has none."""
+    has_zone = isinstance(value, datetime) and value.tzinfo is not None
+    return isinstance(value, date) and _ahead(value) > timedelta(hours=1 if has_zone else 24)
+
+
+def _ahead(value: date) -> timedelta:
+    ahead: timedelta = value - _now_like(value)
+    return ahead
+
+
+def _now_like(value: date) -> Any:  # noqa: ANN401 - of the type of the value
+    """Return the time in the type of the value; one without a time zone is taken for UTC."""
+    now = datetime.now(UTC)
+    if not isinstance(value, datetime):
+        return now.date()
+    return now if value.tzinfo else now.replace(tzinfo=None)
 
 
 def resource_name(kind: str, *of: str) -> str:

@@ -1,132 +1,148 @@
-"""Batch ids in files: text, CSV, JSON, JSONL, Parquet, webhook events."""
+"""Batch ids in files of all kinds: text, CSV, JSON, JSONL, Parquet, webhook events."""
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import zlib
-from collections.abc import Iterable, Iterator, Mapping
-from typing import IO, Final
+from collections.abc import Iterator
+from itertools import chain
+from json import JSONDecoder
+from pathlib import PurePosixPath
+from typing import IO, Final, cast
 
 import msgspec
 
 from ..lazy import pa
-from ..settings import FINISHED_EVENT, ID_ROWS
-from .input import IdOrError, InvalidEntry, id_or_error
+from ..settings import ID_ROWS
+from .documents import ids_in_document
+from .gate import NAMES, IdOrError, InvalidEntry, id_or_error, id_position
+from .table import read_table
+from .text import HEAD_BYTES, encoding_of, lines_of, refused_content, refused_name
 
 
-def unreadable_file_errors() -> tuple[type[Exception], ...]:
-    """What a damaged file raises; any other error is one of reading it, and ends the run before its cursor moves."""
-    return (
-        EOFError,
-        UnicodeDecodeError,
-        RecursionError,
-        csv.Error,
-        gzip.BadGzipFile,
-        msgspec.DecodeError,
-        pa.ArrowInvalid,
-        zlib.error,
-    )
+def read_file(opened: IO[bytes], name: str, file_name: str = "", *, is_growing: bool = False) -> Iterator[IdOrError]:
+    """Yield the ids of a file of any kind, which its name tells, else its content; a damaged one is invalid.
 
-
-def read_text(opened: IO[bytes], name: str) -> Iterator[IdOrError]:
-    """Read an id on each line; or JSON, where it begins like that."""
-    begin = opened.read(len(_BOM) + 100).removeprefix(_BOM).lstrip()
-    opened.seek(0)
-    if begin.startswith((b"{", b"[")):
-        yield from read_json(opened, name)
-        return
-    for number, line in enumerate(opened, 1):
-        text = line.removeprefix(_BOM)
-        if text.strip():
-            # What is no UTF-8 is refused as an id, and the next line is read.
-            yield id_or_error(text.decode(errors="surrogateescape"), f"{name}:{number}")
-
-
-def read_json(opened: IO[bytes], name: str) -> Iterator[IdOrError]:
-    """Read a document on each line, or one document in many lines."""
-    first = opened.readline()
-    if first.strip() and _document(first) is None:
-        body = first + opened.read()
-        document = _document(body)
-        if document is not None:
-            yield from _of_records(document, name)
-            return
-        opened, first = io.BytesIO(body), b""
-    for number, line in enumerate(_lines(first, opened), 1):
-        if line.strip():
-            document = _document(line)
-            at = f"{name}:{number}"
-            yield from [InvalidEntry(f"{at} is no JSON")] if document is None else _of_records(document, at)
-
-
-_BOM: Final = b"\xef\xbb\xbf"
-
-
-def _lines(first: bytes, rest: Iterable[bytes]) -> Iterator[bytes]:
-    if first:
-        yield first
-    yield from rest
-
-
-def _document(text: bytes) -> object:
-    """Decode a JSON document; None where it is none, or null, which holds no id either."""
+    Args:
+        opened: The file, at its start; it can go back there.
+        name: For messages.
+        file_name: With the suffix; empty where it has none, as standard input.
+        is_growing: Whether a last line without its end may be half-written.
+    """
     try:
-        return msgspec.json.decode(text.removeprefix(_BOM))
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return None
+        yield from _read_file(opened, name, file_name, is_growing=is_growing)
+    # Any other error is one of reading, and ends the run before its cursor moves.
+    except (EOFError, UnicodeError, gzip.BadGzipFile, pa.ArrowInvalid, zlib.error) as error:
+        yield InvalidEntry(f"{name} is damaged: {type(error).__name__}")
 
 
-def _of_records(found: object, where: str) -> Iterator[IdOrError]:
-    for record in found if isinstance(found, list) else [found]:
-        # Anything may be sent to a webhook; what is no finished search of phones has no batch to look at.
-        if isinstance(record, Mapping) and record.get("event", FINISHED_EVENT) != FINISHED_EVENT:
-            continue
-        yield id_or_error(record, where)
-
-
-def read_csv(opened: IO[bytes], name: str) -> Iterator[IdOrError]:
-    """Read the column `batch_id` or `id`, else the only column."""
-    text = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
-    header = text.readline()
-    delimiter = max(",;\t", key=header.count)
-    columns = [column.strip().lower() for column in next(csv.reader([header], delimiter=delimiter), [])]
-    named = [column for column in ("batch_id", "id") if column in columns]
-    if not named and len(columns) > 1:
-        yield InvalidEntry(f"{name} has no column batch_id or id, but {', '.join(columns):.200}")
+def _read_file(opened: IO[bytes], name: str, file_name: str, *, is_growing: bool) -> Iterator[IdOrError]:
+    head = opened.read(HEAD_BYTES)
+    opened.seek(0)
+    if not head.strip():
         return
-    position = columns.index(named[0]) if named else 0
-    rows = csv.reader(text, delimiter=delimiter)
-    if not named:
-        yield from (id_or_error(value, f"{name}:1") for value in next(csv.reader([header])) if value.strip())
-    for row in rows:
-        if any(value.strip() for value in row):
-            yield id_or_error(row[position] if position < len(row) else None, f"{name}:{rows.line_num + 1}")
+    file_name = file_name.removesuffix(".gz")
+    suffix = PurePosixPath(file_name).suffix.lower()
+    if kind := refused_name(file_name):
+        yield InvalidEntry(f"{name} is {kind}, and no list of batch ids")
+    elif suffix == ".parquet" or head.startswith(b"PAR1"):
+        yield from _read_parquet(opened, name)
+    elif head.startswith(b"\x1f\x8b"):
+        yield from _read_file(cast("IO[bytes]", gzip.GzipFile(fileobj=opened)), name, file_name, is_growing=is_growing)
+    else:
+        encoding = encoding_of(head)
+        is_json = suffix in _JSON_SUFFIXES
+        if kind := None if is_json else refused_content(head, encoding):
+            yield InvalidEntry(f"{name} is {kind}, and no list of batch ids")
+            return
+        begin = head.decode(encoding, errors="ignore").lstrip("\ufeff \t\r\n\x1e")
+        lines = lines_of(opened, encoding)
+        if is_json or begin.startswith(("{", "[")):
+            yield from read_json(lines, name, is_growing=is_growing)
+        else:
+            yield from read_table(lines, name, is_csv=suffix in _CSV_SUFFIXES, is_growing=is_growing)
 
 
-def read_parquet(opened: IO[bytes], name: str) -> Iterator[IdOrError]:
-    """Read the column `batch_id` or `id`."""
+def read_json(lines: Iterator[str], name: str, *, is_growing: bool = False) -> Iterator[IdOrError]:
+    """Yield the ids of JSON documents: one on each line, one on many lines, or many on one line."""
+    for number, line in enumerate(lines, 1):
+        text = line.strip(_SPACE)
+        if not text or text.startswith(_COMMENTS):
+            continue
+        try:
+            document = msgspec.json.decode(text)
+        except (msgspec.DecodeError, UnicodeError, RecursionError):
+            yield from _read_whole("".join(chain([line], lines)), number, name, is_growing=is_growing)
+            return
+        yield from ids_in_document(document, f"{name}:{number}")
+
+
+_SPACE: Final = " \t\r\n\f\x1e\ufeff"
+"""What may be around a document; with the separator of JSON text sequences."""
+
+_COMMENTS: Final = ("#", "//")
+_JSON_SUFFIXES: Final = frozenset({".json", ".jsonl", ".ndjson"})
+_CSV_SUFFIXES: Final = frozenset({".csv", ".tsv", ".psv"})
+
+
+def _read_whole(text: str, number: int, name: str, *, is_growing: bool) -> Iterator[IdOrError]:
+    """Yield the ids of the documents of a text, whatever is between them; `number` is its first line's."""
+    decoder, position, is_damaged = JSONDecoder(), 0, False
+    while True:
+        start = position
+        while position < len(text) and text[position] in _SPACE + ",":
+            position += 1
+        number += text.count("\n", start, position)
+        if position == len(text):
+            return
+        at, line_end = f"{name}:{number}", text.find("\n", position)
+        line_end = len(text) if line_end < 0 else line_end
+        if text.startswith(_COMMENTS, position):
+            position = line_end
+            continue
+        try:
+            document, end = decoder.raw_decode(text, position)
+            if not isinstance(document, dict | list):
+                _check_stands_alone(text, position, end, line_end, is_damaged=is_damaged)
+        except (ValueError, RecursionError):
+            is_cut = is_growing and line_end == len(text)
+            yield InvalidEntry(f"{at} has no end yet: the next run reads it" if is_cut else f"{at} is no JSON")
+            is_damaged, position = True, line_end
+            continue
+        number += text.count("\n", position, end)
+        position = end
+        yield from ids_in_document(document, at)
+
+
+def _check_stands_alone(text: str, start: int, end: int, line_end: int, *, is_damaged: bool) -> None:
+    """Refuse a string or number that is part of a damaged document, such as the key of an object.
+
+    Raises:
+        ValueError: It is.
+    """
+    rest = text[end:line_end].strip(_SPACE)
+    is_at_line_start = start == 0 or text[start - 1] == "\n"
+    if rest.strip(",") or (is_damaged and (rest or not is_at_line_start)):
+        raise ValueError(rest)
+
+
+def _read_parquet(opened: IO[bytes], name: str) -> Iterator[IdOrError]:
     import pyarrow.parquet as pq  # noqa: PLC0415 - only who reads such files
 
     file = pq.ParquetFile(opened)
     columns = file.schema_arrow.names
-    named = [column for column in ("batch_id", "id") if column in columns]
-    if not named:
-        yield InvalidEntry(f"{name} has no column batch_id or id, but {', '.join(columns):.200}")
+    position = id_position(columns)
+    if position is None:
+        yield InvalidEntry(f"{name} has no column {NAMES}, but {', '.join(columns):.200}")
         return
     row = 0
-    for batch in file.iter_batches(columns=named[:1], batch_size=ID_ROWS):
+    for batch in file.iter_batches(columns=[columns[position]], batch_size=ID_ROWS):
         for value in batch.column(0).to_pylist():
             row += 1
             yield id_or_error(value, f"{name}, row {row}")
 
 
-READERS: Final = {
-    ".csv": read_csv,
-    ".tsv": read_csv,
-    ".json": read_json,
-    ".jsonl": read_json,
-    ".ndjson": read_json,
-    ".parquet": read_parquet,
-}
+def read_stream(stream: IO[bytes], name: str) -> Iterator[IdOrError]:
+    """Yield the ids of a stream that cannot go back, such as standard input: of a file of any kind."""
+    yield from read_file(io.BytesIO(stream.read()), name)

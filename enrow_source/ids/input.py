@@ -1,4 +1,4 @@
-"""Batch ids, as they are given: strings, and dlt resources that yield them."""
+"""Batch ids, as they are given: ids, tables of them, and dlt resources that yield them."""
 
 from __future__ import annotations
 
@@ -8,17 +8,10 @@ from dataclasses import dataclass
 from dlt.extract import DltResource
 
 from ..errors import InvalidBatchIdError
+from .gate import IdOrError, InvalidEntry, SkippedEvent, batch_id_of, column_values, id_or_error, is_plain
 
 BatchIds = Iterable[str | DltResource] | DltResource
-"""An iterable of ids, or a dlt resource that yields ids, or dicts with an `id` or a `batch_id`; or several of both."""
-
-
-@dataclass(frozen=True, slots=True)
-class InvalidEntry:
-    """What a source of ids yields in place of an id that cannot be read."""
-
-    message: str
-    """Where it is and what is wrong with it."""
+"""An iterable of ids, or a dlt resource that yields ids, dicts with an id, or tables; or several of both."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,35 +20,44 @@ class BatchIdsRead:
 
     ids: tuple[str, ...]
     """Each once, in the order they came."""
+    given: tuple[str, ...]
+    """Those that the caller named, and no resource."""
     from_resources: frozenset[str]
     """Those that a resource gave: it may not give them again in the next run."""
     invalid: tuple[str, ...]
     """What could not be read."""
+    skipped_events: int
+    """Webhook events of other products."""
 
 
 class BatchIdInput:
     """The ids of a run: those given, and those that resources yield, each time they are iterated."""
 
-    def __init__(self, given: Iterable[str], resources: Iterable[DltResource]) -> None:
+    def __init__(
+        self, given: Iterable[str], resources: Iterable[DltResource], others: Iterable[IdOrError] = ()
+    ) -> None:
         self.given = tuple(given)
         self.resources = tuple(resources)
+        self._others = tuple(others)
 
     def read(self) -> BatchIdsRead:
-        """Read the resources.
-
-        Raises:
-            InvalidBatchIdError: An id is empty or not a string; shows which.
-        """
-        invalid: list[str] = []
+        """Read the resources."""
         found: dict[str, None] = {}
+        others = list(self._others)
         for resource in self.resources:
+            name = resource.name
             for position, item in enumerate(resource):
-                if isinstance(item, InvalidEntry):
-                    invalid.append(item.message)
-                else:
-                    found[batch_id_of(item, position)] = None
+                if is_plain(item):
+                    found[item] = None
+                    continue
+                for entry in _entries(item, f"{name}[{position}]"):
+                    if isinstance(entry, str):
+                        found[entry] = None
+                    else:
+                        others.append(entry)
         ids = tuple(dict.fromkeys([*self.given, *found])) if found else self.given
-        return BatchIdsRead(ids, frozenset(found), tuple(invalid))
+        invalid = tuple(entry.message for entry in others if isinstance(entry, InvalidEntry))
+        return BatchIdsRead(ids, self.given, frozenset(found), invalid, len(others) - len(invalid))
 
     def __iter__(self) -> Iterator[str]:
         """Read the resources, and iterate over the ids."""
@@ -65,69 +67,46 @@ class BatchIdInput:
 def read_batch_ids(batch_ids: BatchIds, *more: DltResource) -> BatchIdInput:
     """Take the ids trimmed, each once, in the order given; those of resources after the others.
 
-    An iterable is read at once, so that a bad id is found before anything runs; a resource when the ids are wanted.
+    An iterable is read at once, so that a bad id is found before anything runs; a resource when the ids are wanted,
+    and what is no id in it is reported and left out.
 
     Raises:
-        InvalidBatchIdError: An id is empty or not a string; shows which.
+        InvalidBatchIdError: An entry of the iterable is no id; shows which.
     """
     if isinstance(batch_ids, DltResource):
         return BatchIdInput((), (batch_ids, *more))
-    if isinstance(batch_ids, (str, bytes, Mapping)) or not isinstance(batch_ids, Iterable):
+    values = column_values(batch_ids, "batch_ids")
+    batch_ids = batch_ids if values is None else values  # type: ignore[assignment]  # checked below, one by one
+    if isinstance(batch_ids, str | bytes | Mapping) or not isinstance(batch_ids, Iterable):
         kind = type(batch_ids).__name__
         raise InvalidBatchIdError(f"batch_ids is a {kind} ({batch_ids!r:.80}): pass a list of ids, such as ['...']")
     given: dict[str, None] = {}
     resources: list[DltResource] = []
+    others: list[IdOrError] = []
     for position, item in enumerate(batch_ids):
-        if not isinstance(item, str) and isinstance(item, DltResource):
+        if is_plain(item):
+            given[item] = None
+        elif isinstance(item, DltResource):
             resources.append(item)
+        elif isinstance(item, InvalidEntry | SkippedEvent):
+            others.append(item)  # of standard input
         else:
-            given[batch_id_of(item, position)] = None
-    return BatchIdInput(given, [*resources, *more])
+            given[batch_id_of(item, f"batch_ids[{position}]")] = None
+    return BatchIdInput(given, [*resources, *more], others)
 
 
-def batch_id_of(item: object, at: str | int) -> str:
-    """Return the id that a string, or a dict with an `id` or a `batch_id`, is; trimmed.
-
-    Args:
-        item: What was given.
-        at: Where, for the error; a number is a position in `batch_ids`.
-
-    Raises:
-        InvalidBatchIdError: It is empty or not a string; says where.
-    """
-    if isinstance(item, str) and item.isascii() and item.isprintable() and item == item.strip() != "":
-        return item  # nearly all of them; there may be a million
-    where = at if isinstance(at, str) else f"batch_ids[{at}]"
-    batch_id = item
-    if isinstance(item, Mapping):
-        if "batch_id" not in item and "id" not in item:
-            keys = ", ".join(map(repr, item)) or "no keys"
-            raise InvalidBatchIdError(f"{where} has neither 'id' nor 'batch_id', but {keys:.200}")
-        batch_id = item["batch_id"] if "batch_id" in item else item["id"]
-    if not isinstance(batch_id, str):
-        raise InvalidBatchIdError(f"{where} is {batch_id!r:.80}, not a string")
-    if not batch_id.strip():
-        raise InvalidBatchIdError(f"{where} is {batch_id!r:.80}: a batch id cannot be empty")
-    if "\0" in batch_id or not _is_utf8(batch_id):
-        raise InvalidBatchIdError(f"{where} is {batch_id!r:.80}: it has a character that cannot be stored")
-    return batch_id.strip()
-
-
-def _is_utf8(text: str) -> bool:
+def _entries(item: object, where: str) -> Iterator[IdOrError]:
+    """Yield the entries of an item of a resource: one, or those of a table."""
+    if isinstance(item, InvalidEntry | SkippedEvent):
+        yield item
+        return
     try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-IdOrError = str | InvalidEntry
-"""An id, or what stands in place of one that cannot be read."""
-
-
-def id_or_error(item: object, where: str) -> IdOrError:
-    """Return the id, or the invalid entry that says where it is and what is wrong."""
-    try:
-        return batch_id_of(item, where)
+        values = column_values(item, where)
     except InvalidBatchIdError as error:
-        return InvalidEntry(str(error))
+        yield InvalidEntry(str(error))
+        return
+    if values is None:
+        yield id_or_error(item, where)
+    else:
+        for row, value in enumerate(values, 1):
+            yield id_or_error(value, f"{where}, row {row}")

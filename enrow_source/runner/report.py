@@ -85,6 +85,8 @@ class RunReport(RunCounts):
             "could not be read": self.unreadable,
             "stuck": self.stuck,
             "invalid ids": self.invalid_ids,
+            "skipped events": self.skipped_events,
+            "given up": self.given_up,
         }
         # What seldom happens is told only when it does.
         message = {what: count for what, count in counts.items() if count or what in ("fetched", "completed")}

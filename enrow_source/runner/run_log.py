@@ -38,6 +38,8 @@ _COLUMNS: Final[dict[str, tuple[TDataType, str]]] = {
     "unreadable": ("bigint", "Of these, not readable: they are in `batch_errors`."),
     "stuck": ("bigint", "Batches that had been pending for longer than `stuck_after_h`."),
     "invalid_ids": ("bigint", "Ids, and files of ids, that could not be read."),
+    "skipped_events": ("bigint", "Webhook events of other products among the ids."),
+    "given_up": ("bigint", "Deferred ids that the run gave up: the API did not know them, too often."),
     "rows_loaded": ("bigint", "Rows in all tables."),
     "phone_results_rows": ("bigint", "Rows in `phone_results`."),
     "requests": ("bigint", "GETs, also those that were tried again."),

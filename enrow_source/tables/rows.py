@@ -44,6 +44,18 @@ class FetchedBatch(NamedTuple):
     """Its rows in `phone_results`: without those of erased people, and none while it is not completed."""
 
 
+class DeferredId(NamedTuple):
+    """An id that later runs fetch, although no input may name it again."""
+
+    batch_id: str
+    deferred_at: datetime
+    """When it was first deferred, UTC."""
+    unknown_answers: int = 0
+    """Fetches that the API answered with 'unknown or expired'."""
+    given_up_at: datetime | None = None
+    """When it was given up: later runs fetch it only where it is named."""
+
+
 @dataclass(frozen=True, slots=True)
 class RowContext:
     """What making rows takes besides the batch."""
@@ -176,10 +188,9 @@ def batch_errors_table(errors: Iterable[tuple[str, BatchError, datetime]], conte
     )
 
 
-def deferred_batch_ids_table(batch_ids: Iterable[str], deferred_at: datetime, context: RowContext) -> pa.Table:
+def deferred_batch_ids_table(deferred: Iterable[DeferredId], context: RowContext) -> pa.Table:
     """Make the rows of `deferred_batch_ids`, one for each id."""
-    rows = [{"batch_id": batch_id, "deferred_at": deferred_at} for batch_id in batch_ids]
-    return _table(DEFERRED_BATCH_IDS, rows, context)
+    return _table(DEFERRED_BATCH_IDS, [one._asdict() for one in deferred], context)
 
 
 def _table(table: Table, rows: list[dict[str, Any]], context: RowContext) -> pa.Table:

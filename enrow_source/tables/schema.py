@@ -199,7 +199,11 @@ DEFERRED_BATCH_IDS: Final = Table(
     ("batch_id",),
     (
         Column("batch_id", "text", "The id that was read.", nullable=False),
-        Column("deferred_at", "timestamp", "When it was left to later runs, UTC.", nullable=False),
+        Column("deferred_at", "timestamp", "When it was first left to later runs, UTC.", nullable=False),
+        Column("unknown_answers", "bigint", "Fetches that the API answered with 'unknown or expired'.", nullable=False),
+        Column(
+            "given_up_at", "timestamp", "When it was given up: fetched only where it is named. Null while it is not."
+        ),
         _FETCHED[1],
     ),
 )

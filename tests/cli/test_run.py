@@ -51,7 +51,7 @@ def command(
 
     def run_command(*arguments: str, stdin: str = "", key: str = simulated.api_key) -> Ended:
         monkeypatch.setenv("ENROW_API_KEY", key)
-        monkeypatch.setattr("sys.stdin", io.StringIO(stdin))
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(stdin.encode())))
         return called(main, arguments, capsys)
 
     return run_command

@@ -61,12 +61,12 @@ def test_the_readme_is_short() -> None:
 
 
 def test_readme_commands_run(api: SimulatedEnrow, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    api.add_completed("BATCH_ID", 3)
+    api.add_completed("submitted", 3)
     (tmp_path / "ids.txt").write_text(api.add_ongoing("other", 1, 3) + "\n", encoding="utf-8")
     for command in commands(README):
         if command in RUN_ELSEWHERE:
             continue
-        program, *arguments = shlex.split(command)
+        program, *arguments = shlex.split(command.replace("BATCH_ID", "submitted"))
         assert program == "enrow", command
         assert main(arguments) == 0, capsys.readouterr().err
     assert (tmp_path / "warehouse.duckdb").exists()

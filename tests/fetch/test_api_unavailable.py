@@ -23,7 +23,7 @@ def test_loaded_rows_stay_while_the_api_is_down(api: SimulatedEnrow, warehouse: 
         nobody = closed.url
     away = load(ids, enrow_base_url=nobody)
     seen = batch_rows(warehouse)
-    assert (away.unreadable, away.exit_code) == (3, ExitCode.PARTIAL)
+    assert (away.unreadable, away.exit_code) == (3, ExitCode.API_UNAVAILABLE)
     assert all(is_loaded(seen[batch_id]) for batch_id in ids[:3])
     assert {seen[batch_id].error[:2] for batch_id in ids[3:]} == {("connection", None)}
     assert all("refused" in seen[batch_id].error[2] for batch_id in ids[3:])
@@ -55,13 +55,14 @@ def test_loaded_rows_stay_while_the_api_is_down(api: SimulatedEnrow, warehouse: 
 
 def stopped_by_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> list[Seen]:
     """Run into an API that answers five batches, and no more."""
-    rows, batches = [], {}
+    rows: list[Seen] = []
+    batches = {}
     for what, response in {
         "500 for ever": Response.server_error(500),
         "429 for ever": Response.rate_limited(0),
     }.items():
-        well = [api.add_completed(f"well, then {what} {number}", RESULTS) for number in range(5)]
-        ill = [api.respond(f"{what} {number:02}", response) for number in range(30)]
+        well = [api.add_completed(f"well-{len(rows)}-{number}", RESULTS) for number in range(5)]
+        ill = [api.respond(f"ill-{len(rows)}-{number:02}", response) for number in range(30)]
         report = load([*well, *ill], max_consecutive_failures=6, connections=2)
 
         assert (report.completed, report.stop_reason, report.exit_code) == (

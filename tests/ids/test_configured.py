@@ -42,4 +42,4 @@ def test_a_list_of_files_that_is_none_is_named(new_source: NewSource) -> None:
 
 def test_the_errors_are_configuration_errors() -> None:
     with pytest.raises(ConfigurationError):
-        batch_ids_from_query("SELECT 1", cursor="not a name")
+        batch_ids_from_query("SELECT 1", cursor=" ")

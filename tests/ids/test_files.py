@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from enrow_source import ConfigurationError
 from enrow_source.testing import SimulatedEnrow
 from tests.conftest import NewSource
 from tests.ids.written import read
@@ -41,7 +42,7 @@ def parquet(path: Path, **columns: list[Any]) -> None:
         ("ids.jsonl", lines({"batch_id": "a", "id": "17"}, {"id": "b"})),
         ("ids.json", b'[{"id": "a"}, {"id": "b"}]'),
         ("ids.json", b'[\n  "a",\n  "b"\n]\n'),
-        ("events.jsonl", lines(OTHER, FINISHED, {"event": "made_up"}, FINISHED | {"id": "b"})),
+        ("events.jsonl", lines(OTHER, FINISHED, {"event": "email_search_finished"}, FINISHED | {"id": "b"})),
         ("events", lines(FINISHED, OTHER, FINISHED | {"id": "b"})),
         ("ids.txt.gz", gzip.compress(b"a\nb\n", mtime=0)),
         ("events.jsonl.gz", gzip.compress(lines(FINISHED, OTHER, {"id": "b"}), mtime=0)),
@@ -77,13 +78,18 @@ def test_several_places_at_once(tmp_path: Path) -> None:
     [
         ("x.jsonl", lines("a") + b'{"id": "no\n' + lines("b"), ["a", "b"], ["x.jsonl:2 is no JSON"]),
         ("x.jsonl", b"\x00\xff{\n" + lines("b"), ["b"], ["x.jsonl:1 is no JSON"]),
-        ("x.json", b'{"event": "bulk_phone_search_finished", "id":', [], ["x.json:1 is no JSON"]),
-        ("x.json", b'{"event": "bulk_phone_search_finished"}', [], ["x.json:1 has neither 'id' nor 'batch_id'"]),
-        ("x.jsonl", lines({"id": 17}, "a"), ["a"], ["x.jsonl:1 is 17, not a string"]),
-        ("x.csv", b"when,number\n1,2\n", [], ["x.csv has no column batch_id or id, but when, number"]),
+        (
+            "x.json",
+            b'{"event": "bulk_phone_search_finished", "id":',
+            [],
+            ["x.json:1 has no end yet: the next run reads it"],
+        ),
+        ("x.json", b'{"event": "bulk_phone_search_finished"}', [], ["x.json:1 has no batch_id, bulk_id or id"]),
+        ("x.jsonl", lines({"id": 1.5}, "a"), ["a"], ["x.jsonl:1 is 1.5, which is no batch id"]),
+        ("x.csv", b"when,number\n1,2\n", [], ["x.csv has no column batch_id, bulk_id or id, but when, number"]),
         ("x.csv", b"id,when\n,1\na,2\n", ["a"], ["x.csv:2 is '': a batch id cannot be empty"]),
-        ("x.csv", b"when,id\n1\n2,a\n", ["a"], ["x.csv:2 is None, not a string"]),
-        ("x.txt", b"a\n\xff\xfe\nb\n", ["a", "b"], ["x.txt:2 is '\\udcff\\udcfe\\n': it has a character"]),
+        ("x.csv", b"when,id\n1\n2,a\n", ["a"], ["x.csv:2 is '': a batch id cannot be empty"]),
+        ("x.txt", b"a\n\xff\xfe\nb\n", ["a", "b"], ["x.txt:2 is '\\udcff\\udcfe': it is not UTF-8"]),
         ("x.txt.gz", gzip.compress(b"a\n" * 9, mtime=0)[:-9], [], ["x.txt.gz is damaged: EOFError"]),
         ("x.txt.gz", b"no gzip", [], ["x.txt.gz is damaged: BadGzipFile"]),
         ("x.parquet", b"PAR1 and no more", [], ["x.parquet is damaged: ArrowInvalid"]),
@@ -108,5 +114,6 @@ def test_invalid_entries_are_reported(
 def test_a_file_that_is_named_must_be_there(new_source: NewSource, warehouse: Warehouse, api: SimulatedEnrow) -> None:
     with pytest.raises(Exception, match=r"there is no file .*missing\.txt"):
         warehouse.run(new_source(batch_ids_file=["missing.txt"]))
-    warehouse.run(new_source(batch_ids_file=["missing/*.txt"]))
+    with pytest.raises(ConfigurationError, match=r"there is no folder .*missing, in which"):
+        warehouse.run(new_source(batch_ids_file=["missing/*.txt"]))
     assert api.requests == []

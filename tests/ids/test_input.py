@@ -74,25 +74,25 @@ def test_ids_are_trimmed_and_deduplicated(wrap: Any) -> None:
     assert list(read_batch_ids(wrap(items))) == ["b", "a", "B", "c"]
 
 
-@pytest.mark.parametrize("batch_id", ["x' OR 1=1 --", "../", "a&id=b", "%00", "a b", "ü", "😀", "a\nb", "0", "None"])
+@pytest.mark.parametrize("batch_id", ["../", "a&id=b", "%00", "ü", "😀", "0", "None", "a/b=="])
 def test_an_id_is_opaque(batch_id: str) -> None:
     assert list(read_batch_ids([batch_id])) == [batch_id]
 
 
-BAD_ITEMS = [
+BAD_ITEMS: list[tuple[Any, str]] = [
     ("", "batch_ids[1] is '': a batch id cannot be empty"),
-    (" \n", "batch_ids[1] is ' \\n': a batch id cannot be empty"),
-    (None, "batch_ids[1] is None, not a string"),
-    (17, "batch_ids[1] is 17, not a string"),
-    (b"a", "batch_ids[1] is b'a', not a string"),
-    (["a"], "batch_ids[1] is ['a'], not a string"),
-    ({"batch": "a", "x": 1}, "batch_ids[1] has neither 'id' nor 'batch_id', but 'batch', 'x'"),
-    ({}, "batch_ids[1] has neither 'id' nor 'batch_id', but no keys"),
-    ({"id": None}, "batch_ids[1] is None, not a string"),
+    (" \n", "batch_ids[1] is '': a batch id cannot be empty"),
+    (None, "batch_ids[1] is None, which is no batch id"),
+    (1.5, "batch_ids[1] is 1.5, which is no batch id"),
+    (True, "batch_ids[1] is True, which is no batch id"),
+    (["a"], "batch_ids[1] is ['a'], which is no batch id"),
+    ({"batch": "a", "x": 1}, "batch_ids[1] has no batch_id, bulk_id or id, but 'batch', 'x'"),
+    ({}, "batch_ids[1] has no batch_id, bulk_id or id, but no keys"),
+    ({"id": None}, "batch_ids[1] is None, which is no batch id"),
     ({"batch_id": "", "id": "a"}, "batch_ids[1] is '': a batch id cannot be empty"),
-    ({"id": 17}, "batch_ids[1] is 17, not a string"),
-    ("a\ud800", "batch_ids[1] is 'a\\ud800': it has a character that cannot be stored"),
-    ("a\0b", "batch_ids[1] is 'a\\x00b': it has a character that cannot be stored"),
+    ({"id": []}, "batch_ids[1] is [], which is no batch id"),
+    ("a\ud800", "batch_ids[1] is 'a\\ud800': a batch id has no control characters"),
+    ("a\0b", "batch_ids[1] is 'a\\x00b': a batch id has no control characters"),
 ]
 
 
@@ -132,15 +132,12 @@ def test_bad_id_in_a_list_fails_before_the_run(api: SimulatedEnrow, new_source: 
     assert api.requests == []
 
 
-def test_bad_id_in_a_resource_ends_the_run(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
-    """A bad id in a resource ends the run before the first request."""
-    with pytest.raises(Exception, match=r"batch_ids\[1\] is 17, not a string") as caught:
-        warehouse.run(new_source(resource("a", 17)))
-    causes: list[BaseException | None] = [caught.value]
-    while causes[-1] is not None:
-        causes.append(causes[-1].__cause__)
-    assert [type(cause) for cause in causes].count(InvalidBatchIdError) == 1
-    assert api.requests == []
+def test_a_bad_id_in_a_resource_is_left_out(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """It costs the run nothing but itself: the resource may not yield the others again."""
+    api.add_completed("a", 1)
+    warehouse.run(new_source(resource("a", 1.5)))
+    assert [batch["batch_id"] for batch in warehouse.rows("batches")] == ["a"]
+    assert read_batch_ids(resource("a", 1.5)).read().invalid == ("submitted[1] is 1.5, which is no batch id",)
 
 
 def test_resource_is_read_for_each_run() -> None:

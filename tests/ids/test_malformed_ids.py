@@ -19,32 +19,35 @@ from tests.support.warehouse import Row, Warehouse
 pytest_plugins = ("tests.support.postgres",)
 
 IDS = {
-    "x' OR 1=1 --": "SQL",
-    "x'; DROP TABLE enrow_data.batches; --": "more SQL",
-    '"; DROP TABLE "batches"; --': "SQL in double quotes",
     "%s": "a parameter of Python's drivers",
     "%(id)s": "a named one",
     "?": "a parameter of other drivers",
     "$1": "another one",
-    "a\\": "a backslash",
     "../": "a path",
     "../../account/info": "another path",
     "//other.example/": "another host",
     "a&id=b": "another parameter",
-    "a=b#c?d;e": "all that a URL knows",
+    "a=b#c?d:e": "all that a URL knows",
     "%00": "a percent escape",
     "%2e%2e%2f": "more of them",
-    "a+b c": "a plus and a blank",
-    "two\nlines": "a newline",
-    "two\r\nx-header: 1": "a header",
-    "tab\tbell\a": "control characters",
-    "{id}": "braces",
-    "<script>": "HTML",
-    "é\u202eß日本": "no ASCII",
+    "a+b": "a plus",
+    "éß日本": "no ASCII",
     "\U0001f600": "an emoji",
     "NULL": "SQL's null",
-    "i" * 5_000: "5,000 characters",
+    "i" * 255: "255 characters",
 }
+
+REFUSED = [
+    "x' OR 1=1 --",
+    '"; DROP TABLE batches; --',
+    "a\\",
+    "a b",
+    "two\nlines",
+    "bell\a",
+    "{id}",
+    "<script>",
+    "i" * 256,
+]
 
 
 def test_no_odd_id_gets_into_sql_or_the_url(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
@@ -83,9 +86,9 @@ def test_no_odd_id_gets_into_sql_or_the_url(api: SimulatedEnrow, warehouse: Ware
     )
 
 
-@pytest.mark.parametrize("batch_id", ["a\0b", "a\ud800b"], ids=["NUL", "surrogate"])
+@pytest.mark.parametrize("batch_id", ["a\0b", "a\ud800b", *REFUSED], ids=repr)
 def test_unstorable_id_is_refused(api: SimulatedEnrow, load: Load, batch_id: str) -> None:
-    """An id that no destination can store is refused."""
+    """An id that no destination can store, or that no API gives, is refused."""
     with pytest.raises(InvalidBatchIdError, match=r"batch_ids\[1\]"):
         load([healthy(api, "healthy"), batch_id])
     assert api.requests == []
@@ -105,14 +108,14 @@ def test_postgres_takes_what_it_refuses_itself(
         api.respond(batch_id, as_json(answer).encode())
     api.respond("message", Response(400, b'{"message": "a\\u0000b"}'))
     api.respond("surrogate", Response(400, b'{"message": "a\\ud800b"}'))
-    api.respond("long key", Case("", results=[RESULT | {"params": {LONG: "1", LONG + "x": "2"}}]).answer("long key"))
+    api.respond("long-key", Case("", results=[RESULT | {"params": {LONG: "1", LONG + "x": "2"}}]).answer("long-key"))
     postgres_pipeline = dlt.pipeline(
         "malformed",
         destination=dlt.destinations.postgres(postgres.url),
         dataset_name="malformed",
         pipelines_dir=str(tmp_path / "pipelines"),
     )
-    ids = ["NUL", *IDS, "message", "surrogate", "long key"]
+    ids = ["NUL", *IDS, "message", "surrogate", "long-key"]
     report = load(ids, pipeline=postgres_pipeline)
     assert (report.completed, report.unreadable) == (len(IDS) + 2, 2)
     assert load(ids[:-3], pipeline=postgres_pipeline).fetched == 0
@@ -121,8 +124,8 @@ def test_postgres_takes_what_it_refuses_itself(
     assert [row["params__firstname"] for row in rows] == ["a�b�c"]
     assert [json.loads(row["custom"]) for row in rows] == [{"a�b�c": ["a�b�c"]}]
     found = postgres.query("SELECT batch_id FROM malformed.phone_results ORDER BY 1")
-    assert sorted(row["batch_id"] for row in found) == sorted(["NUL", *IDS, "long key"])
-    (long,) = postgres.query("SELECT * FROM malformed.phone_results WHERE batch_id = 'long key'")
+    assert sorted(row["batch_id"] for row in found) == sorted(["NUL", *IDS, "long-key"])
+    (long,) = postgres.query("SELECT * FROM malformed.phone_results WHERE batch_id = 'long-key'")
     assert sorted(value for column, value in long.items() if column.startswith("params__long")) == ["1", "2"]
     messages = postgres.query("SELECT batch_id, message FROM malformed.batch_errors ORDER BY 1")
     assert [row["message"] for row in messages] == ["a�b", "Bad Request"]

@@ -39,7 +39,7 @@ def sqlalchemy_url(postgres: Postgres) -> str:
     return postgres.url.replace("postgresql://", "postgresql+psycopg2://")
 
 
-@pytest.mark.parametrize("cursor", ["number", "day", "at", "plain", "word", "AT"])
+@pytest.mark.parametrize("cursor", ["number", "day", "at", "plain", "AT"])
 @pytest.mark.parametrize("where", ["database", "destination"])
 def test_a_query_reads_what_is_new(submissions: Postgres, tmp_path: Path, cursor: str, where: str) -> None:
     """On the destination itself too: here both are the same server."""
@@ -65,7 +65,8 @@ def test_a_query_reads_what_is_new(submissions: Postgres, tmp_path: Path, cursor
         submit(submissions, numbers)
         pipeline = dlt.pipeline("enrow", destination=destination, dataset_name=dataset, pipelines_dir=str(tmp_path))
         pipeline.run(enrow())
-    assert seen == [[uuid_of(1), uuid_of(2)], [uuid_of(2)], [uuid_of(2), uuid_of(3)]]
+    again = [uuid_of(1), uuid_of(2)] if cursor == "day" else [uuid_of(2)]  # the lag of a column of dates is a day
+    assert seen == [[uuid_of(1), uuid_of(2)], again, [*again, uuid_of(3)]]
 
 
 def test_a_query_in_the_configuration(
@@ -96,8 +97,8 @@ def test_a_query_on_the_destination(api: SimulatedEnrow, new_source: NewSource, 
     "options,message",
     [
         ({"batch_ids_cursor": "at"}, "batch_ids_cursor needs batch_ids_query"),
-        ({"batch_ids_query": "SELECT 1", "batch_ids_cursor": "a; DROP"}, "batch_ids_cursor is 'a; DROP'"),
-        ({"batch_ids_query": "SELECT 1 AS number"}, "has no column batch_id or id, but number"),
+        ({"batch_ids_query": "SELECT 1", "batch_ids_cursor": "a; DROP"}, "no column batch_id, bulk_id or id"),
+        ({"batch_ids_query": "SELECT 1 AS number"}, "has no column batch_id, bulk_id or id, but number"),
         ({"batch_ids_query": "SELECT 'a' AS id", "batch_ids_cursor": "at"}, "has no column at"),
         ({"batch_ids_query": "SELECT id FROM nowhere"}, "reads what the destination does not have"),
         ({"batch_ids_query": "SELECT 1 AS id", "batch_ids_database": "nonsense://x"}, "nonsense"),

@@ -1,0 +1,123 @@
+"""What a run says of its ids: counts, log, exit code. 'Fetched 0, exit 0' only where there was nothing."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from enrow_source import ConfigurationError, enrow_source
+from enrow_source.testing import Response, SimulatedEnrow
+
+
+@pytest.fixture
+def command(api: SimulatedEnrow, tmp_path: Path) -> Any:
+    """Run the command in the empty folder."""
+
+    def run(*arguments: str, piped: bytes = b"", **environ: str) -> tuple[int, str]:
+        settings = {
+            "PATH": os.environ["PATH"],
+            "DLT_DATA_DIR": str(tmp_path / "dlt"),
+            "ENROW_API_KEY": api.api_key,
+            "SOURCES__ENROW__ENROW_BASE_URL": api.url,
+            "RUNTIME__DLTHUB_TELEMETRY": "false",
+            "RUNTIME__REQUEST_MAX_ATTEMPTS": "1",
+        }
+        done = subprocess.run(
+            [sys.executable, "-m", "enrow_source", "run", *arguments],
+            cwd=tmp_path,
+            env=settings | environ,
+            input=piped,
+            capture_output=True,
+            check=False,
+        )
+        return done.returncode, (done.stdout + done.stderr).decode()
+
+    return run
+
+
+FINISHED = {"event": "bulk_phone_search_finished", "id": "a"}
+
+
+@pytest.mark.parametrize(
+    "piped",
+    [b"a\nb\n", b"n,Batch ID\n1,a\n2,b\n", (json.dumps(FINISHED) * 2 + json.dumps(FINISHED | {"id": "b"})).encode()],
+)
+def test_standard_input_is_read_like_a_file(command: Any, api: SimulatedEnrow, piped: bytes) -> None:
+    for batch_id in "ab":
+        api.add_completed(batch_id, 1)
+    code, said = command("--batch-ids-file", "-", piped=piped)
+    assert (code, [api.looks(batch_id) for batch_id in "ab"]) == (0, [1, 1]), said
+
+
+def test_what_is_refused_is_counted_with_its_place(command: Any, api: SimulatedEnrow, tmp_path: Path) -> None:
+    """In files and on standard input, and an event of another product beside it."""
+    (tmp_path / "ids").mkdir()
+    (tmp_path / "ids" / "a.txt").write_text("a\nno id\n")
+    (tmp_path / "ids" / "b.xlsx").write_bytes(b"PK\x03\x04")
+    (tmp_path / "ids" / "c.json").write_text('{"event": "bulk_email_search_finished", "id": "x"}')
+    api.add_completed("a", 1)
+    code, said = command("--batch-ids-file", "ids", "-", piped=b"no|batch\n")
+    assert code == 3, said
+    assert "invalid ids              3" in said
+    assert "skipped events           1" in said
+    for place in ("a.txt:2 is 'no id'", "b.xlsx is a .xlsx file", "standard input:1 has 2 columns"):
+        assert place in said
+    assert len(api.requests) == 1
+
+
+@pytest.mark.parametrize(
+    "arguments,said",
+    [
+        (["--batch-ids-file", ""], "--batch-ids-file is empty"),
+        (["--batch-ids-query", " "], "--batch-ids-query is empty"),
+        (["--batch-ids-file", "x", "--batch-ids-cursor", ""], "--batch-ids-cursor is empty"),
+        (["a", "--dataset", ""], "--dataset is empty"),
+        (["a", "--metrics-file", ""], "--metrics-file is empty"),
+        ([""], "BATCH_ID is empty"),
+        (["a b"], "batch_ids[0] is 'a b': a batch id has no white space inside"),
+        (["id"], "batch_ids[0] is 'id': it is the name of a column"),
+        (["ids.txt"], "ids.txt is a file: read its ids with --batch-ids-file ids.txt"),
+        (["--batch-ids-file", "-"], "standard input has no batch ids"),
+        (["--batch-ids-file", "elsewhere/*.txt"], "there is no folder"),
+    ],
+)
+def test_an_empty_or_wrong_argument_is_an_error(
+    command: Any, api: SimulatedEnrow, tmp_path: Path, arguments: list[str], said: str
+) -> None:
+    (tmp_path / "ids.txt").write_text("a\n")
+    code, found = command(*arguments)
+    assert (code, api.requests) == (2, [])
+    assert said in found
+
+
+OPTIONS = ("batch_ids_file", "batch_ids_query", "batch_ids_cursor", "batch_ids_database", "shard", "pii")
+
+
+@pytest.mark.parametrize("name", [*OPTIONS, "enrow_api_key", "enrow_base_url"])
+def test_an_empty_option_is_an_error(name: str, api: SimulatedEnrow) -> None:
+    """As an argument, and as a variable that is set to nothing."""
+    options = {"enrow_api_key": api.api_key, "enrow_base_url": api.url, "batch_ids": ["a"]} | {name: ""}
+    with pytest.raises(ConfigurationError, match=name.removeprefix("enrow_")):
+        list(enrow_source(**options))  # type: ignore[arg-type]
+
+
+def test_pending_reads_no_configured_ids(command: Any, api: SimulatedEnrow, tmp_path: Path) -> None:
+    (tmp_path / "ids.txt").write_text("a\n")
+    code, said = command("--pending", SOURCES__ENROW__BATCH_IDS_FILE="ids.txt")
+    assert (code, api.requests) == (0, []), said
+
+
+@pytest.mark.parametrize("statuses,code", [([500, 500, 500], 5), ([429], 5), ([500], 3), ([500, 404, 500], 3)])
+def test_an_outage_is_no_bad_id(command: Any, api: SimulatedEnrow, statuses: list[int], code: int) -> None:
+    """However few ids there are: the API answered for none of them."""
+    ids = [api.respond(f"b{n}", Response(status=status)) for n, status in enumerate(statuses)]
+    assert command(*ids)[0] == code
+
+
+def test_an_api_that_is_not_there_is_an_outage(command: Any, api: SimulatedEnrow) -> None:
+    with api.refusing_connections():
+        assert command("a")[0] == 5
