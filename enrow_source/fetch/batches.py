@@ -11,7 +11,7 @@ from dlt.common import logger
 
 from ..api.client import EnrowClient, RawResponse
 from ..api.parser import parse_batch
-from ..errors import BatchError, InvalidResponseError
+from ..errors import BatchError, ErrorKind, InvalidResponseError, RequestFailedError
 from ..lazy import pa
 from ..settings import CHUNK_BATCHES, CHUNK_ROWS
 from ..tables.rows import RowContext, phone_results_table
@@ -31,7 +31,8 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
 ) -> Iterator[Chunk]:
     """Fetch each batch once, many at a time, and yield the results in chunks as they come in.
 
-    A run that is to stop starts no new fetches; batches that are not answered soon are left to the next run.
+    A run that is to stop starts no new fetches. Batches that are not answered soon become errors, so that later runs
+    fetch them after the others.
     `progress` is called for each result, and before the first one.
 
     Raises:
@@ -55,7 +56,7 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
         so_far = so_far.after(result, time.monotonic() - started)
         if progress is not None:
             progress(so_far)
-        stop.record(result.error)
+        stop.record(batch_id, result.error)
         chunk.add(result)
         if chunk.result_rows >= CHUNK_ROWS:
             yield chunk.take_results()
@@ -64,6 +65,10 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
         if len(chunk) >= CHUNK_BATCHES:
             yield chunk
             chunk = Chunk(context)
+    for batch_id, seconds in pool.unfinished():
+        message = f"no answer within {seconds:.1f} s, when the run stopped"
+        error = RequestFailedError(message, ErrorKind.NOT_ANSWERED)
+        chunk.add(FetchResult(batch_id, datetime.now(UTC), error=error))
     if len(chunk):
         yield chunk
 

@@ -31,8 +31,10 @@ class Pool(Generic[Item, Outcome]):
         is_ending: Callable[[], bool],
     ) -> None:
         self._work, self._items, self._is_ending = work, items, is_ending
-        self._record_metrics = min(count, len(items))
+        self._threads = min(count, len(items))
         self._taken, self._taking = 0, Lock()
+        self._under_way: dict[int, float] = {}
+        """Position of each item that is being worked on, and since when."""
         self._room, self._closed = Semaphore(2 * count), Event()
         self._outcomes: SimpleQueue[Outcome | _Failure] = SimpleQueue()
 
@@ -42,7 +44,7 @@ class Pool(Generic[Item, Outcome]):
         Raises:
             Exception: What `work` raised.
         """
-        for number in range(self._record_metrics):
+        for number in range(self._threads):
             Thread(target=self._serve, name=f"enrow-{number}", daemon=True).start()
         received, until = 0, math.inf
         try:
@@ -55,8 +57,13 @@ class Pool(Generic[Item, Outcome]):
                     until = min(until, time.monotonic() + STOP_GRACE_S) if self._taken > received else 0.0
         finally:
             self._closed.set()
-            for _ in range(self._record_metrics):
+            for _ in range(self._threads):
                 self._room.release()
+
+    def unfinished(self) -> list[tuple[Item, float]]:
+        """Return the items that were begun and have no outcome, each with the seconds that it has taken so far."""
+        now = time.monotonic()
+        return [(self._items[number], now - since) for number, since in sorted(self._under_way.copy().items())]
 
     def _next(self) -> list[Outcome]:
         try:
@@ -73,12 +80,15 @@ class Pool(Generic[Item, Outcome]):
             with self._taking:
                 if self._closed.is_set() or self._is_ending() or self._taken == len(self._items):
                     return
-                item = self._items[self._taken]
+                number = self._taken
                 self._taken += 1
+                self._under_way[number] = time.monotonic()
             try:
-                self._outcomes.put(self._work(item))
+                outcome: Outcome | _Failure = self._work(self._items[number])
             except Exception as error:  # noqa: BLE001 - raised again where the outcomes are taken
-                self._outcomes.put(_Failure(error))
+                outcome = _Failure(error)
+            del self._under_way[number]
+            self._outcomes.put(outcome)
 
 
 @dataclass(frozen=True, slots=True)
