@@ -14,7 +14,7 @@ from .destination.ledger import LEDGER_TABLES, read_ledger
 from .destination.replace import delete_superseded_results
 from .destination.session import Session, claim_package
 from .destination.suppressions import Suppressions, read_suppressions
-from .errors import ConfigurationError
+from .errors import ConfigurationError, ErrorKind
 from .fetch.batches import fetch_batches
 from .fetch.counts import RunCounts
 from .fetch.results import Chunk
@@ -47,10 +47,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     read = batch_ids.read()
     _warn_of_invalid_entries(read.invalid)
 
-    ids, is_bounded = options.shard.select(read.ids), options.max_batches is not None
-    ledger = read_ledger(session, ids, retry_failed=options.retry_failed, with_errors=is_bounded)
+    ledger = read_ledger(session, options.shard.select(read.ids), retry_failed=options.retry_failed)
     is_idle = not ledger.missing and not ledger.entries
-    suppressions = Suppressions() if is_idle else read_suppressions(session, privacy)
+    suppressions = Suppressions() if is_idle else read_suppressions(session, privacy, options.suppressions)
     plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches)
 
     context = _row_context(session, privacy, suppressions, plan)
@@ -60,7 +59,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     statuses: Counter[BatchStatus | None] = Counter()
     answered: set[str] = set()
     ended: set[str] = set()
-    stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
+    unanswered = 0
+    stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures, plan.failed)
     with client:
         for chunk in fetch_batches(
             plan.fetch,
@@ -77,6 +77,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
                 if fetched.batch.is_terminal:
                     ended.add(fetched.batch.batch_id)
             statuses[None] += len(chunk.errors)
+            unanswered += sum(error.kind is ErrorKind.NOT_ANSWERED for _, error, _ in chunk.errors)
             yield chunk
 
     stuck = plan.stuck(options.stuck_after_h, ended, datetime.now(UTC))
@@ -87,7 +88,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         client.request_stats,
         stuck=len(stuck),
         invalid_ids=len(read.invalid),
-        stop_reason=stop.reason if statuses.total() < len(plan.fetch) else None,
+        stop_reason=stop.reason if statuses.total() - unanswered < len(plan.fetch) else None,
     )
     yield Chunk(context, deferred=plan.deferred(read.from_resources, answered), counts=counts)
 

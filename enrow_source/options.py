@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import dlt
 
+from .destination.suppressions import Suppressions
 from .errors import ConfigurationError, UnknownOptionError
 from .fetch.results import Progress
 from .ids.shard import Shard
@@ -28,6 +29,7 @@ class Options:
     stuck_after_h: float | None
     deadline_s: float | None
     max_consecutive_failures: int
+    suppressions: Suppressions | None
     stop: Event | None
     progress: Callable[[Progress], None] | None
 

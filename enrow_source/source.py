@@ -19,6 +19,7 @@ from dlt.extract.items import DataItemWithMeta
 from .api.client import EnrowClient
 from .destination.ledger import LEDGER_TABLES
 from .destination.session import Session, add_metrics, first_selected
+from .destination.suppressions import Suppressions
 from .errors import ConfigurationError
 from .extract import extract
 from .fetch.results import Chunk, Progress
@@ -70,6 +71,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     batch_ids_cursor: str | None = None,
     batch_ids_database: TSecretStrValue | None = None,
     stuck_after_h: float | None = None,
+    suppressions: Suppressions | None = None,
     stop: Event | None = None,
     progress: Callable[[Progress], None] | None = None,
     **unknown_options: Any,  # noqa: ANN401 - named in an error, whatever it is
@@ -100,6 +102,8 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         batch_ids_cursor: A column of the query that grows: rows below its highest value are not read again.
         batch_ids_database: SQLAlchemy URL of the database of the query, from `.dlt/secrets.toml`.
         stuck_after_h: Hours after which a batch that is still pending is reported as stuck. None for never.
+        suppressions: Erased people and batches, besides those that the destination records: for a lake that is
+            published to another destination.
         stop: Stops the run as a deadline does, when it is set: for a signal handler.
         progress: Called for each fetched batch, in the thread of the run; what it raises ends the run.
         unknown_options: Anything else is an error that names the option that was meant.
@@ -131,6 +135,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         stuck_after_h=stuck_after_h,
         deadline_s=deadline_s,
         max_consecutive_failures=max_consecutive_failures,
+        suppressions=suppressions,
         stop=stop,
         progress=progress,
     )
@@ -168,7 +173,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     # Before their own columns, which a variant would take over.
     for resource, table in (
         (phone_results, PHONE_RESULTS_LEDGER),
-        *((resource, DEFERRED_BATCH_IDS) for resource in (batches, batch_stats, phone_results)),
+        *((resource, table) for resource in (batches, batch_stats, phone_results) for table in _KEPT_WITH_ANY),
     ):
         resource.apply_hints(table_name=table.name, create_table_variant=True, **table.hints)
     return (
@@ -181,6 +186,8 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
 
 _UNKNOWN = "unknown_options"
 
+_KEPT_WITH_ANY = (DEFERRED_BATCH_IDS, BATCH_ERRORS)
+
 
 def _rows(
     chunk: Chunk, of: Sequence[Item], make: Callable[[Sequence[Item], RowContext], pa.Table]
@@ -191,10 +198,18 @@ def _rows(
 
 
 def _summary(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
-    """Record the counts of the run with each resource; yield the deferred ids with the first one that is selected."""
+    """Record the counts of the run with each resource; with the first one, yield what every run has to keep.
+
+    That is the ids that it deferred, and the errors, also where `batch_errors` is not selected: who failed is fetched
+    after the others.
+    """
     if chunk.counts is not None:
         add_metrics(chunk.counts.as_metrics())
-    if chunk.deferred and table.name == first_selected(LEDGER_TABLES):
+    if table.name != first_selected(LEDGER_TABLES):
+        return
+    if chunk.errors and BATCH_ERRORS.name not in Session.current().resources:
+        yield _route_to_table(batch_errors_table(chunk.errors, chunk.context), BATCH_ERRORS, table.name)
+    if chunk.deferred:
         rows = deferred_batch_ids_table(chunk.deferred, datetime.now(UTC), chunk.context)
         yield _route_to_table(rows, DEFERRED_BATCH_IDS, table.name)
 

@@ -76,7 +76,7 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         raise ConfigurationError("the pipeline has packages of a killed run, which may hold what is erased: load them")
     privacy = Privacy()
     if subject.kind is not SubjectKind.BATCH:
-        privacy = Privacy(secret=pii_secret or resolve_configuration(_Secret(), sections=CONFIG_SECTIONS).pii_secret)
+        privacy = Privacy(secret=pii_secret or resolve_configuration(PiiSecret(), sections=CONFIG_SECTIONS).pii_secret)
         if privacy.secret is None:
             raise ConfigurationError(
                 "erasing a person needs pii_secret, since only a keyed hash of the person is kept: set it under"
@@ -104,7 +104,7 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
 
 
 @configspec
-class _Secret(BaseConfiguration):
+class PiiSecret(BaseConfiguration):
     """The setting of the source that erasing takes too."""
 
     pii_secret: TSecretStrValue | None = None

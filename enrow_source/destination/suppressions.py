@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 
@@ -101,6 +103,37 @@ class Suppressions:
     persons: Mapping[SubjectKind, frozenset[str]] = field(default_factory=dict)
     """Keyed hashes of the normalised values."""
     privacy: Privacy = field(default_factory=Privacy)
+    secret_check: str | None = None
+    """Tells the secret that the hashes were made with; None without persons."""
+    last_erased_at: datetime | None = None
+    """When the last person was erased, UTC; None without persons."""
+
+    def without_secret(self) -> Self:
+        """Return what may travel to another process."""
+        return replace(self, privacy=Privacy())
+
+    def with_secret(self, privacy: Privacy) -> Self:
+        """Return what has travelled, with the secret of this process.
+
+        Raises:
+            ConfigurationError: The secret is missing, or not the one of the hashes.
+        """
+        if self.secret_check is not None:
+            _check_secret(privacy, self.secret_check)
+        return replace(self, privacy=privacy)
+
+    def __or__(self, other: Self) -> Self:
+        """Return what either leaves out; both are of one secret."""
+        kinds = {*self.persons, *other.persons}
+        none: frozenset[str] = frozenset()
+        dates = [at for at in (self.last_erased_at, other.last_erased_at) if at is not None]
+        return replace(
+            self,
+            batches=self.batches | other.batches,
+            persons={kind: self.persons.get(kind, none) | other.persons.get(kind, none) for kind in kinds},
+            secret_check=self.secret_check or other.secret_check,
+            last_erased_at=max(dates, default=None),
+        )
 
     @property
     def is_erased(self) -> Callable[[Mapping[str, pa.Array]], pa.Array] | None:
@@ -120,36 +153,51 @@ class Suppressions:
         return pc.fill_null(pa.array(erased, pa.bool_()).take(encoded.indices), fill_value=False)
 
 
-def read_suppressions(session: Session, privacy: Privacy) -> Suppressions:
+def read_suppressions(session: Session, privacy: Privacy, given: Suppressions | None = None) -> Suppressions:
     """Read what was erased from the destination; nothing outside a pipeline.
+
+    Args:
+        session: The running extraction.
+        privacy: Has the secret.
+        given: What else is to be left out.
 
     Raises:
         ConfigurationError: Persons were erased, and the secret is missing or not the one of then.
     """
-    if session.pipeline is None:
-        return Suppressions()
-    try:
-        with session.sql_client() as client:
-            return recorded_suppressions(client, privacy)
-    except SqlClientNotAvailable:
-        return Suppressions()  # nothing can be erased there
+    suppressions = Suppressions(privacy=privacy)
+    if session.pipeline is not None:
+        # Without a client nothing can be erased there.
+        with suppress(SqlClientNotAvailable), session.sql_client() as client:
+            suppressions = recorded_suppressions(client, privacy)
+    return suppressions if given is None else suppressions | given.with_secret(privacy)
 
 
 def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppressions:
     """Read `enrow_erasures`; nothing where there is no such table."""
-    columns = ", ".join(map(client.escape_column_name, ("subject", "subject_hash", "batch_id", "secret_check")))
+    names = ("subject", "subject_hash", "batch_id", "secret_check", "erased_at")
+    columns = ", ".join(map(client.escape_column_name, names))
     table = client.make_qualified_table_name(ERASURES)
     try:
-        rows = client.execute_sql(f"SELECT DISTINCT {columns} FROM {table}") or ()  # noqa: S608 - constants
+        rows = client.execute_sql(f"SELECT {columns} FROM {table}") or ()  # noqa: S608 - constants
     except DestinationUndefinedEntity:
-        return Suppressions()
+        return Suppressions(privacy=privacy)
     persons: dict[SubjectKind, set[str]] = {}
-    for subject, subject_hash, _, secret_check in rows:
+    for subject, subject_hash, _, secret_check, _ in rows:
         if subject != SubjectKind.BATCH:
             _check_secret(privacy, secret_check)
             persons.setdefault(SubjectKind(subject), set()).add(subject_hash)
-    batches = frozenset(batch_id for subject, _, batch_id, _ in rows if subject == SubjectKind.BATCH)
-    return Suppressions(batches, {kind: frozenset(hashes) for kind, hashes in persons.items()}, privacy)
+    return Suppressions(
+        frozenset(batch_id for subject, _, batch_id, _, _ in rows if subject == SubjectKind.BATCH),
+        {kind: frozenset(hashes) for kind, hashes in persons.items()},
+        privacy=privacy,
+        secret_check=secret_fingerprint(privacy) if persons else None,
+        last_erased_at=max((_utc(at) for subject, *_, at in rows if subject != SubjectKind.BATCH), default=None),
+    )
+
+
+def _utc(at: datetime) -> datetime:
+    """Some destinations leave the time zone out."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _check_secret(privacy: Privacy, secret_check: str) -> None:
