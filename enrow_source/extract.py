@@ -115,7 +115,8 @@ def use_delta_tables_on_filesystem(session: Session) -> None:
 
 def _row_context(session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan) -> RowContext:
     existing = {name: table["columns"] for name, table in session.schema.tables.items()}
-    names = ColumnNames(session.schema.naming.normalize_path, existing, UNDECLARED_COLUMNS)
+    naming = session.schema.naming.normalize_path
+    names = ColumnNames(naming, existing, UNDECLARED_COLUMNS, hides_names=privacy.hides)
     return RowContext(session.load_id, names, privacy, suppressions.is_erased, plan.first_seen)
 
 

@@ -23,7 +23,7 @@ def main() -> None:
         target = plan.target(folder)
         create_tables(target)
         if step == "publish":
-            print(_publish(plan, target))
+            _publish(plan, target)
             return
         suppressions = _suppressions(target).without_secret()
     for number in range(1, SHARDS + 1):
