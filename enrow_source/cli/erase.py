@@ -80,6 +80,10 @@ def _message(erasure: Erasure) -> str:
         for table, count in erasure.rows.items()
         if count or not table.endswith("(staging)")
     ]
+    what = "texts emptied" if erasure.executed else "texts to empty"
+    lines += [f"{what:<18}{count:>8,}  {column}" for column, count in erasure.mentions.items()]
+    if not erasure.has_hashes and not erasure.executed:
+        lines.append("hashed rows are not counted: set pii_secret under [sources.enrow]; --execute needs it too")
     if erasure.unmatchable:
         lines.append(f'{erasure.unmatchable} is null in all rows, as pii = "drop" leaves it: nobody is found by it')
     if erasure.executed:

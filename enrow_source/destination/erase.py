@@ -7,9 +7,9 @@ of its own, so that nothing that drops the tables of the source drops it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
@@ -25,6 +25,8 @@ from ..errors import ConfigurationError
 from ..settings import SOURCE_NAME
 from ..tables.privacy import Privacy
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
+from .mentions import Mentions, find_mentions
+from .staging import staging_datasets
 from .suppressions import (
     CONFIG_SECTIONS,
     ERASURES,
@@ -50,7 +52,11 @@ class Erasure:
 
     executed: bool
     rows: dict[str, int]
-    """Rows by table; a copy that the last load left in the staging dataset is told apart."""
+    """Rows by table; copies that loads left in a staging dataset are told apart."""
+    mentions: Mapping[str, int] = field(default_factory=dict)
+    """Texts by column that mention a person, and are emptied: `custom`, and undocumented fields."""
+    has_hashes: bool = True
+    """Whether hashed values were looked for too, which takes `pii_secret`."""
     unmatchable: str | None = None
     """A column that is null in all rows, as `pii="drop"` leaves it: nobody can be found by it."""
 
@@ -62,7 +68,8 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         pipeline: Names destination and dataset; best one of its own, in a folder that is thrown away.
         subject: Who or what.
         execute: Whether to do it.
-        pii_secret: By default `pii_secret` under `[sources.enrow]`; a batch does not need it.
+        pii_secret: By default `pii_secret` under `[sources.enrow]`. A batch does not need it, and to count those in
+            clear does not either.
 
     Raises:
         ConfigurationError: Something to fix in the arguments or the settings; nothing was changed.
@@ -77,7 +84,7 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
     privacy = Privacy()
     if subject.kind is not SubjectKind.BATCH:
         privacy = Privacy(secret=pii_secret or resolve_configuration(PiiSecret(), sections=CONFIG_SECTIONS).pii_secret)
-        if privacy.secret is None:
+        if privacy.secret is None and execute:
             raise ConfigurationError(
                 "erasing a person needs pii_secret, since only a keyed hash of the person is kept: set it under"
                 f" [sources.{SOURCE_NAME}] in .dlt/secrets.toml, and keep it"
@@ -86,12 +93,14 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         if privacy.secret is not None:
             recorded_suppressions(client, privacy)  # checks the secret against earlier ones
         found = list(_find(client, subject, privacy))
+        mentions = list(_mentions(client, subject))
         if not any(not rows.is_staged for rows in found):
             raise ConfigurationError(
                 f"dataset {pipeline.dataset_name} of {pipeline.destination.destination_name} has no table of the"
                 " source: check the names of both"
             )
-        counts = {rows.name: rows.count(client) for rows in found}
+        counts = _by_name(found, client)
+        mentioned = _by_name(mentions, client)
         unmatchable = None if any(counts.values()) else _unmatchable(client, subject)
     if execute:
         # First the record, then the rows: whoever is killed in between leaves rows that are still there and that the
@@ -99,8 +108,9 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         # deletion, so that a record without them tells of one that was not finished.
         load_id = _record(pipeline, subject, privacy)
         with pipeline.sql_client() as client:
-            counts = _delete(client, found, load_id)
-    return Erasure(execute, counts, unmatchable)
+            counts = _delete(client, found, mentions, load_id)
+    has_hashes = privacy.secret is not None or subject.kind is SubjectKind.BATCH
+    return Erasure(execute, counts, mentioned, has_hashes, unmatchable)
 
 
 @configspec
@@ -124,7 +134,7 @@ class _Rows:
 
     @property
     def condition(self) -> str:
-        return f"{self.column} IN ({', '.join(['%s'] * len(self.values))})"
+        return f"{self.column} IN ({', '.join(['%s'] * len(self.values))})" if self.values else "1 = 0"
 
     def count(self, client: SqlClientBase[Any]) -> int:
         sql = f"SELECT COUNT(*) FROM {self.table} WHERE {self.condition}"  # noqa: S608 - escaped names
@@ -133,9 +143,8 @@ class _Rows:
 
 
 def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Iterator[_Rows]:
-    """Find the tables that exist, also the copies of the last load in the staging dataset, and what goes from them."""
-    for is_staged in (False, True):
-        place: AbstractContextManager[Any] = client.with_staging_dataset() if is_staged else nullcontext()
+    """Find the tables that exist, also copies in the staging datasets, and what goes from them."""
+    for is_staged, place in _places(client):
         with place:
             for name in _TABLES if subject.kind is SubjectKind.BATCH else (PHONE_RESULTS.name,):
                 table = client.make_qualified_table_name(name)
@@ -145,6 +154,27 @@ def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Ite
                 except DestinationUndefinedEntity:
                     continue
                 yield _Rows(f"{name} (staging)" if is_staged else name, table, column, values, is_staged)
+
+
+def _mentions(client: SqlClientBase[Any], subject: Subject) -> Iterator[Mentions]:
+    for is_staged, place in _places(client):
+        with place:
+            yield from find_mentions(client, subject, " (staging)" if is_staged else "")
+
+
+def _places(client: SqlClientBase[Any]) -> Iterator[tuple[bool, AbstractContextManager[Any]]]:
+    """Return the dataset and its staging datasets, and which of them each is."""
+    yield False, nullcontext()
+    for name in staging_datasets(client):
+        yield True, client.with_alternative_dataset_name(name)
+
+
+def _by_name(found: Iterable[_Rows | Mentions], client: SqlClientBase[Any]) -> dict[str, int]:
+    """Count the rows; those of several staging datasets together."""
+    counts: dict[str, int] = {}
+    for rows in found:
+        counts[rows.name] = counts.get(rows.name, 0) + rows.count(client)
+    return counts
 
 
 def _values(client: SqlClientBase[Any], table: str, column: str, subject: Subject, privacy: Privacy) -> list[str]:
@@ -163,7 +193,8 @@ def _values(client: SqlClientBase[Any], table: str, column: str, subject: Subjec
     sql = f"SELECT DISTINCT {column} FROM {table} WHERE LOWER({column}) LIKE %s"  # noqa: S608 - escaped names
     similar = (value for (value,) in client.execute_sql(sql, pattern) or ())
     equal = {value for value in similar if normalised_value(subject.kind, value) == subject.normalised}
-    return sorted(equal | {privacy.keyed_hash(spelling) for spelling in subject.spellings})
+    hashes = {privacy.keyed_hash(spelling) for spelling in subject.spellings} if privacy.secret else set()
+    return sorted(equal | hashes)
 
 
 def _unmatchable(client: SqlClientBase[Any], subject: Subject) -> str | None:
@@ -215,8 +246,10 @@ _RECORD: Final[list[TColumnSchema]] = [
 ]
 
 
-def _delete(client: SqlClientBase[Any], found: Sequence[_Rows], load_id: str) -> dict[str, int]:
-    """Delete the rows, at once where the destination can, and write down how many."""
+def _delete(
+    client: SqlClientBase[Any], found: Sequence[_Rows], mentions: Sequence[Mentions], load_id: str
+) -> dict[str, int]:
+    """Delete the rows and empty the mentions, at once where the destination can, and write down how many rows."""
     counts: dict[str, int] = {}
     # Of destinations that have transactions, dlt says True or nothing.
     at_once = client.capabilities.supports_transactions is not False
@@ -225,8 +258,10 @@ def _delete(client: SqlClientBase[Any], found: Sequence[_Rows], load_id: str) ->
         for rows in found:
             if rows.name == PHONE_RESULTS.name:
                 _correct_ledger(client, rows)
-            counts[rows.name] = rows.count(client)
+            counts[rows.name] = counts.get(rows.name, 0) + rows.count(client)
             client.execute_sql(f"DELETE FROM {rows.table} WHERE {rows.condition}", *rows.values)  # noqa: S608
+        for texts in mentions:
+            texts.clear(client)
         erased = [counts.get(table, 0) for table in _TABLES]
         assignments = ", ".join(f"{client.escape_column_name(f'{table}_rows')} = %s" for table in _TABLES)
         client.execute_sql(

@@ -14,9 +14,9 @@ import pytest
 from enrow_source import Subject, SubjectKind, enrow_source, erase
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.testing import SimulatedEnrow, bodies
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.support.postgres",)
 pytestmark = pytest.mark.timeout(300)
 
 SECRET = "recognisable-secret-91ab"

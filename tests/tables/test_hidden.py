@@ -17,9 +17,9 @@ from enrow_source import run
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.runner.report import ExitCode
 from enrow_source.testing import Response, SimulatedEnrow
-from tests.postgres import Postgres
+from tests.support.postgres import Postgres
 
-pytest_plugins = ("tests.postgres",)
+pytest_plugins = ("tests.support.postgres",)
 
 SECRET = "recognisable-secret-91ab"
 PERSON = "recognisabella"
