@@ -14,10 +14,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import dlt
-from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.common.typing import TSecretStrValue
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltResource
 
@@ -28,11 +25,11 @@ from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LED
 from .mentions import Mentions, find_mentions
 from .staging import staging_datasets
 from .suppressions import (
-    CONFIG_SECTIONS,
     ERASURES,
     PERSON_COLUMNS,
     Subject,
     SubjectKind,
+    configured_privacy,
     normalised_value,
     recorded_suppressions,
     secret_fingerprint,
@@ -83,7 +80,7 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         raise ConfigurationError("the pipeline has packages of a killed run, which may hold what is erased: load them")
     privacy = Privacy()
     if subject.kind is not SubjectKind.BATCH:
-        privacy = Privacy(secret=pii_secret or resolve_configuration(PiiSecret(), sections=CONFIG_SECTIONS).pii_secret)
+        privacy = Privacy(secret=pii_secret) if pii_secret else configured_privacy()
         if privacy.secret is None and execute:
             raise ConfigurationError(
                 "erasing a person needs pii_secret, since only a keyed hash of the person is kept: set it under"
@@ -111,13 +108,6 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
             counts = _delete(client, found, mentions, load_id)
     has_hashes = privacy.secret is not None or subject.kind is SubjectKind.BATCH
     return Erasure(execute, counts, mentioned, has_hashes, unmatchable)
-
-
-@configspec
-class PiiSecret(BaseConfiguration):
-    """The setting of the source that erasing takes too."""
-
-    pii_secret: TSecretStrValue | None = None
 
 
 @dataclass(frozen=True, slots=True)

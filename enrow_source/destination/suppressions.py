@@ -10,7 +10,10 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
+from dlt.common.typing import TSecretStrValue
 
 from ..errors import ConfigurationError
 from ..lazy import pa, pc
@@ -107,6 +110,14 @@ class Suppressions:
     """Tells the secret that the hashes were made with; None without persons."""
     last_erased_at: datetime | None = None
     """When the last person was erased, UTC; None without persons."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is left out."""
+        return bool(self.batches or self.persons)
+
+    def __str__(self) -> str:
+        """Tell how much is left out, and of nobody who it is."""
+        return f"{sum(map(len, self.persons.values()))} persons and {len(self.batches)} batches"
 
     def without_secret(self) -> Self:
         """Return what may travel to another process."""
@@ -218,4 +229,17 @@ def secret_fingerprint(privacy: Privacy) -> str:
     return privacy.keyed_hash(ERASURES)[:SECRET_CHECK_CHARS]
 
 
-CONFIG_SECTIONS: Final = ("sources", SOURCE_NAME)
+@configspec
+class _Secret(BaseConfiguration):
+    """The setting of the source that erasing takes too."""
+
+    pii_secret: TSecretStrValue | None = None
+
+
+def configured_privacy() -> Privacy:
+    """Return the secret that is configured, if there is one.
+
+    Raises:
+        ConfigurationError: It is too short.
+    """
+    return Privacy(secret=resolve_configuration(_Secret(), sections=("sources", SOURCE_NAME)).pii_secret)

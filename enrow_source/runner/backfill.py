@@ -17,16 +17,13 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, TypeVar
 
 import dlt
-from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination import Destination
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from ..destination.erase import PiiSecret
-from ..destination.suppressions import CONFIG_SECTIONS, Suppressions, recorded_suppressions
+from ..destination.suppressions import Suppressions, configured_privacy, recorded_suppressions
 from ..errors import ConfigurationError, EnrowError
 from ..ids.shard import Shard
-from ..tables.privacy import Privacy
 from . import run_log
 from .causes import one_line, root_cause
 from .pipeline import PIPELINE_NAME, build_pipeline
@@ -164,9 +161,8 @@ def _guarded(what: str, do: Callable[[], Result]) -> Result:
 
 def _suppressions(target: dlt.Pipeline) -> Suppressions:
     """Read what was erased from the destination."""
-    privacy = Privacy(secret=resolve_configuration(PiiSecret(), sections=CONFIG_SECTIONS).pii_secret)
     with target.sql_client() as client:
-        return recorded_suppressions(client, privacy)
+        return recorded_suppressions(client, configured_privacy())
 
 
 def _report(plan: Backfill, reports: Sequence[RunReport], rows: dict[str, int], started_at: datetime) -> RunReport:

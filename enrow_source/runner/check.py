@@ -22,7 +22,6 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
-from dlt.common.configuration import resolve_configuration
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
@@ -30,12 +29,10 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from packaging.specifiers import SpecifierSet
 
 from ..api.account import fetch_account
-from ..destination.erase import PiiSecret
 from ..destination.session import settings_folder
-from ..destination.suppressions import CONFIG_SECTIONS, recorded_suppressions
+from ..destination.suppressions import configured_privacy, recorded_suppressions
 from ..errors import EnrowError
 from ..source import enrow_source
-from ..tables.privacy import Privacy
 from .causes import first_line
 from .pipeline import build_pipeline
 
@@ -228,7 +225,8 @@ def _destination(destination: str, dataset: str) -> str:
             if isinstance(client, FilesystemClient):
                 where = _write_to_files(client)
             elif isinstance(client, SqlJobClientBase):
-                where = _write_to_tables(client) + _erasures(client)
+                erased = recorded_suppressions(client.sql_client, configured_privacy())
+                where = f"{_write_to_tables(client)}{f', {erased} are erased and kept out' if erased else ''}"
             else:
                 raise TypeError(f"{type(client).__name__} has neither tables nor files")
         return f"{pipeline.destination.destination_name}: {where}; nothing is left there"
@@ -269,19 +267,6 @@ def _write_to_tables(client: SqlJobClientBase) -> str:
                     sql.drop_dataset()
             message = message or f"dataset {sql.dataset_name} {'can be made' if is_new else 'is there'}"
     return f"{message}, a table was written"
-
-
-def _erasures(client: SqlJobClientBase) -> str:
-    """Tell what later runs leave out, where there is anything.
-
-    Raises:
-        ConfigurationError: People were erased, and `pii_secret` is missing or not the one of then.
-    """
-    privacy = Privacy(secret=resolve_configuration(PiiSecret(), sections=CONFIG_SECTIONS).pii_secret)
-    suppressions = recorded_suppressions(client.sql_client, privacy)
-    people = sum(len(hashes) for hashes in suppressions.persons.values())
-    erased = f", {people} people and {len(suppressions.batches)} batches are erased and kept out"
-    return erased if people or suppressions.batches else ""
 
 
 def _write_to_files(client: FilesystemClient) -> str:

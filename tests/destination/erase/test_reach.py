@@ -105,7 +105,7 @@ def test_check_looks_for_erasures(store: Store, command: Command, monkeypatch: p
     load(store, "first")
     command("--number", NUMBER, "--execute")
     command("--batch-id", "second", "--execute")
-    assert "1 people and 1 batches are erased and kept out" in checked(store).message
+    assert "1 persons and 1 batches are erased and kept out" in checked(store).message
     monkeypatch.delenv("SOURCES__ENROW__PII_SECRET")
     check = checked(store)
     assert check.outcome is Outcome.FAILED
