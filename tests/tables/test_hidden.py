@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -85,9 +86,7 @@ def everything(destination: str) -> Iterator[tuple[str, str]]:
             yield str(file), gzip.decompress(file.read_bytes()).decode()
         yield str(file), file.read_bytes().decode("latin-1")
     if destination == "postgres":
-        connection = psycopg2.connect(
-            build_pipeline("postgres", "hidden").destination_client().config.credentials.to_native_representation()
-        )
+        connection = psycopg2.connect(os.environ["DESTINATION__POSTGRES__CREDENTIALS"])
         cursor = connection.cursor()
     else:
         connection = cursor = duckdb.connect("warehouse.duckdb")
