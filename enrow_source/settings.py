@@ -63,6 +63,9 @@ MESSAGE_CHARS: Final = 500
 PII_SECRET_CHARS: Final = 16
 """Characters that the secret of `pii = "hash"` has at least."""
 
+HIDDEN_VALUES: Final = 500
+"""Values that are hashed in one statement, where they were loaded in clear."""
+
 SECRET_CHECK_CHARS: Final = 8
 """Characters of a keyed hash that are kept to notice that the secret has changed."""
 

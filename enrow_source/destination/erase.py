@@ -23,7 +23,7 @@ from ..settings import SOURCE_NAME
 from ..tables.privacy import Privacy
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
 from .mentions import Mentions, find_mentions
-from .staging import staging_datasets
+from .staging import places
 from .suppressions import (
     ERASURES,
     PERSON_COLUMNS,
@@ -134,7 +134,7 @@ class _Rows:
 
 def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Iterator[_Rows]:
     """Find the tables that exist, also copies in the staging datasets, and what goes from them."""
-    for is_staged, place in _places(client):
+    for is_staged, place in places(client):
         with place:
             for name in _TABLES if subject.kind is SubjectKind.BATCH else (PHONE_RESULTS.name,):
                 table = client.make_qualified_table_name(name)
@@ -147,16 +147,9 @@ def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Ite
 
 
 def _mentions(client: SqlClientBase[Any], subject: Subject) -> Iterator[Mentions]:
-    for is_staged, place in _places(client):
+    for is_staged, place in places(client):
         with place:
             yield from find_mentions(client, subject, " (staging)" if is_staged else "")
-
-
-def _places(client: SqlClientBase[Any]) -> Iterator[tuple[bool, AbstractContextManager[Any]]]:
-    """Return the dataset and its staging datasets, and which of them each is."""
-    yield False, nullcontext()
-    for name in staging_datasets(client):
-        yield True, client.with_alternative_dataset_name(name)
 
 
 def _by_name(found: Iterable[_Rows | Mentions], client: SqlClientBase[Any]) -> dict[str, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Any
 
 from dlt.common import logger
@@ -13,6 +15,13 @@ if TYPE_CHECKING:
 
 _LOADS = "_dlt_loads"
 """dlt's table of loads, which a dataset has and a staging dataset has not."""
+
+
+def places(client: SqlClientBase[Any]) -> Iterator[tuple[bool, AbstractContextManager[Any]]]:
+    """Yield the dataset and its staging datasets: whether it is one of those, and what switches the client to it."""
+    yield False, nullcontext()
+    for name in staging_datasets(client):
+        yield True, client.with_alternative_dataset_name(name)
 
 
 def staging_datasets(client: SqlClientBase[Any]) -> list[str]:

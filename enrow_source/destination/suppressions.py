@@ -18,7 +18,7 @@ from dlt.common.typing import TSecretStrValue
 from ..errors import ConfigurationError
 from ..lazy import pa, pc
 from ..settings import SECRET_CHECK_CHARS, SOURCE_NAME
-from ..tables.privacy import Privacy
+from ..tables.privacy import Pii, Privacy
 from .session import Session
 
 if TYPE_CHECKING:
@@ -230,9 +230,10 @@ def secret_fingerprint(privacy: Privacy) -> str:
 
 
 @configspec
-class _Secret(BaseConfiguration):
-    """The setting of the source that erasing takes too."""
+class _Privacy(BaseConfiguration):
+    """The settings of the source that erasing and hiding take too."""
 
+    pii: str = Pii.KEEP.value
     pii_secret: TSecretStrValue | None = None
 
 
@@ -242,4 +243,20 @@ def configured_privacy() -> Privacy:
     Raises:
         ConfigurationError: It is too short.
     """
-    return Privacy(secret=resolve_configuration(_Secret(), sections=("sources", SOURCE_NAME)).pii_secret)
+    return Privacy(secret=_configured().pii_secret)
+
+
+def configured_pii() -> Privacy:
+    """Return what is configured to become of personal data.
+
+    Raises:
+        ConfigurationError: The mode does not exist, or its secret is missing or too short.
+    """
+    configured = _configured()
+    if configured.pii not in list(Pii):
+        raise ConfigurationError(f"pii is {configured.pii!r}: set it to {', '.join(Pii)}")
+    return Privacy(Pii(configured.pii), configured.pii_secret)
+
+
+def _configured() -> _Privacy:
+    return resolve_configuration(_Privacy(), sections=("sources", SOURCE_NAME))

@@ -177,12 +177,12 @@ def batch_errors_table(errors: Iterable[tuple[str, BatchError, datetime]], conte
 
 def _message(error: BatchError, privacy: Privacy) -> str:
     """Return what was wrong, without words of the API where personal data is hidden: they may quote what was sent."""
-    if not privacy.hides or error.kind in _OWN_WORDS:
+    if not privacy.hides or error.kind in OWN_WORDS:
         return error.message
     return f"HTTP {error.http_status}; what the API says of it is left out, since pii is {privacy.mode.value}"
 
 
-_OWN_WORDS: Final = frozenset(
+OWN_WORDS: Final = frozenset(
     {
         ErrorKind.CONNECTION,
         ErrorKind.INVALID_RESPONSE,
