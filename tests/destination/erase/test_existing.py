@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from enrow_source.cli.erase import ExitCode
+from enrow_source.runner.report import ExitCode
 from enrow_source.testing import Response, SimulatedEnrow
 from tests.destination.erase.store import NAME, NUMBER, OTHER, PERSON, Command, Store, batch, load
 

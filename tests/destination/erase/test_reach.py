@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from enrow_source import Subject, SubjectKind, erase
-from enrow_source.cli.erase import ExitCode
 from enrow_source.runner.check import Check, Outcome, checks
+from enrow_source.runner.report import ExitCode
 from enrow_source.testing import SimulatedEnrow
 from tests.destination.erase.store import (
     NUMBER,
