@@ -202,4 +202,4 @@ def test_what_is_older_at_the_destination_goes(api: SimulatedEnrow, target: Targ
     assert target.people() == [("slow", OTHER)]
     assert target.loaded() == [("gone", 0), ("slow", 1)]
     assert target.sql("SELECT batch_id, first_seen_at FROM batches ORDER BY 1") == seen
-    assert target.sql("SELECT status FROM batches ORDER BY 1") == [("failed",), ("completed",)]
+    assert target.sql("SELECT status FROM batches ORDER BY batch_id") == [("failed",), ("completed",)]
