@@ -13,11 +13,11 @@ from ..api.client import EnrowClient, RawResponse
 from ..api.parser import parse_batch
 from ..errors import BatchError, ErrorKind, InvalidResponseError, RequestFailedError
 from ..lazy import pa
-from ..settings import CHUNK_BATCHES, CHUNK_ROWS
+from ..settings import CHUNK_BATCHES, CHUNK_ROWS, UNANSWERED_S
 from ..tables.rows import RowContext, phone_results_table
 from .pool import Pool
 from .results import Chunk, FetchResult, Progress
-from .stop import StopCondition
+from .stop import StopCondition, StopReason
 
 
 def fetch_batches(  # noqa: PLR0913 - what a run is made of
@@ -31,8 +31,8 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
 ) -> Iterator[Chunk]:
     """Fetch each batch once, many at a time, and yield the results in chunks as they come in.
 
-    A run that is to stop starts no new fetches. Batches that are not answered soon become errors, so that later runs
-    fetch them after the others.
+    A run that is to stop starts no new fetches. Batches that are not answered then become errors, after a deadline or
+    a long wait, so that later runs fetch them after the others.
     `progress` is called for each result, and before the first one.
 
     Raises:
@@ -65,7 +65,11 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
         if len(chunk) >= CHUNK_BATCHES:
             yield chunk
             chunk = Chunk(context)
+    # Who stops a run says nothing of ids that were asked for a moment ago; a deadline is the ids' own.
+    least_s = 0.0 if stop.reason is StopReason.DEADLINE else UNANSWERED_S
     for batch_id, seconds in pool.unfinished():
+        if seconds < least_s:
+            continue
         message = f"no answer within {seconds:.1f} s, when the run stopped"
         error = RequestFailedError(message, ErrorKind.NOT_ANSWERED)
         chunk.add(FetchResult(batch_id, datetime.now(UTC), error=error))
