@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from dlt.common import logger
@@ -65,16 +65,20 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
         if len(chunk) >= CHUNK_BATCHES:
             yield chunk
             chunk = Chunk(context)
-    # Who stops a run says nothing of ids that were asked for a moment ago; a deadline is the ids' own.
-    least_s = 0.0 if stop.reason is StopReason.DEADLINE else UNANSWERED_S
-    for batch_id, seconds in pool.unfinished():
-        if seconds < least_s:
-            continue
-        message = f"no answer within {seconds:.1f} s, when the run stopped"
-        error = RequestFailedError(message, ErrorKind.NOT_ANSWERED)
-        chunk.add(FetchResult(batch_id, datetime.now(UTC), error=error))
+    for result in _unanswered(pool.unfinished(), stop.reason):
+        chunk.add(result)
     if len(chunk):
         yield chunk
+
+
+def _unanswered(unfinished: Iterable[tuple[str, float]], reason: StopReason | None) -> Iterator[FetchResult]:
+    """Make errors of the batches that did not answer; `unfinished` has the seconds that each was waited for."""
+    # Who stops a run says nothing of ids that were asked for a moment ago.
+    least_s = 0.0 if reason is StopReason.DEADLINE else UNANSWERED_S
+    for batch_id, seconds in unfinished:
+        if seconds >= least_s:
+            message = f"no answer within {seconds:.1f} s, when the run stopped"
+            yield FetchResult(batch_id, datetime.now(UTC), error=RequestFailedError(message, ErrorKind.NOT_ANSWERED))
 
 
 def _result_of(
