@@ -7,6 +7,8 @@ DOCS_READY := .venv-docs/.ready
 DBT := .venv-dbt/bin
 DBT_READY := .venv-dbt/.ready
 ANALYSIS := demo/analysis.duckdb
+# What needs an environment of its own, which takes minutes to make.
+OWN_ENVIRONMENT := tests/analysis tests/buckets tests/documentation/test_site.py tests/orchestration
 
 # uv asks the index that pip is configured with and trusts what the system trusts, so a company's mirror works.
 PIP_INDEX = $(BIN)/pip config list | sed -n "s/^[^ ]*\.index-url='\(.*\)'$$/\1/p" | head -n 1
@@ -36,9 +38,10 @@ demo: $(READY) ## Load a simulated bulk search into DuckDB: no key, no account
 	$(BIN)/enrow demo
 
 test: $(READY) ## Run the tests
-	$(BIN)/pytest -q -n 2 --dist loadfile --ignore tests/buckets --ignore tests/orchestration --ignore tests/analysis --ignore tests/documentation/test_site.py
+	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" $(OWN_ENVIRONMENT:%=--ignore=%)
 
-test-all: test $(DBT_READY) $(DOCS_READY) ## Run the tests, those of SQL models, analysis page and site, and the same cases on every destination
+test-all: test $(DBT_READY) $(DOCS_READY) ## Run also what is slow: SQL models, analysis page, site, orchestrators, every destination
+	$(BIN)/pytest -q -m slow $(OWN_ENVIRONMENT:%=--ignore=%)
 	$(BIN)/pytest -q tests/analysis tests/documentation/test_site.py
 	$(BIN)/python -m tests.buckets
 	$(BIN)/pytest -q tests/orchestration
@@ -59,10 +62,11 @@ bench: $(READY) ## Measure the source beside what a user would write instead (25
 	$(BIN)/python -m benchmarks.profile
 	$(BIN)/python -m benchmarks.page
 
-chaos: $(READY) ## Kill 200 runs for each destination, and compare the tables with what was served (20 minutes)
+chaos: $(READY) ## Kill 200 runs that load and 200 that submit on each destination, and compare (40 minutes)
 	$(BIN)/python -m tests.chaos
+	$(BIN)/python -m tests.chaos.submit
 
-fuzz: $(READY) ## Feed the parser with damaged answers for two minutes
+fuzz: $(READY) ## Feed the parser with malformed responses for two minutes
 	$(BIN)/python -m tests.fuzz
 
 soak: $(READY) ## Run 200,000 ids with every kind of error among them

@@ -17,7 +17,7 @@ from .served import Api, served
 from .workloads import FULL_BATCH, Figure, Outcome, Scale
 
 if TYPE_CHECKING:
-    from tests.postgres import Postgres
+    from tests.support.postgres import Postgres
 
 _NAMES: Final = ("ours_postgres", "copy_postgres")
 _STATEMENT: Final = re.compile(r"LOG:  (?:statement|execute [^:]*): (.*(?:\n\t.*)*)")
@@ -90,15 +90,12 @@ def _sent(server: Postgres, do: Callable[[], object]) -> int:
     do()
     log = server.server.log.read_bytes()[before:].decode()
     sent = [part.strip() for message in _STATEMENT.findall(log) for part in message.split(";") if part.strip()]
-    if path := os.environ.get("ENROW_STATEMENTS_LOG"):
-        with Path(path).open("a", encoding="utf-8") as file:
-            file.write("\n=====\n" + "\n".join(sent))
     return sum(not statement.startswith("DISCARD") for statement in sent)
 
 
 @contextmanager
 def _server() -> Iterator[Postgres]:
-    from tests.postgres import Postgres  # noqa: PLC0415 - the harness is to stay small for the other workloads
+    from tests.support.postgres import Postgres  # noqa: PLC0415 - the harness is to stay small for the other workloads
 
     with Postgres() as server:
         yield server

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
     from .runner.pipeline import build_pipeline
     from .runner.report import ExitCode, RunReport
     from .runner.run import run
+    from .submissions.report import SubmissionReport
+    from .submissions.submit import submit
 
 __all__ = [
     "Account",
@@ -47,6 +49,7 @@ __all__ = [
     "Shard",
     "Subject",
     "SubjectKind",
+    "SubmissionReport",
     "UnknownOptionError",
     "batch_ids_from_files",
     "batch_ids_from_query",
@@ -55,13 +58,17 @@ __all__ = [
     "erase",
     "fetch_account",
     "run",
+    "submit",
 ]
 
 _RUNNER = {"ExitCode": "report", "RunReport": "report", "build_pipeline": "pipeline", "run": "run"}
+_SUBMISSIONS = {"SubmissionReport": "report", "submit": "submit"}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - as many types as names
     """Import the runner when it is used: who only wants the source saves its import time."""
     if name in _RUNNER:
         return getattr(import_module(f".runner.{_RUNNER[name]}", __name__), name)
+    if name in _SUBMISSIONS:
+        return getattr(import_module(f".submissions.{_SUBMISSIONS[name]}", __name__), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
+from pathlib import Path
 
 from dlt.common import logger
 
@@ -24,8 +26,10 @@ from .ids.input import BatchIdInput
 from .options import Options
 from .plan import Plan, plan_batches
 from .settings import INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
+from .submissions.evidence import Evidence, accepted_batch_ids
 from .tables.columns import ColumnNames
 from .tables.privacy import Privacy
+from .tables.results_file import ResultsWriter
 from .tables.rows import RowContext
 from .tables.schema import PHONE_RESULTS, TABLES
 
@@ -47,7 +51,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     read = batch_ids.read()
     _warn_of_invalid_entries(read.invalid)
 
-    ledger = read_ledger(session, options.shard.select(read.ids), retry_failed=options.retry_failed)
+    submitted = _submitted_batch_ids(session, ledger_tables)
+    given = [*read.ids, *submitted] if submitted else read.ids
+    ledger = read_ledger(session, options.shard.select(given), retry_failed=options.retry_failed)
     is_idle = not ledger.missing and not ledger.entries
     suppressions = Suppressions() if is_idle else read_suppressions(session, privacy, options.suppressions)
     plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches)
@@ -60,8 +66,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     answered: set[str] = set()
     ended: set[str] = set()
     unanswered = 0
+    evidence = Evidence()
     stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures, plan.failed)
-    with client:
+    with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
             plan.fetch,
             client,
@@ -74,12 +81,19 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
             for fetched in chunk.batches:
                 answered.add(fetched.batch.batch_id)
                 statuses[fetched.batch.known_status] += 1
+                evidence.note(fetched.batch)
                 if fetched.batch.is_terminal:
                     ended.add(fetched.batch.batch_id)
             statuses[None] += len(chunk.errors)
             unanswered += sum(error.kind is ErrorKind.NOT_ANSWERED for _, error, _ in chunk.errors)
+            if writer is not None:
+                chunk.write_results(writer)
             yield chunk
+        files = writer.finish() if writer is not None else []
 
+    if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
+        with session.sql_client() as sql_client:
+            evidence.record(sql_client)
     stuck = plan.stuck(options.stuck_after_h, ended, datetime.now(UTC))
     _warn_of_stuck(stuck, options.stuck_after_h)
     _warn_of_overflow(context)
@@ -90,7 +104,16 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         invalid_ids=len(read.invalid),
         stop_reason=stop.reason if statuses.total() - unanswered < len(plan.fetch) else None,
     )
-    yield Chunk(context, deferred=plan.deferred(read.from_resources, answered), counts=counts)
+    yield Chunk(context, deferred=plan.deferred(read.from_resources, answered), counts=counts, files=files)
+
+
+def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> list[str]:
+    """Return the batches that `enrow submit` has sent and that the ledger does not know."""
+    if session.destination_type is None or session.is_filesystem:
+        return []
+    is_kept = all(session.keeps_rows(name) for name in ledger_tables)
+    with session.sql_client() as client:
+        return accepted_batch_ids(client, [LEDGER_TABLES[name] for name in ledger_tables] if is_kept else [])
 
 
 def use_delta_tables_on_filesystem(session: Session) -> None:
@@ -111,6 +134,24 @@ def use_delta_tables_on_filesystem(session: Session) -> None:
         # dlt knows no merge by batch for Delta tables: what a batch had before is deleted, and what it has is appended.
         if name == PHONE_RESULTS.name and resource.write_disposition == "merge":
             resource.apply_hints(write_disposition="append", merge_key="")
+
+
+@contextmanager
+def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWriter | None]:
+    """Open what writes `phone_results` to files of our own; None where there are none, or dlt has to see the rows."""
+    if session.pipeline is None or not is_needed or not session.is_unchanged(PHONE_RESULTS.name):
+        yield None
+        return
+    columns = (
+        session.schema.get_table_columns(PHONE_RESULTS.name) if PHONE_RESULTS.name in session.schema.tables else {}
+    )
+    known = [name for name in columns if name not in PHONE_RESULTS.names and not name.startswith("_dlt")]
+    writer = ResultsWriter(Path(session.pipeline.working_dir), known)
+    try:
+        yield writer
+    except BaseException:
+        writer.discard()
+        raise
 
 
 def _row_context(session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan) -> RowContext:

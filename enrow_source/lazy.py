@@ -8,10 +8,6 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     import pyarrow as pa
     import pyarrow.compute as pc
-
-if TYPE_CHECKING:
-    import pyarrow as pa
-    import pyarrow.compute as pc
 else:
 
     class _OnFirstUse:
@@ -19,7 +15,9 @@ else:
             self._module = module
 
         def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the module has
-            return getattr(importlib.import_module(self._module), name)
+            found = getattr(importlib.import_module(self._module), name)
+            setattr(self, name, found)  # looked up once
+            return found
 
     pa, pc = _OnFirstUse("pyarrow"), _OnFirstUse("pyarrow.compute")
 

@@ -61,7 +61,7 @@ def check_names(unknown: Mapping[str, Any], known: Collection[str]) -> None:
     # A nested section may configure a resource, or what dlt itself reads there.
     named = [name for name, value in configured.items() if not isinstance(value, dict) and "__" not in name]
     for name in [*unknown, *named]:
-        if name not in (*known, *_DLT_OPTIONS):
+        if name not in (*known, *SUBMIT_OPTIONS, *_DLT_OPTIONS):
             close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
             hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(known)}"
             where = "" if name in unknown else f" under [sources.{SOURCE_NAME}]"
@@ -80,6 +80,9 @@ def check_limits(limits: Mapping[str, Any]) -> None:
     if (limits["connections"] or 0) > CONNECTIONS_LIMIT:
         raise ConfigurationError(f"connections is {limits['connections']}: set it to 1 to {CONNECTIONS_LIMIT}")
 
+
+SUBMIT_OPTIONS: Final = ("credits_per_found", "min_credits", "people_database")
+"""Settings of the commands, in the same section."""
 
 _DLT_OPTIONS: Final = ("max_table_nesting", "root_key", "schema_contract")
 """Settings of any dlt source, which dlt reads from the same section."""

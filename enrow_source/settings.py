@@ -35,6 +35,12 @@ MAX_RESPONSE_MB: Final = 64
 CHUNK_ROWS: Final = 60_000
 """Rows handed to dlt at a time: 20 full batches, the fastest size that was measured."""
 
+ROW_GROUP_ROWS: Final = 122_880
+"""Rows in a row group of a parquet file: as many as DuckDB keeps together, so that it reads them fastest."""
+
+RESULTS_FILE_ROWS: Final = 2_000_000
+"""Rows in one file of `phone_results`: DuckDB reads few files faster than many."""
+
 CHUNK_BATCHES: Final = 1_000
 """Batches handed to dlt at a time, where they are small."""
 
@@ -86,3 +92,43 @@ ID_ROWS: Final = 10_000
 
 INVALID_IDS_LOGGED: Final = 10
 """Damaged ids of one run that are told in the log one by one."""
+
+SEARCHES_PER_BATCH: Final = 3_000
+"""The most searches that the API takes in one batch, and the default."""
+
+CREDITS_PER_FOUND: Final = 40.0
+"""Credits that a found number costs, and that are held for each search; 50 on older plans."""
+
+RETRY_NOT_FOUND_AFTER_DAYS: Final = 90.0
+"""Days after which a person who was not found may be searched again."""
+
+PERSON_CHARS: Final = 500
+"""Characters that a value of a person may have."""
+
+LEASE_S: Final = 120.0
+"""Seconds that a submitter holds its lease without renewing it. It decides how soon another one may go on where one
+has died, and nothing else: that nobody is sent twice does not rest on a clock."""
+
+LEASE_WAIT_S: Final = 150.0
+"""Seconds that a submitter waits for the lease of another one."""
+
+LEASE_POLL_S: Final = 1.0
+"""How often it asks for it meanwhile."""
+
+POST_ATTEMPTS: Final = 5
+"""Times that one batch is posted, where each time proved that nothing was accepted."""
+
+INVALID_SEARCHES_PER_BATCH: Final = 20
+"""Searches of one batch that the API may refuse by their number, each of which costs a POST, before it is given up."""
+
+RECORD_ATTEMPTS: Final = 8
+"""Times that it is tried to write down the answer to a POST, which is not to be lost."""
+
+RECORD_WAIT_S: Final = 0.5
+"""Seconds before the second time; twice as long before each further one."""
+
+INSERT_ROWS: Final = 500
+"""Rows of one INSERT: BigQuery takes 10,000 parameters."""
+
+STREAM_ROWS: Final = 10_000
+"""Rows of a table that are held in memory at a time, where it is read as a whole."""

@@ -7,18 +7,15 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
-from datetime import UTC, datetime
 from threading import Event
-from typing import Any, TypeVar
+from typing import Any
 
 import dlt
 from dlt.common.typing import TSecretStrValue
-from dlt.extract import DltResource
+from dlt.extract import DltResource, with_file_import
 from dlt.extract.items import DataItemWithMeta
 
 from .api.client import EnrowClient
-from .destination.ledger import LEDGER_TABLES
-from .destination.session import Session, add_metrics, first_selected
 from .destination.suppressions import Suppressions
 from .errors import ConfigurationError
 from .extract import extract
@@ -28,14 +25,13 @@ from .ids.input import BatchIds, read_batch_ids
 from .ids.shard import Shard
 from .lazy import pa
 from .options import Options, check_limits, check_names, parse_pii
+from .resources import route_to_table, rows_of, summary_of
 from .settings import BASE_URL, CONNECTIONS, MAX_CONSECUTIVE_FAILURES, MAX_RESPONSE_MB, SOURCE_NAME
 from .tables.privacy import Pii, Privacy
 from .tables.rows import (
-    RowContext,
     batch_errors_table,
     batch_stats_table,
     batches_table,
-    deferred_batch_ids_table,
     joined,
     phone_results_ledger_table,
 )
@@ -46,10 +42,7 @@ from .tables.schema import (
     DEFERRED_BATCH_IDS,
     PHONE_RESULTS,
     PHONE_RESULTS_LEDGER,
-    Table,
 )
-
-Item = TypeVar("Item")
 
 
 @dlt.source(name=SOURCE_NAME, section=SOURCE_NAME)
@@ -147,33 +140,40 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     @dlt.transformer(data_from=fetched)
     def batches(chunk: Chunk) -> Iterator[pa.Table]:
         """One row for a batch that the API knows."""
-        yield from _rows(chunk, chunk.batches, batches_table)
-        yield from _summary(chunk, BATCHES)
+        yield from rows_of(chunk, chunk.batches, batches_table)
+        yield from summary_of(chunk, BATCHES)
 
     @dlt.transformer(data_from=fetched)
     def batch_stats(chunk: Chunk) -> Iterator[pa.Table]:
         """One row for a batch: what the API claims, and what arrived."""
-        yield from _rows(chunk, chunk.batches, batch_stats_table)
-        yield from _summary(chunk, BATCH_STATS)
+        yield from rows_of(chunk, chunk.batches, batch_stats_table)
+        yield from summary_of(chunk, BATCH_STATS)
 
     @dlt.transformer(data_from=fetched)
     def phone_results(chunk: Chunk) -> Iterator[pa.Table | DataItemWithMeta]:
         """One row for a search in a completed batch, and in its ledger one for each batch."""
-        yield from _rows(chunk, chunk.results, lambda results, _: joined(results))
-        for rows in _rows(chunk, chunk.batches, phone_results_ledger_table):
-            yield _route_to_table(rows, PHONE_RESULTS_LEDGER, PHONE_RESULTS.name)
-        yield from _summary(chunk, PHONE_RESULTS)
+        yield from rows_of(chunk, chunk.results, lambda results, _: joined(results))
+        for file in chunk.files:
+            yield with_file_import(str(file.path), "parquet", file.rows, file.schema.empty_table())
+            file.path.unlink()  # dlt has linked or copied it
+        for rows in rows_of(chunk, chunk.batches, phone_results_ledger_table):
+            yield route_to_table(rows, PHONE_RESULTS_LEDGER, PHONE_RESULTS.name)
+        yield from summary_of(chunk, PHONE_RESULTS)
 
     @dlt.transformer(data_from=fetched)
     def batch_errors(chunk: Chunk) -> Iterator[pa.Table]:
         """One row for a fetch that failed."""
-        yield from _rows(chunk, chunk.errors, batch_errors_table)
-        yield from _summary(chunk, BATCH_ERRORS)
+        yield from rows_of(chunk, chunk.errors, batch_errors_table)
+        yield from summary_of(chunk, BATCH_ERRORS)
 
     # Before their own columns, which a variant would take over.
     for resource, table in (
         (phone_results, PHONE_RESULTS_LEDGER),
-        *((resource, table) for resource in (batches, batch_stats, phone_results) for table in _KEPT_WITH_ANY),
+        *(
+            (resource, table)
+            for resource in (batches, batch_stats, phone_results)
+            for table in (DEFERRED_BATCH_IDS, BATCH_ERRORS)
+        ),
     ):
         resource.apply_hints(table_name=table.name, create_table_variant=True, **table.hints)
     return (
@@ -185,43 +185,3 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
 
 
 _UNKNOWN = "unknown_options"
-
-_KEPT_WITH_ANY = (DEFERRED_BATCH_IDS, BATCH_ERRORS)
-
-
-def _rows(
-    chunk: Chunk, of: Sequence[Item], make: Callable[[Sequence[Item], RowContext], pa.Table]
-) -> Iterator[pa.Table]:
-    """Make rows where there is something to make them of, or where the table is to be created."""
-    if of or chunk.creates_tables:
-        yield make(of, chunk.context)
-
-
-def _summary(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
-    """Record the counts of the run with each resource; with the first one, yield what every run has to keep.
-
-    That is the ids that it deferred, and the errors, also where `batch_errors` is not selected: who failed is fetched
-    after the others.
-    """
-    if chunk.counts is not None:
-        add_metrics(chunk.counts.as_metrics())
-    if table.name != first_selected(LEDGER_TABLES):
-        return
-    if chunk.errors and BATCH_ERRORS.name not in Session.current().resources:
-        yield _route_to_table(batch_errors_table(chunk.errors, chunk.context), BATCH_ERRORS, table.name)
-    if chunk.deferred:
-        rows = deferred_batch_ids_table(chunk.deferred, datetime.now(UTC), chunk.context)
-        yield _route_to_table(rows, DEFERRED_BATCH_IDS, table.name)
-
-
-def _route_to_table(rows: pa.Table, table: Table, of_resource: str) -> DataItemWithMeta:
-    """Route rows to another table of a resource; what the caller changed of the resource holds for both."""
-    resource = Session.current().resources[of_resource]
-    schema = resource.compute_table_schema()
-    hints = dlt.mark.make_hints(
-        table.name,
-        write_disposition="replace" if resource.write_disposition == "replace" else "merge",
-        table_format=schema.get("table_format"),
-        file_format=schema.get("file_format"),
-    )
-    return dlt.mark.with_hints(rows, hints, create_table_variant=True)

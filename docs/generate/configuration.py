@@ -11,7 +11,7 @@ from typing import Final
 
 from docs.generate.tables import grid
 from enrow_source import enrow_source
-from enrow_source.cli import check, erase, run
+from enrow_source.cli import check, erase, run, submissions, submit
 
 _CONFIG: Final = Path(__file__).parents[2] / ".dlt" / "config.toml"
 _ARGUMENTS_ONLY: Final = ("batch_ids", "suppressions", "stop", "progress")
@@ -68,7 +68,7 @@ def _message(docstring: str) -> dict[str, str]:
 
 
 def _commands() -> str:
-    return "\n\n".join(_command(module) for module in (run, check, erase))
+    return "\n\n".join(_command(module) for module in (run, submit, submissions, check, erase))
 
 
 def _command(module: ModuleType) -> str:

@@ -15,7 +15,7 @@ from typing import Any, Final
 import dlt
 import duckdb
 
-from enrow_source import Subject, SubjectKind, erase
+from enrow_source import Subject, SubjectKind, erase, submit
 from enrow_source.runner.pipeline import DATASET_NAME, build_pipeline
 from enrow_source.runner.run import run
 from enrow_source.testing import SimulatedEnrow, bodies
@@ -33,11 +33,16 @@ _ORDER: Final = (
     "phone_results_ledger",
     "batch_errors",
     "deferred_batch_ids",
+    "submissions",
+    "submitted_searches",
+    "submission_lease",
 )
 
 
 _OF_THE_RUN = {
     "run_id": "1f0c...",
+    "submission_id": "8d2e...",
+    "holder": "",
     "load_id": _OF_DLT["_dlt_load_id"],
     "bytes_received": "48213",
     **dict.fromkeys(("extract_s", "normalize_s", "load_s", "total_s"), "0.5"),
@@ -88,6 +93,10 @@ def loaded() -> Iterator[LoadedExample]:
         submitted = Path(folder) / "submitted.txt"
         submitted.write_text(NOT_READABLE, encoding="utf-8")
         run(_batches(api), pipeline=pipeline, connections=1, batch_ids_file=[str(submitted)], **options)
+        submitting = build_pipeline(destination, pipeline_name="enrow_submissions", pipelines_dir=folder)
+        people = bodies.searches("leads", 3, api.seed)
+        account = {name: options[name] for name in ("enrow_api_key", "enrow_base_url")}
+        submit(people, pipeline=submitting, max_credits=200, campaign="spring", batch_size=2, **account)
         erasing = build_pipeline(destination, pipeline_name="enrow_erasures", pipelines_dir=folder)
         erase(erasing, Subject(SubjectKind.BATCH, ERASED), execute=True)
         with duckdb.connect(str(file), read_only=True) as connection:

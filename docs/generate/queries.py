@@ -16,6 +16,46 @@ class Query:
 
 
 QUERIES: Final[Mapping[str, tuple[Query, ...]]] = {
+    "submissions": (
+        Query(
+            "What became of what was submitted, and what is held for it?",
+            """
+            SELECT state, count(*) AS submissions, sum(searches) AS searches, sum(credits_held) AS credits_held
+            FROM submissions
+            GROUP BY state
+            ORDER BY state
+            """,
+        ),
+    ),
+    "submitted_searches": (
+        Query(
+            "Who was submitted for which campaign, and under which key of our own?",
+            """
+            SELECT campaign, state, person_key, custom
+            FROM submitted_searches JOIN submissions USING (submission_id)
+            ORDER BY person_key
+            """,
+        ),
+    ),
+    "submission_lease": (
+        Query(
+            "Is somebody submitting?",
+            """
+            SELECT holder, held_until
+            FROM submission_lease
+            """,
+        ),
+    ),
+    "account_credits": (
+        Query(
+            "What did the account have at each run?",
+            """
+            SELECT checked_at, command, credits
+            FROM account_credits
+            ORDER BY checked_at, credits
+            """,
+        ),
+    ),
     "batches": (
         Query(
             "Which batches have not ended, and when were they last looked at?",

@@ -32,11 +32,12 @@ class _Access(BaseConfiguration):
     enrow_base_url: str = BASE_URL
 
 
-def fetch_account(enrow_base_url: str | None = None) -> Account:
-    """Ask for the account of the configured key: one request, without a second try.
+def fetch_account(enrow_base_url: str | None = None, enrow_api_key: str | None = None) -> Account:
+    """Ask for the account behind a key: one request, without a second try.
 
     Args:
         enrow_base_url: Another API than the configured one.
+        enrow_api_key: Another key than the configured one.
 
     Raises:
         ConfigurationError: There is no key, or key or URL cannot be used.
@@ -44,10 +45,11 @@ def fetch_account(enrow_base_url: str | None = None) -> Account:
         BatchError: No usable answer.
     """
     access = resolve_configuration(_Access(), sections=("sources", SOURCE_NAME))
-    if access.enrow_api_key is None:
+    key = enrow_api_key or access.enrow_api_key
+    if key is None:
         raise ConfigurationError(
             f"no Enrow API key: set enrow_api_key under [sources.{SOURCE_NAME}] in .dlt/secrets.toml,"
             " or ENROW_API_KEY in the environment"
         )
-    with EnrowClient(access.enrow_api_key, enrow_base_url or access.enrow_base_url, connections=1) as client:
+    with EnrowClient(key, enrow_base_url or access.enrow_base_url, connections=1) as client:
         return Account(client.fetch_credits())

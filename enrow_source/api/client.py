@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache
 from http import HTTPStatus
 from threading import Event, Lock, local
 from typing import TYPE_CHECKING, Final, Self
+from urllib.parse import urlencode
 
 import msgspec
 import tenacity
@@ -124,7 +125,7 @@ class EnrowClient:
                     raise failed
                 self.request_stats.add(retries=attempt.retry_state.attempt_number > 1)
                 try:
-                    return self._get(self._url, {"id": batch_id})
+                    return self._get(f"{self._url}?{urlencode({'id': batch_id})}")
                 except RequestFailedError as error:
                     failed = error
                     raise
@@ -137,7 +138,7 @@ class EnrowClient:
             RequestFailedError: No usable answer.
             InvalidApiKeyError: The API refused the key.
         """
-        answer = self._get(self._account_url, {})
+        answer = self._get(self._account_url)
         try:
             return msgspec.json.decode(answer.body, type=AccountBody).credits
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
@@ -168,9 +169,9 @@ class EnrowClient:
             self._pause.extend(wait)
         return min(wait * random.uniform(1.0, 1.1), longest)  # noqa: S311 - jitter, no secret
 
-    def _get(self, url: str, params: Mapping[str, str]) -> RawResponse:
+    def _get(self, url: str) -> RawResponse:
         try:
-            response, body = self._exchange(url, params)
+            response, body = self._exchange(url)
         except _transport().ERRORS as error:
             failed = RequestFailedError(f"no complete answer: {innermost_message(error)}", ErrorKind.CONNECTION)
         else:
@@ -182,12 +183,12 @@ class EnrowClient:
         # Raised out here: what requests raised would come along as its context, with the key in the frames' locals.
         raise failed
 
-    def _exchange(self, url: str, params: Mapping[str, str]) -> tuple[requests.Response, bytes]:
+    def _exchange(self, url: str) -> tuple[requests.Response, bytes]:
         self.request_stats.add(requests=1)
-        response = self._session().get(
-            url,
-            params=params,
-            headers={API_KEY_HEADER: self._api_key},
+        session, request = self._prepared()
+        request.url = url
+        response = session.send(
+            request,
             allow_redirects=False,  # requests would send the key along, to any host
             timeout=self._runtime.request_timeout,
             stream=True,
@@ -217,13 +218,17 @@ class EnrowClient:
             raise ConnectionError("the packed body breaks off")
         return b"".join(parts)
 
-    def _session(self) -> requests.Session:
-        session: requests.Session | None = getattr(self._threads, "session", None)
-        if session is None:
-            session = self._threads.session = _transport().open_session(self._url)
-        return session
+    def _prepared(self) -> tuple[requests.Session, requests.PreparedRequest]:
+        """Return the session and the request of this thread: preparing a request takes longer than sending it."""
+        prepared: tuple[requests.Session, requests.PreparedRequest] | None = getattr(self._threads, "prepared", None)
+        if prepared is None:
+            session = _transport().open_session(self._url)
+            request = _transport().prepare_get(session, self._url, {API_KEY_HEADER: self._api_key})
+            prepared = self._threads.prepared = session, request
+        return prepared
 
 
+@cache
 def _transport() -> ModuleType:
     """Import requests with the first request: a run with nothing new sends none."""
     from . import transport  # noqa: PLC0415

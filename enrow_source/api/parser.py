@@ -32,8 +32,12 @@ def parse_batch(batch_id: str, body: bytes) -> Batch:
             return batch_of(batch_id, decoder.decode(body))
         except (msgspec.ValidationError, RecursionError):
             continue
+        except UnicodeDecodeError:
+            break
         except msgspec.DecodeError as error:
+            _check_utf8(body)
             raise InvalidResponseError(f"the body is not JSON: {error}") from error
+    _check_utf8(body)
     return parse_leniently(batch_id, body)
 
 
@@ -44,13 +48,17 @@ _UNSTORABLE: Final = re.compile(
 )
 
 
-def _storable(body: bytes) -> bytes:
-    """Check that `body` is UTF-8, and put U+FFFD where it escapes a character that cannot be stored."""
+def _check_utf8(body: bytes) -> None:
+    """Check a body that no strict decoder has accepted: the others were checked when they were decoded."""
     try:
         body.decode()
     except UnicodeDecodeError as error:
         message = f"the body is not UTF-8: {error.reason} at byte {error.start}"
         raise InvalidResponseError(message) from error
+
+
+def _storable(body: bytes) -> bytes:
+    """Put U+FFFD where `body` escapes a character that cannot be stored."""
     if b"\\" in body and (b"\\u0000" in body or b"\\ud" in body or b"\\uD" in body):
         return _UNSTORABLE.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
     return body

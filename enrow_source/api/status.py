@@ -60,6 +60,7 @@ class AccountBody(msgspec.Struct):
 
 class _ErrorBody(msgspec.Struct):
     message: str | None = None
+    reason: str | None = None
     retry_after: float | None = None
 
 
@@ -71,8 +72,9 @@ def _error_body(body: bytes) -> _ErrorBody:
 
 
 def error_message(response: requests.Response, body: bytes) -> str:
-    """Return the message of an error body, else the reason phrase."""
-    message = _error_body(body).message or response.reason or f"HTTP {response.status_code}"
+    """Return the `message` or the `reason` of an error body, else the reason phrase."""
+    error = _error_body(body)
+    message = error.message or error.reason or response.reason or f"HTTP {response.status_code}"
     return message[:MESSAGE_CHARS].replace("\0", "\ufffd")  # Postgres refuses NUL
 
 

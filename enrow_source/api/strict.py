@@ -10,7 +10,7 @@ from msgspec import Raw
 
 from ..settings import RESULTS_LIMIT, UNDECLARED_COLUMNS
 from .models import Batch, Results, Stats, Text
-from .values import NULL, TextColumns, check_id, exact_credits, json_text
+from .values import NULL, TextColumns, check_id, exact_credits, json_text, json_texts
 
 _Int64 = Annotated[int, msgspec.Meta(ge=-(2**63), le=2**63 - 1)]
 
@@ -134,7 +134,7 @@ def batch_of(batch_id: str, body: _Body | _CustomParamsBody) -> Batch:
                 "qualification": qualification,
                 "number": [result.number for result in results],
                 "country": [result.country for result in results],
-                "custom": [None if r.custom is NULL else json_text(r.custom) for r in results],
+                "custom": json_texts([result.custom for result in results]),
             },
             params=params.columns,
             overflow_params=params.more,

@@ -6,6 +6,7 @@ import io
 import os
 import time
 import zlib
+from collections.abc import Mapping
 from functools import cache
 from http.client import HTTPResponse
 from socket import socket
@@ -40,6 +41,11 @@ def open_session(url: str) -> Session:
     session.proxies = dict(requests.utils.get_environ_proxies(url)) if is_encrypted else {}
     session.verify = os.environ.get("REQUESTS_CA_BUNDLE") or os.environ.get("CURL_CA_BUNDLE") or True
     return session
+
+
+def prepare_get(session: Session, url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
+    """Prepare a GET request, to be sent any number of times by `session`."""
+    return session.prepare_request(requests.Request("GET", url, headers=headers))
 
 
 class _Session(Session):

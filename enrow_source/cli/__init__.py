@@ -9,6 +9,8 @@ from typing import Final
 
 COMMANDS: Final = {
     "run": "Load batches, and fetch again those that were ongoing.",
+    "submit": "Submit people for phone searches, at most once and within a budget.",
+    "submissions": "List what was submitted, and resolve what is unknown.",
     "check": "Check settings, key, versions and destination before the first load.",
     "erase": "Erase a person or a batch, and keep later runs from loading it again.",
     "backfill": "Load very many batches on a Dask cluster.",

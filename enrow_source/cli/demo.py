@@ -6,6 +6,7 @@ import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import dlt
 import duckdb
@@ -14,6 +15,7 @@ from enrow_source.testing import Response, SimulatedEnrow, bodies
 
 from ..runner.pipeline import DATASET_NAME, build_pipeline
 from ..runner.run import run
+from ..submissions.submit import submit
 
 FOLDER = Path("demo")
 
@@ -30,6 +32,17 @@ FROM phone_results
 WHERE params__linkedin_url IS NOT NULL
 ORDER BY batch_id DESC, index
 LIMIT 4"""
+
+SPENT = """
+SELECT
+    CASE WHEN params__linkedin_url IS NULL THEN 'name_and_company' ELSE 'profile_url' END AS search,
+    count(*) AS submitted,
+    count(number) AS found,
+    40 * count(number) AS credits_spent
+FROM submissions AS s JOIN submitted_searches USING (submission_id) JOIN phone_results USING (batch_id, index)
+WHERE s.campaign = 'demo'
+GROUP BY search
+ORDER BY search DESC"""
 
 ERRORS = "SELECT batch_id, http_status, kind, message FROM batch_errors"
 
@@ -86,9 +99,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         _head("Second run: what is complete is not fetched again, the ongoing batch completes")
         _run(api, batch_ids)
-    for question, query in ANSWERS.items():
-        _head(question)
-        _show(query)
+        for question, query in ANSWERS.items():
+            _head(question)
+            _show(query)
+        _head("People who are to be called: what would submitting them hold?")
+        _submit(api)
     print(f"\nThe tables are in {FILE}, schema {DATASET_NAME}.{NEXT}")
     return 0
 
@@ -117,7 +132,25 @@ def _run(api: SimulatedEnrow, batch_ids: list[str]) -> None:
     before = len(api.requests)
     pipeline = build_pipeline(dlt.destinations.duckdb(str(FILE)), pipelines_dir=str(FOLDER / "pipelines"))
     print(run(batch_ids, pipeline=pipeline, enrow_api_key=api.api_key, enrow_base_url=api.url))
-    print("GET:", ", ".join(str(request.batch_id) for request in api.requests[before:]))
+    fetched = [str(request.batch_id) for request in api.requests[before:] if request.batch_id]
+    print("GET:", ", ".join(fetched))
+
+
+def _submit(api: SimulatedEnrow) -> None:
+    """Submit people, load what became of them without naming an id, and submit them again."""
+    people = bodies.searches("leads", 12, api.seed)
+    pipeline = build_pipeline(
+        dlt.destinations.duckdb(str(FILE)), pipeline_name="enrow_submissions", pipelines_dir=str(FOLDER / "pipelines")
+    )
+    options: dict[str, Any] = {"enrow_api_key": api.api_key, "enrow_base_url": api.url, "campaign": "demo"}
+    print(submit(people, pipeline=pipeline, max_credits=500, dry_run=True, **options))
+    _head("The same in earnest, and then loaded without naming an id")
+    print(submit(people, pipeline=pipeline, max_credits=500, **options))
+    for _ in range(api.looks_to_complete + 1):
+        _run(api, [])
+    _show(SPENT)
+    _head("Submitted once more: nobody is paid for twice")
+    print(submit(people, pipeline=pipeline, max_credits=500, **options))
 
 
 def _show(query: str) -> None:

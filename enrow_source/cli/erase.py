@@ -17,7 +17,7 @@ from dlt.pipeline.exceptions import CannotRestorePipelineException
 
 from ..destination.erase import Erasure, erase
 from ..destination.hide import hide_existing
-from ..destination.suppressions import Subject, SubjectKind, configured_pii
+from ..destination.suppressions import ERASURES, Subject, SubjectKind, configured_pii
 from ..errors import ConfigurationError
 from ..runner.causes import first_line
 from ..runner.pipeline import DATASET_NAME, PIPELINE_NAME, build_pipeline
@@ -65,7 +65,7 @@ def _erase(subject: Subject, destination: str, dataset: str, *, execute: bool) -
             " them first, with enrow run --pending"
         )
     with TemporaryDirectory() as folder:
-        pipeline = build_pipeline(destination, dataset, pipeline_name="enrow_erasures", pipelines_dir=folder)
+        pipeline = build_pipeline(destination, dataset, pipeline_name=ERASURES, pipelines_dir=folder)
         return erase(pipeline, subject, execute=execute)
 
 

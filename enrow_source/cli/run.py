@@ -18,6 +18,7 @@ from ..runner.causes import one_line, root_cause
 from ..runner.pipeline import DATASET_NAME, TABLES, build_pipeline
 from ..runner.report import ExitCode
 from ..runner.run import is_config_error, run
+from ..submissions.resolve import has_submissions
 from .logs import json_line, set_up_logs
 from .progress import display
 
@@ -30,11 +31,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     piped = sys.stdin.read().split() if "-" in options.batch_ids_file else []
     batch_ids = [*options.batch_ids, *piped]
     files = [location for location in options.batch_ids_file if location != "-"]
-    if not (batch_ids or files or options.batch_ids_query or options.pending or _has_configured_ids()):
-        parser.error(
-            "no batch ids: name some, or --batch-ids-file, --batch-ids-query, or set batch_ids_file or batch_ids_query"
-            " under [sources.enrow] in .dlt/config.toml; --pending looks at the ongoing batches alone"
-        )
+    has_ids = batch_ids or files or options.batch_ids_query or options.pending or _has_configured_ids()
     source_options = {
         # An empty one takes the place of what is configured.
         "batch_ids_file": [] if options.pending else files or None,
@@ -50,9 +47,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     as_json = options.log_format == "json"
     of_dlt, of_source = display(as_json=as_json)
     try:
+        pipeline = build_pipeline(options.destination, options.dataset, progress=of_dlt)
+        # What enrow submit has sent needs no id.
+        if not has_ids and not has_submissions(pipeline):
+            parser.error(
+                "no batch ids: name some, or --batch-ids-file, --batch-ids-query, or set batch_ids_file or"
+                " batch_ids_query under [sources.enrow] in .dlt/config.toml; --pending looks at the ongoing ones alone"
+            )
         report = run(
             batch_ids,
-            pipeline=build_pipeline(options.destination, options.dataset, progress=of_dlt),
+            pipeline=pipeline,
             tables=options.tables,
             trigger=options.trigger,
             metrics_file=options.metrics_file,

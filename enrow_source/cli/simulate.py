@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
 from collections.abc import Sequence
 
-from ..testing.__main__ import main as serve
+from ..testing import add_arguments, serve
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the simulated API; returns the exit code."""
-    serve(arguments, prog="enrow simulate")
+    parser = argparse.ArgumentParser(prog="enrow simulate", description="Simulate the Enrow phone-bulk API.")
+    add_arguments(parser)
+    serve(parser, parser.parse_args(arguments))
     return 0

@@ -14,11 +14,13 @@ from dlt.common.schema.typing import TTableSchema
 from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.sql_client import SqlClientBase
 
+from ..tables.schema import PHONE_RESULTS
+
 DUCKDB = "dlt.destinations.duckdb"
 
 POSTGRES = "dlt.destinations.postgres"
 
-INDEXED = {"phone_results": "batch_id"}
+INDEXED = {PHONE_RESULTS.name: "batch_id"}
 """What a batch is replaced by, and found by."""
 
 

@@ -21,11 +21,14 @@ from dlt.extract import DltResource
 from ..errors import ConfigurationError
 from ..settings import SOURCE_NAME
 from ..tables.privacy import Privacy
-from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
+from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, SUBMITTED_SEARCHES, TABLES
+from .erase_people import ErasedPeople, find_people, submissions_of
 from .mentions import Mentions, find_mentions
+from .results_loaded import correct_results_loaded
 from .staging import places
 from .suppressions import (
     ERASURES,
+    PERSON,
     PERSON_COLUMNS,
     Subject,
     SubjectKind,
@@ -40,7 +43,7 @@ if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
 
 
-_TABLES: Final = tuple(table.name for table in (*TABLES, DEFERRED_BATCH_IDS))
+_TABLES: Final = tuple(table.name for table in (*TABLES, DEFERRED_BATCH_IDS, SUBMITTED_SEARCHES))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,11 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
             recorded_suppressions(client, privacy)  # checks the secret against earlier ones
         found = list(_find(client, subject, privacy))
         mentions = list(_mentions(client, subject))
+        people = ErasedPeople()
+        if privacy.secret is not None:
+            results = next((rows for rows in found if rows.name == PHONE_RESULTS.name), None)
+            people = find_people(client, subject, *(results.selection if results else ("1 = 0", [])), privacy)
+            found += _find_submitted(client, sorted(people.stored))
         if not any(not rows.is_staged for rows in found):
             raise ConfigurationError(
                 f"dataset {pipeline.dataset_name} of {pipeline.destination.destination_name} has no table of the"
@@ -103,7 +111,7 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         # First the record, then the rows: whoever is killed in between leaves rows that are still there and that the
         # next erasure finds, never a person that a later run brings back. The counts in the record come with the
         # deletion, so that a record without them tells of one that was not finished.
-        load_id = _record(pipeline, subject, privacy)
+        load_id = _record(pipeline, subject, privacy, people)
         with pipeline.sql_client() as client:
             counts = _delete(client, found, mentions, load_id)
     has_hashes = privacy.secret is not None or subject.kind is SubjectKind.BATCH
@@ -126,6 +134,11 @@ class _Rows:
     def condition(self) -> str:
         return f"{self.column} IN ({', '.join(['%s'] * len(self.values))})" if self.values else "1 = 0"
 
+    @property
+    def selection(self) -> tuple[str, list[str]]:
+        """The condition and the values of its parameters."""
+        return self.condition, list(self.values)
+
     def count(self, client: SqlClientBase[Any]) -> int:
         sql = f"SELECT COUNT(*) FROM {self.table} WHERE {self.condition}"  # noqa: S608 - escaped names
         ((count,),) = client.execute_sql(sql, *self.values) or [(0,)]
@@ -138,9 +151,12 @@ def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Ite
         with place:
             for name in _TABLES if subject.kind is SubjectKind.BATCH else (PHONE_RESULTS.name,):
                 table = client.make_qualified_table_name(name)
-                column = client.escape_column_name(PERSON_COLUMNS.get(subject.kind, "batch_id"))
+                is_submitted = name == SUBMITTED_SEARCHES.name
+                by = "submission_id" if is_submitted else PERSON_COLUMNS.get(subject.kind, "batch_id")
+                column = client.escape_column_name(by)
                 try:
                     values = _values(client, table, column, subject, privacy)
+                    values = submissions_of(client, subject.normalised) if is_submitted else values
                 except DestinationUndefinedEntity:
                     continue
                 yield _Rows(f"{name} (staging)" if is_staged else name, table, column, values, is_staged)
@@ -160,6 +176,17 @@ def _by_name(found: Iterable[_Rows | Mentions], client: SqlClientBase[Any]) -> d
     return counts
 
 
+def _find_submitted(client: SqlClientBase[Any], keys: Sequence[str]) -> Iterator[_Rows]:
+    """Find what the people are called by in `submitted_searches`, where somebody has submitted."""
+    table = client.make_qualified_table_name(SUBMITTED_SEARCHES.name)
+    rows = _Rows(SUBMITTED_SEARCHES.name, table, client.escape_column_name("person_key"), keys, is_staged=False)
+    try:
+        rows.count(client)
+    except DestinationUndefinedEntity:
+        return
+    yield rows
+
+
 def _values(client: SqlClientBase[Any], table: str, column: str, subject: Subject, privacy: Privacy) -> list[str]:
     """Return the values of the column that stand for the subject.
 
@@ -172,9 +199,11 @@ def _values(client: SqlClientBase[Any], table: str, column: str, subject: Subjec
     if subject.kind is SubjectKind.NUMBER:
         pattern = f"%{'%'.join(subject.normalised[1:])}%"
     else:
-        pattern = f"%{re.sub('[^a-hjl-z0-9:/.-]', '%', subject.normalised)}%"
-    sql = f"SELECT DISTINCT {column} FROM {table} WHERE LOWER({column}) LIKE %s"  # noqa: S608 - escaped names
-    similar = (value for (value,) in client.execute_sql(sql, pattern) or ())
+        pattern = f"%{re.sub('[^a-hjl-z0-9.-]', '%', subject.normalised.rpartition('/')[2])}%"
+    # Whatever has a percent sign may be encoded, and spell any letter.
+    narrowed = f"LOWER({column}) LIKE %s OR REPLACE({column}, %s, '') <> {column}"
+    sql = f"SELECT DISTINCT {column} FROM {table} WHERE {narrowed}"  # noqa: S608 - escaped names
+    similar = (value for (value,) in client.execute_sql(sql, pattern, "%") or ())
     equal = {value for value in similar if normalised_value(subject.kind, value) == subject.normalised}
     hashes = {privacy.keyed_hash(spelling) for spelling in subject.spellings} if privacy.secret else set()
     return sorted(equal | hashes)
@@ -190,8 +219,8 @@ def _unmatchable(client: SqlClientBase[Any], subject: Subject) -> str | None:
     return column if rows and not filled else None
 
 
-def _record(pipeline: dlt.Pipeline, subject: Subject, privacy: Privacy) -> str:
-    """Write down the erasure, still without counts; return the load that it is under."""
+def _record(pipeline: dlt.Pipeline, subject: Subject, privacy: Privacy, people: ErasedPeople) -> str:
+    """Write down the erasure, still without counts, and who it is about; return the load that it is under."""
     is_batch = subject.kind is SubjectKind.BATCH
     row = {
         "erased_at": datetime.now(UTC),
@@ -200,14 +229,18 @@ def _record(pipeline: dlt.Pipeline, subject: Subject, privacy: Privacy) -> str:
         "batch_id": subject.normalised if is_batch else None,
         "secret_check": None if is_batch else secret_fingerprint(privacy),
     }
-    packages = pipeline.run(_erasures(row)).load_packages
+    rows = [
+        row,
+        *(row | {"subject": PERSON, "subject_hash": one} for one in sorted(people.hashes - {row["subject_hash"]})),
+    ]
+    packages = pipeline.run(_erasures(rows)).load_packages
     # The state of a pipeline that also loads the source is in another one.
     return next(package.load_id for package in packages if package.schema_name == ERASURES)
 
 
 @dlt.source(name=ERASURES)
-def _erasures(row: dict[str, Any]) -> DltResource:
-    resource: DltResource = dlt.resource([row], name=ERASURES, columns=_RECORD, write_disposition="append")
+def _erasures(rows: list[dict[str, Any]]) -> DltResource:
+    resource: DltResource = dlt.resource(rows, name=ERASURES, columns=_RECORD, write_disposition="append")
     resource.apply_hints(additional_table_hints={"description": "One row for a person or a batch that was erased."})
     return resource
 
@@ -218,7 +251,12 @@ def _hints(name: str, data_type: Any, description: str, *, nullable: bool = True
 
 _RECORD: Final[list[TColumnSchema]] = [
     _hints("erased_at", "timestamp", "When it was erased, UTC.", nullable=False),
-    _hints("subject", "text", "What it was found by: `linkedin_url`, `number`, `batch`.", nullable=False),
+    _hints(
+        "subject",
+        "text",
+        "What it was found by: `linkedin_url`, `number`, `batch`; `person` for who it is about.",
+        nullable=False,
+    ),
     _hints("subject_hash", "text", "Keyed hash of the normalised value; null for a batch."),
     _hints("batch_id", "text", "The id of an erased batch; null for a person."),
     _hints("secret_check", "text", "Tells a changed `pii_secret`; null for a batch."),
@@ -240,7 +278,7 @@ def _delete(
     with transaction:
         for rows in found:
             if rows.name == PHONE_RESULTS.name:
-                _correct_ledger(client, rows)
+                correct_results_loaded(client, rows.table, *rows.selection)
             counts[rows.name] = counts.get(rows.name, 0) + rows.count(client)
             client.execute_sql(f"DELETE FROM {rows.table} WHERE {rows.condition}", *rows.values)  # noqa: S608
         for texts in mentions:
@@ -249,25 +287,9 @@ def _delete(
         assignments = ", ".join(f"{client.escape_column_name(f'{table}_rows')} = %s" for table in _TABLES)
         client.execute_sql(
             f"UPDATE {client.make_qualified_table_name(ERASURES)} SET {assignments}"  # noqa: S608 - escaped names
-            f" WHERE {client.escape_column_name('_dlt_load_id')} = %s",
+            f" WHERE {client.escape_column_name('_dlt_load_id')} = %s AND {client.escape_column_name('subject')} <> %s",
             *erased,
             load_id,
+            PERSON,
         )
     return counts
-
-
-def _correct_ledger(client: SqlClientBase[Any], results: _Rows) -> None:
-    """Keep `results_loaded` the number of rows that are in `phone_results`."""
-    batch_id, loaded = client.escape_column_name("batch_id"), client.escape_column_name("results_loaded")
-    sql = (
-        f"SELECT {batch_id}, SUM(CASE WHEN {results.condition} THEN 0 ELSE 1 END) FROM {results.table}"  # noqa: S608
-        f" WHERE {batch_id} IN (SELECT {batch_id} FROM {results.table} WHERE {results.condition}) GROUP BY {batch_id}"
-    )
-    ledger = client.make_qualified_table_name(PHONE_RESULTS_LEDGER.name)
-    # Set and not subtracted, so that doing it again does no harm where there are no transactions.
-    for erased_from, kept in client.execute_sql(sql, *results.values, *results.values) or ():
-        client.execute_sql(
-            f"UPDATE {ledger} SET {loaded} = %s WHERE {batch_id} = %s",  # noqa: S608
-            int(kept),
-            erased_from,
-        )

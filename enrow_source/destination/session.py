@@ -66,6 +66,16 @@ class Session:
         """Whether this load leaves the rows of a resource that earlier loads brought."""
         return not self.is_refresh and self.resources[resource].write_disposition != "replace"
 
+    def is_unchanged(self, resource: str) -> bool:
+        """Whether a resource is selected, and its rows reach the load as the source makes them.
+
+        A map or a filter that the caller adds, and a contract that keeps columns or rows out, have to see the rows.
+        """
+        if resource not in self.resources or len(self.resources[resource]._pipe) > 1:  # noqa: SLF001 - dlt has no other way
+            return False
+        table = self.resources[resource].compute_table_schema()
+        return set(self.schema.resolve_contract_settings_for_table(resource, table).values()) == {"evolve"}
+
     @contextmanager
     def sql_client(self) -> Iterator[SqlClientBase[Any]]:
         """Open the destination's SQL client.

@@ -18,6 +18,7 @@ from dlt.common.typing import TSecretStrValue
 from ..errors import ConfigurationError
 from ..lazy import pa, pc
 from ..settings import SECRET_CHECK_CHARS, SOURCE_NAME
+from ..tables.person import is_international, number_key, number_spellings, profile_key, profile_spellings
 from ..tables.privacy import Pii, Privacy
 from .session import Session
 
@@ -35,6 +36,9 @@ class SubjectKind(StrEnum):
     NUMBER = "number"
     BATCH = "batch"
 
+
+PERSON: Final = "person"
+"""Also in the column `subject`: what stands for somebody whose rows were erased."""
 
 PERSON_COLUMNS: Final = {SubjectKind.LINKEDIN_URL: "params__linkedin_url", SubjectKind.NUMBER: "number"}
 """The column of `phone_results` that a person is found by."""
@@ -55,7 +59,7 @@ class Subject:
         """Check the value: one that can match nothing would look like a person who is not there."""
         if not self.normalised or not _is_storable(self.value):
             raise ConfigurationError(f"the {self.kind} is empty, or has characters that no table can hold")
-        if self.kind is SubjectKind.NUMBER and not re.fullmatch(r"\+[0-9]{5,15}", _without_separators(self.value)):
+        if self.kind is SubjectKind.NUMBER and not is_international(self.value):
             raise ConfigurationError("the number is not E.164: write + and the country code first")
 
     @property
@@ -66,18 +70,12 @@ class Subject:
     @property
     def spellings(self) -> frozenset[str]:
         """Those that may have been hashed: a hash cannot be normalised any more."""
-        given = self.value.strip()
-        if self.kind is SubjectKind.NUMBER:
-            return frozenset({given, self.normalised, self.normalised[1:]})
-        url = given.rstrip("/")
-        host = re.match(r"(?:\w+://)?[^/]*", url)
-        end = host.end() if host else 0
-        cased = {url, url.lower(), url[:end].lower() + url[end:]}
-        return frozenset({given} | cased | {f"{one}/" for one in cased})
+        return (number_spellings if self.kind is SubjectKind.NUMBER else profile_spellings)(self.value)
 
     def masked(self, text: str) -> str:
         """Return the text without the value: for messages that come from elsewhere."""
-        for known in sorted({self.value.strip(), self.normalised}, key=len, reverse=True):
+        given = self.value.strip()
+        for known in sorted({given, given.rstrip("/"), self.normalised}, key=len, reverse=True):
             text = re.sub(re.escape(known), "***", text, flags=re.IGNORECASE)
         return text
 
@@ -85,17 +83,12 @@ class Subject:
 def normalised_value(kind: SubjectKind, value: str) -> str:
     """Return the one spelling of a value that stands for all that are taken for equal."""
     if kind is SubjectKind.NUMBER:
-        digits = re.sub(r"[^0-9]", "", value)
-        return f"+{digits}" if digits else ""
-    return value.strip().rstrip("/").lower() if kind is SubjectKind.LINKEDIN_URL else value.strip()
+        return number_key(value)
+    return profile_key(value) if kind is SubjectKind.LINKEDIN_URL else value.strip()
 
 
 def _is_storable(text: str) -> bool:
     return "\0" not in text and text.encode(errors="replace").decode() == text
-
-
-def _without_separators(number: str) -> str:
-    return re.sub(r"[\s().\-/]", "", number)
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,6 +98,8 @@ class Suppressions:
     batches: frozenset[str] = frozenset()
     persons: Mapping[SubjectKind, frozenset[str]] = field(default_factory=dict)
     """Keyed hashes of the normalised values."""
+    people: frozenset[str] = frozenset()
+    """Keyed hashes of what stands for each erased person, whatever it was found by: nobody of them is submitted."""
     privacy: Privacy = field(default_factory=Privacy)
     secret_check: str | None = None
     """Tells the secret that the hashes were made with; None without persons."""
@@ -142,6 +137,7 @@ class Suppressions:
             self,
             batches=self.batches | other.batches,
             persons={kind: self.persons.get(kind, none) | other.persons.get(kind, none) for kind in kinds},
+            people=self.people | other.people,
             secret_check=self.secret_check or other.secret_check,
             last_erased_at=max(dates, default=None),
         )
@@ -193,16 +189,20 @@ def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppr
     except DestinationUndefinedEntity:
         return Suppressions(privacy=privacy)
     persons: dict[SubjectKind, set[str]] = {}
+    people: set[str] = set()
     for subject, subject_hash, _, secret_check, _ in rows:
         if subject != SubjectKind.BATCH:
             _check_secret(privacy, secret_check)
-            persons.setdefault(SubjectKind(subject), set()).add(subject_hash)
+            (people if subject == PERSON else persons.setdefault(SubjectKind(subject), set())).add(subject_hash)
+    # What stands for a person with a profile is the normalised address of it.
+    people |= persons.get(SubjectKind.LINKEDIN_URL, set())
     return Suppressions(
         frozenset(batch_id for subject, _, batch_id, _, _ in rows if subject == SubjectKind.BATCH),
         {kind: frozenset(hashes) for kind, hashes in persons.items()},
-        privacy=privacy,
-        secret_check=secret_fingerprint(privacy) if persons else None,
-        last_erased_at=max((_utc(at) for subject, *_, at in rows if subject != SubjectKind.BATCH), default=None),
+        frozenset(people),
+        privacy,
+        secret_fingerprint(privacy) if persons else None,
+        max((_utc(at) for subject, *_, at in rows if subject != SubjectKind.BATCH), default=None),
     )
 
 

@@ -31,7 +31,7 @@ class Pool(Generic[Item, Outcome]):
         is_ending: Callable[[], bool],
     ) -> None:
         self._work, self._items, self._is_ending = work, items, is_ending
-        self._threads = min(count, len(items))
+        self._count = min(count, len(items))
         self._taken, self._taking = 0, Lock()
         self._under_way: dict[int, float] = {}
         """Position of each item that is being worked on, and since when."""
@@ -44,7 +44,7 @@ class Pool(Generic[Item, Outcome]):
         Raises:
             Exception: What `work` raised.
         """
-        for number in range(self._threads):
+        for number in range(self._count):
             Thread(target=self._serve, name=f"enrow-{number}", daemon=True).start()
         received, until = 0, math.inf
         try:
@@ -57,7 +57,7 @@ class Pool(Generic[Item, Outcome]):
                     until = min(until, time.monotonic() + STOP_GRACE_S) if self._taken > received else 0.0
         finally:
             self._closed.set()
-            for _ in range(self._threads):
+            for _ in range(self._count):
                 self._room.release()
 
     def unfinished(self) -> list[tuple[Item, float]]:

@@ -9,6 +9,7 @@ from datetime import datetime
 from ..api.models import Batch
 from ..errors import BatchError
 from ..lazy import pa
+from ..tables.results_file import ResultsFile, ResultsWriter
 from ..tables.rows import FetchedBatch, RowContext
 from .counts import RunCounts
 
@@ -71,6 +72,8 @@ class Chunk:
     batches: list[FetchedBatch] = field(default_factory=list)
     results: list[pa.Table] = field(default_factory=list)
     """Rows of `phone_results`, a table for each batch."""
+    files: list[ResultsFile] = field(default_factory=list)
+    """Rows of `phone_results` that are written already."""
     errors: list[tuple[str, BatchError, datetime]] = field(default_factory=list)
     result_rows: int = 0
     deferred: Sequence[str] = ()
@@ -93,6 +96,11 @@ class Chunk:
         taken = Chunk(self.context, results=self.results, result_rows=self.result_rows)
         self.results, self.result_rows = [], 0
         return taken
+
+    def write_results(self, writer: ResultsWriter) -> None:
+        """Write the results, and keep the files that this completes."""
+        if self.results:
+            self.files, self.results = writer.write(self.results), []
 
     def __len__(self) -> int:
         """Count the batches and errors."""

@@ -28,7 +28,8 @@ from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from packaging.specifiers import SpecifierSet
 
-from ..api.account import fetch_account
+from ..api.account import Account, fetch_account
+from ..destination.credits import write_credits
 from ..destination.session import settings_folder
 from ..destination.suppressions import configured_privacy, recorded_suppressions
 from ..errors import EnrowError
@@ -106,8 +107,9 @@ def checks(destination: str, dataset: str, base_url: str | None = None) -> Itera
     yield from _versions()
     yield from _files()
     yield from _options()
-    yield _tried("api key", lambda: _account(base_url))
-    yield _tried("destination", lambda: _destination(destination, dataset))
+    accounts: list[Account] = []
+    yield _tried("api key", lambda: _account(base_url, accounts))
+    yield _tried("destination", lambda: _destination(destination, dataset, accounts))
 
 
 def _tried(name: str, check: Callable[[], str]) -> Check:
@@ -213,12 +215,13 @@ def _where(option: str) -> str | None:
     return None
 
 
-def _account(base_url: str | None) -> str:
+def _account(base_url: str | None, found: list[Account]) -> str:
     account = fetch_account(base_url)
+    found.append(account)
     return "accepted" if account.credits is None else f"accepted; {account.credits:,.0f} credits left"
 
 
-def _destination(destination: str, dataset: str) -> str:
+def _destination(destination: str, dataset: str, accounts: list[Account]) -> str:
     with TemporaryDirectory() as folder:
         pipeline = build_pipeline(destination, dataset, pipelines_dir=folder)
         with _files_of_database(pipeline), pipeline.destination_client() as client:
@@ -229,6 +232,9 @@ def _destination(destination: str, dataset: str) -> str:
                 where = f"{_write_to_tables(client)}{f', {erased} are erased and kept out' if erased else ''}"
             else:
                 raise TypeError(f"{type(client).__name__} has neither tables nor files")
+            # Where runs have written their balance the one of now is added; nowhere else is anything left.
+            for account in accounts:
+                write_credits(pipeline, "check", str(uuid.uuid4()), account.credits, creates=False)
         return f"{pipeline.destination.destination_name}: {where}; nothing is left there"
 
 

@@ -8,6 +8,8 @@ from typing import Any
 import dlt
 from dlt.common.destination import TDestinationReferenceArg
 
+from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS
+
 PIPELINE_NAME = "enrow"
 
 DATASET_NAME = "enrow_data"
@@ -18,7 +20,7 @@ WAREHOUSE = "warehouse"
 DUCKDB_LIMITS = {"memory_limit": "96MB", "threads": 1}
 """What DuckDB may use while it loads the default warehouse; more threads load no faster, and cost more."""
 
-TABLES = ("batches", "batch_stats", "phone_results", "batch_errors")
+TABLES = tuple(table.name for table in (BATCHES, BATCH_STATS, PHONE_RESULTS, BATCH_ERRORS))
 
 
 def build_pipeline(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
@@ -18,7 +18,9 @@ from dlt.common.pipeline import LoadInfo
 from dlt.extract import DltResource, DltSource
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from ..api.account import fetch_account
 from ..destination.comments import comment_tables
+from ..destination.credits import Credits, record_credits
 from ..errors import ConfigurationError
 from ..source import enrow_source
 from . import run_log
@@ -60,11 +62,11 @@ def run(
         except PipelineStepFailed as error:
             message = f"{type(root_cause(error)).__name__} in {error.step}"
             report = failure_of(pipeline, message, start, is_config_error=is_config_error(error))
-            _record_outcome(pipeline, report, metrics_file)
+            _record_outcome(pipeline, report, metrics_file, options)
             raise
     comment_tables(pipeline, info)
     report = report_of(pipeline, source, info, recovered, start)
-    _record_outcome(pipeline, report, metrics_file)
+    _record_outcome(pipeline, report, metrics_file, options)
     return report
 
 
@@ -80,9 +82,15 @@ def _load(pipeline: dlt.Pipeline, source: DltSource, stop: Event) -> tuple[int, 
         return recovered, pipeline.run()
 
 
-def _record_outcome(pipeline: dlt.Pipeline, report: RunReport, metrics_file: Path | None) -> None:
-    run_log.append(pipeline, report)
-    alert(pipeline, report)
+def _record_outcome(
+    pipeline: dlt.Pipeline, report: RunReport, metrics_file: Path | None, options: Mapping[str, Any]
+) -> None:
+    run_id = run_log.append(pipeline, report)
+    balance = Credits()
+    if report.error is None and report.stop_reason is None:  # else it failed, is in a hurry, or the API is down
+        url, key = options.get("enrow_base_url"), options.get("enrow_api_key")
+        balance = record_credits(pipeline, "run", run_id, lambda: fetch_account(url, key).credits)
+    alert(pipeline, report, balance)
     if metrics_file is not None:
         try:
             write_metrics(report, metrics_file)

@@ -15,6 +15,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.schema.typing import TColumnSchema
 from dlt.extract import DltResource
 
+from ..tables.schema import PHONE_RESULTS
 from .report import RunReport
 
 RUNS: Final = "enrow_runs"
@@ -53,8 +54,8 @@ _COLUMNS: Final[dict[str, tuple[TDataType, str]]] = {
 }
 
 
-def append(pipeline: dlt.Pipeline, report: RunReport) -> None:
-    """Write the row of a run that has ended; where that fails, the run is what it was, and the log tells.
+def append(pipeline: dlt.Pipeline, report: RunReport) -> str:
+    """Write the row of a run that has ended, and return its id; where that fails, the log tells.
 
     One INSERT, without a load. Where there is no table yet, or the destination is files, dlt loads the row.
     """
@@ -65,6 +66,7 @@ def append(pipeline: dlt.Pipeline, report: RunReport) -> None:
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
         message = " ".join(str(error).split())
         logger.warning(f"no row in {RUNS} for this run: {type(error).__name__}: {message:.200}")
+    return str(row["run_id"])
 
 
 def _is_inserted(pipeline: dlt.Pipeline, row: dict[str, Any]) -> bool:
@@ -125,7 +127,7 @@ def _row(report: RunReport) -> dict[str, Any]:
         "outcome": report.exit_code.name.lower(),
         "exit_code": int(report.exit_code),
         "rows_loaded": sum(report.rows.values()),
-        "phone_results_rows": report.rows.get("phone_results", 0),
+        "phone_results_rows": report.rows.get(PHONE_RESULTS.name, 0),
         **{f"{step}_s": report.step_s.get(step) for step in ("extract", "normalize", "load")},
         "total_s": report.duration_s,
         "enrow_source_version": own_version(),

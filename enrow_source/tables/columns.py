@@ -71,7 +71,8 @@ class ColumnNames:
 
 def with_undocumented(table: Table, unknown: Iterable[str]) -> pa.Schema:
     """Append the columns of undocumented fields; all are text, so that no later value can be of another type."""
-    return pa.schema([*table.arrow, *(pa.field(name, pa.string()) for name in sorted(unknown))])
+    names = sorted(unknown)
+    return pa.schema([*table.arrow, *(pa.field(name, pa.string()) for name in names)]) if names else table.arrow
 
 
 def undocumented_columns(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from ..lazy import pa
@@ -67,7 +67,7 @@ class Column:
         return hints
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Table:
     """A declared table; `key` names the columns that its rows are replaced by."""
 
@@ -80,7 +80,7 @@ class Table:
     layout: Mapping[str, object] = field(default_factory=dict)
     """dlt's hints for how a destination lays the rows out."""
 
-    @property
+    @cached_property
     def arrow(self) -> pa.Schema:
         """The declared columns as an Arrow schema."""
         return pa.schema([column.arrow for column in self.columns])
@@ -95,7 +95,7 @@ class Table:
             "additional_table_hints": {"description": self.description, **self.layout},
         }
 
-    @property
+    @cached_property
     def names(self) -> frozenset[str]:
         """Names of the declared columns."""
         return frozenset(column.name for column in self.columns)
@@ -205,3 +205,68 @@ DEFERRED_BATCH_IDS: Final = Table(
 )
 
 TABLES: Final = (BATCHES, BATCH_STATS, PHONE_RESULTS, PHONE_RESULTS_LEDGER, BATCH_ERRORS)
+
+_SUBMISSION_ID: Final = Column(
+    "submission_id", "text", "Our id of it, which `general.custom` of its batch carries.", nullable=False
+)
+SUBMISSIONS: Final = Table(
+    "submissions",
+    "One row for a batch that was submitted, or was about to be.",
+    ("submission_id",),
+    (
+        _SUBMISSION_ID,
+        Column("state", "text", "`intended`, `accepted`, `refused`, `unknown` or `cancelled`.", nullable=False),
+        Column("batch_id", "text", "The API's id of the batch; null where none is known."),
+        Column("searches", "bigint", "Searches in it.", nullable=False),
+        Column("credits_reserved", "decimal", "Credits that were reckoned for all of its searches.", nullable=False),
+        Column(
+            "credits_held", "decimal", "Credits that the API held when it accepted, as it told; null where it did not."
+        ),
+        Column("campaign", "text", "The campaign that it was submitted for."),
+        Column("http_status", "bigint", "Status of the answer to the POST; null where there was none."),
+        Column("message", "text", "The API's words, or what is known of it."),
+        Column("created_at", "timestamp", "When the intent was committed, UTC.", nullable=False),
+        Column("ended_at", "timestamp", "When it was known what became of it, UTC; null while it is not."),
+    ),
+)
+SUBMITTED_SEARCHES: Final = Table(
+    "submitted_searches",
+    "One row for a search of a submission.",
+    ("submission_id", "index"),
+    (
+        _SUBMISSION_ID,
+        Column("index", "bigint", "Position in the submitted array, from 0; joins `phone_results`.", nullable=False),
+        Column(
+            "person_key",
+            "text",
+            "What stands for the person, equal for all spellings; a keyed hash unless `pii` is `keep`.",
+            nullable=False,
+            is_personal=True,
+        ),
+        Column("custom", "text", "The submitter's own reference of the row.", is_personal=True),
+    ),
+)
+SUBMISSION_LEASE: Final = Table(
+    "submission_lease",
+    "The one row that a submitter holds while it submits.",
+    (),
+    (
+        Column("holder", "text", "Who holds it: host, process and a number; empty for nobody.", nullable=False),
+        Column("held_until", "timestamp", "When another one may take it, UTC.", nullable=False),
+    ),
+)
+
+SUBMISSION_TABLES: Final = (SUBMISSIONS, SUBMITTED_SEARCHES, SUBMISSION_LEASE)
+"""Under a schema of their own."""
+
+ACCOUNT_CREDITS: Final = Table(
+    "account_credits",
+    "One row for a run of `enrow run`, `enrow submit` or `enrow check`: what the account had then.",
+    (),
+    (
+        Column("checked_at", "timestamp", "When the API told, UTC.", nullable=False),
+        Column("credits", "decimal", "Credits of the account; null where the API did not tell."),
+        Column("command", "text", "What asked: `run`, `submit`, `check`.", nullable=False),
+        Column("run_id", "text", "A name of its own for each run; joins `enrow_runs` for `run`.", nullable=False),
+    ),
+)

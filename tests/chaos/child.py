@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import resource
 import signal
@@ -29,6 +30,8 @@ class Job:
     """What it sends to itself at the point; SIGSTOP halts it there."""
     file_limit_bytes: int | None = None
     """The most that a file may have, as on a disk that is full."""
+    command: str = "run"
+    """The one of `enrow`'s that it runs."""
 
 
 def run(job: Job) -> NoReturn:
@@ -43,14 +46,13 @@ def run(job: Job) -> NoReturn:
     from dlt.common.configuration.container import Container  # noqa: PLC0415
     from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext  # noqa: PLC0415
 
-    from enrow_source.cli.run import main  # noqa: PLC0415
-
-    from . import hooks  # noqa: PLC0415
+    from . import hooks, submit_hooks  # noqa: PLC0415
 
     Container()[PluggableRunContext].reload()  # dlt has read the settings of the folder that it was imported in
     hooks.note_stages(stages)
+    submit_hooks.note_submission(stages)
     if job.kill is not None:
         hooks.arm(job.kill, job.signal)
     if job.file_limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job.file_limit_bytes, job.file_limit_bytes))
-    sys.exit(main(job.arguments))
+    sys.exit(importlib.import_module(f"enrow_source.cli.{job.command}").main(job.arguments))

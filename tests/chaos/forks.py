@@ -26,12 +26,16 @@ from tests.support import REPOSITORY
 from . import child
 from .child import Job
 from .points import Kill, Point
+from .submit_points import SubmitPoint
 
 _LOADED_BEFORE: Final = (
+    "tests.chaos.submit_hooks",
     "tests.chaos.hooks",
     "dlt.common.libs.pyarrow",
     "dlt.destinations.impl.postgres.postgres",
     "enrow_source.cli.run",
+    "enrow_source.cli.submissions",
+    "enrow_source.cli.submit",
     "pyarrow.dataset",
     "rich",
 )
@@ -147,7 +151,11 @@ def _record_outcome(**what: int) -> None:
 
 def _job(fields: dict[str, Any]) -> Job:
     kill = fields.pop("kill")
-    return Job(**fields, kill=kill and Kill(**kill | {"point": Point(kill["point"])}))
+    return Job(**fields, kill=kill and Kill(**kill | {"point": _point(kill["point"])}))
+
+
+def _point(value: str) -> Point | SubmitPoint:
+    return SubmitPoint(value) if value in list(SubmitPoint) else Point(value)
 
 
 def _wait(pid: int, job: Job) -> int:

@@ -33,7 +33,9 @@ def _copies_results(job: RunnableLoadJob) -> bool:
     return job.load_table_name == "phone_results" and not isinstance(job, SqlLoadJob)
 
 
-class _Hook(NamedTuple):
+class Hook(NamedTuple):
+    """A method that a run passes at a point."""
+
     when: Literal["before", "after"]
     method: str
     owner: type
@@ -42,27 +44,27 @@ class _Hook(NamedTuple):
 
 
 _HOOKS: Final = {
-    Point.GIVING_UP: _Hook("after", "set_abort_flag", PackageStorage),
-    Point.GIVING_UP_JOBS: _Hook("after", "abort_package", PackageStorage),
-    Point.GIVEN_UP: _Hook("before", "_cleanup_aborted_package", Pipeline),
-    Point.ANSWERED: _Hook("after", "fetch_batch", EnrowClient),
-    Point.EXTRACTED: _Hook("before", "commit_packages", Extract),
-    Point.NORMALISED_FILE: _Hook("after", "__call__", ArrowItemsNormalizer),
-    Point.NORMALISED: _Hook("before", "commit_new_load_package", LoadStorage),
-    Point.NORMALISED_TWICE: _Hook("after", "commit_new_load_package", LoadStorage),
-    Point.MIGRATED: _Hook("before", "commit_schema_update", LoadStorage),
-    Point.COPIED: _Hook("before", "_release", RunnableLoadJob),
-    Point.STAGED: _Hook("before", "_release", RunnableLoadJob, _copies_results),
-    Point.NOTED: _Hook("after", "_release", RunnableLoadJob),
-    Point.FOLLOWED: _Hook("after", "import_job", PackageStorage),
-    Point.PUT_AWAY: _Hook("after", "complete_job", PackageStorage),
-    Point.MERGING: _Hook("before", "run", SqlLoadJob),
-    Point.UNCOMMITTED: _Hook("after", "execute_many", SqlClientBase),
-    Point.MERGED: _Hook("after", "run", SqlLoadJob),
-    Point.COMPLETING: _Hook("before", "complete_load", SqlJobClientBase),
-    Point.COMPLETED: _Hook("after", "complete_load", SqlJobClientBase),
-    Point.CLOSING: _Hook("before", "complete_load_package", LoadStorage),
-    Point.CLOSED: _Hook("after", "complete_load_package", LoadStorage),
+    Point.GIVING_UP: Hook("after", "set_abort_flag", PackageStorage),
+    Point.GIVING_UP_JOBS: Hook("after", "abort_package", PackageStorage),
+    Point.GIVEN_UP: Hook("before", "_cleanup_aborted_package", Pipeline),
+    Point.ANSWERED: Hook("after", "fetch_batch", EnrowClient),
+    Point.EXTRACTED: Hook("before", "commit_packages", Extract),
+    Point.NORMALISED_FILE: Hook("after", "__call__", ArrowItemsNormalizer),
+    Point.NORMALISED: Hook("before", "commit_new_load_package", LoadStorage),
+    Point.NORMALISED_TWICE: Hook("after", "commit_new_load_package", LoadStorage),
+    Point.MIGRATED: Hook("before", "commit_schema_update", LoadStorage),
+    Point.COPIED: Hook("before", "_release", RunnableLoadJob),
+    Point.STAGED: Hook("before", "_release", RunnableLoadJob, _copies_results),
+    Point.NOTED: Hook("after", "_release", RunnableLoadJob),
+    Point.FOLLOWED: Hook("after", "import_job", PackageStorage),
+    Point.PUT_AWAY: Hook("after", "complete_job", PackageStorage),
+    Point.MERGING: Hook("before", "run", SqlLoadJob),
+    Point.UNCOMMITTED: Hook("after", "execute_many", SqlClientBase),
+    Point.MERGED: Hook("after", "run", SqlLoadJob),
+    Point.COMPLETING: Hook("before", "complete_load", SqlJobClientBase),
+    Point.COMPLETED: Hook("after", "complete_load", SqlJobClientBase),
+    Point.CLOSING: Hook("before", "complete_load_package", LoadStorage),
+    Point.CLOSED: Hook("after", "complete_load_package", LoadStorage),
 }
 
 
@@ -73,7 +75,7 @@ def note_stages(file: int) -> None:
         return lambda _: os.write(file, f"{step}\n".encode())
 
     for step in ("extract", "normalize", "load"):
-        _wrap(Pipeline, step, "before", begins(step))
+        wrap(Pipeline, step, "before", begins(step))
 
 
 def arm(kill: Kill, number: int) -> None:
@@ -82,7 +84,9 @@ def arm(kill: Kill, number: int) -> None:
         return
     lock, left = threading.Lock(), kill.nth
 
-    hook = _HOOKS[kill.point]
+    from .submit_hooks import SUBMIT_HOOKS  # noqa: PLC0415 - it takes the wrapping from here
+
+    hook = _HOOKS[kill.point] if isinstance(kill.point, Point) else SUBMIT_HOOKS[kill.point]
 
     def reached(what: object) -> None:
         nonlocal left
@@ -91,10 +95,11 @@ def arm(kill: Kill, number: int) -> None:
             if left == 0:
                 os.kill(os.getpid(), number)
 
-    _wrap(hook.owner, hook.method, hook.when, reached)
+    wrap(hook.owner, hook.method, hook.when, reached)
 
 
-def _wrap(owner: type, method: str, when: Literal["before", "after"], call: Callable[[Any], Any]) -> None:
+def wrap(owner: type, method: str, when: Literal["before", "after"], call: Callable[[Any], Any]) -> None:
+    """Call before or after each call of a method, with its object."""
     original = getattr(owner, method)
 
     @functools.wraps(original)

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from .submit_points import SubmitPoint
+
 
 class Point(StrEnum):
     """A point in a run; the values are what is printed."""
@@ -37,7 +39,7 @@ class Point(StrEnum):
 class Kill:
     """When a run is killed."""
 
-    point: Point
+    point: Point | SubmitPoint
     nth: int = 1
     """How often the point is reached; from 1."""
     after_s: float = 0.0

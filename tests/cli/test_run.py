@@ -130,7 +130,7 @@ def test_only_the_tables_that_are_named(folder: Path, simulated: SimulatedEnrow,
         "SELECT table_name FROM information_schema.tables"
         " WHERE table_schema = 'enrow_data' AND NOT starts_with(table_name, '_dlt')",
     )
-    assert sorted(tables) == [("batches",), ("enrow_runs",)]
+    assert sorted(tables) == [("account_credits",), ("batches",), ("enrow_runs",)]
 
 
 @pytest.mark.parametrize(
@@ -376,6 +376,7 @@ def test_the_demo_shows_the_main_job(folder: Path) -> None:
         check=True,
     )
     first, second = ended.stdout.split("== Second run")
+    second, people = second.split("\n== People who are to be called")
     assert re.search(r"^completed +3$", first, re.MULTILINE)
     assert re.search(r"^still ongoing +1$", first, re.MULTILINE)
     assert re.search(r"^completed +1$", second, re.MULTILINE)
@@ -384,6 +385,9 @@ def test_the_demo_shows_the_main_job(folder: Path) -> None:
     assert sorted(fetched_again[1].split(", ")) == ["batch-in-progress", "batch-nobody-knows"]
     for table in ("FROM batches AS b JOIN batch_stats", "FROM phone_results", "FROM batch_errors"):
         assert table in first
+    assert re.search(r"^credits held at most +480$", people, re.MULTILINE)
+    assert re.search(r"^accepted +12$", people, re.MULTILINE)
+    assert re.search(r"│ profile_url +│ +\d+ │ +\d+ │ +\d+ │", people)
     _, cost, share, bill = second.split("\n== ")
     assert cost.startswith("What does a found number cost, by country?")
     assert re.search(r"│ US +│ +\d+ │ +40\.\d+ │", cost)

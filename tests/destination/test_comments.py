@@ -9,7 +9,7 @@ from dlt.common.pipeline import LoadInfo
 from enrow_source.destination.comments import comment_tables
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.runner.run import run
-from enrow_source.tables.schema import TABLES
+from enrow_source.tables.schema import ACCOUNT_CREDITS, TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
 
 
@@ -17,6 +17,9 @@ from enrow_source.testing import SimulatedEnrow, bodies
 def configured(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENROW_API_KEY", api.api_key)
     monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
+
+
+EVERY = (*TABLES, ACCOUNT_CREDITS)
 
 
 def comments(folder: Path) -> dict[tuple[str, str], str]:
@@ -37,8 +40,8 @@ def last_load() -> LoadInfo:
 
 def test_every_column_and_table_has_its_description(api: SimulatedEnrow, tmp_path: Path) -> None:
     run([api.respond("one", bodies.completed("one", 2))])
-    declared = {(table.name, column.name): column.description for table in TABLES for column in table.columns}
-    assert comments(tmp_path) == declared | {(table.name, ""): table.description for table in TABLES}
+    declared = {(table.name, column.name): column.description for table in EVERY for column in table.columns}
+    assert comments(tmp_path) == declared | {(table.name, ""): table.description for table in EVERY}
 
 
 def test_a_load_that_changes_no_table_sends_nothing(api: SimulatedEnrow) -> None:

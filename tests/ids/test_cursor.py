@@ -177,6 +177,7 @@ def test_no_state_grows_with_the_ids_that_are_read(
     assert sizes[1] - sizes[0] < 100
 
 
+@pytest.mark.slow
 def test_no_id_is_lost_where_runs_are_killed(tmp_path: Path, api: SimulatedEnrow) -> None:
     """Runs that take a few batches each, killed at random moments; at random the working folder goes too."""
     chance = random.Random(6)

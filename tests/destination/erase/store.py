@@ -77,7 +77,10 @@ class Store:
 
     def recorded(self) -> list[tuple[Any, ...]]:
         counts = ", ".join(f"{table}_rows" for table in _TABLES)
-        return self.sql(f"SELECT subject, subject_hash, batch_id, {counts} FROM {ERASURES} ORDER BY erased_at")
+        return self.sql(
+            f"SELECT subject, subject_hash, batch_id, {counts} FROM {ERASURES}"
+            " WHERE subject <> 'person' ORDER BY erased_at"
+        )
 
     def dump(self) -> str:
         """Return everything in every table of the dataset and of its staging dataset."""

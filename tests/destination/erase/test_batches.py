@@ -34,7 +34,7 @@ def test_batch_leaves_every_table(
         "rows erased              1  phone_results_ledger",
         "rows erased              1  batch_errors",
     ]
-    assert store.recorded() == [("batch", None, "third", 1, 1, 1, 1, 1, 0)]
+    assert store.recorded() == [("batch", None, "third", 1, 1, 1, 1, 1, 0, 0)]
     fetches = api.looks("third")
     for container in ("first", "fresh"):
         load(store, "first", "second", "third", container=container)

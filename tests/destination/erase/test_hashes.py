@@ -9,6 +9,7 @@ from enrow_source import Subject, SubjectKind, erase
 from enrow_source.cli import run as run_command
 from enrow_source.destination.suppressions import Suppressions
 from enrow_source.runner.report import ExitCode
+from enrow_source.tables.person import profile_key
 from enrow_source.tables.privacy import Privacy
 from enrow_source.testing import SimulatedEnrow
 from tests.destination.erase.store import (
@@ -136,7 +137,7 @@ def test_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fixtures
 def test_each_distinct_value_is_compared() -> None:
     """Each distinct value is compared, and null is nobody."""
     persons = {
-        SubjectKind.LINKEDIN_URL: frozenset({hashed(URL)}),
+        SubjectKind.LINKEDIN_URL: frozenset({hashed(profile_key(URL))}),
         SubjectKind.NUMBER: frozenset({hashed(NUMBER)}),
     }
     columns = {

@@ -94,7 +94,7 @@ def check_what_a_killed_erasure_left(store: Store) -> None:
     """The rows are still there, the record says that it was not finished, and no run brings the person again."""
     assert store.people() == [("first", *PERSON), ("first", *OTHER), ("first", *NOT_FOUND)]
     assert store.loaded() == [("first", 3)]
-    assert store.recorded() == [("number", hashed(NUMBER), None, None, None, None, None, None, None)]
+    assert store.recorded() == [("number", hashed(NUMBER), None, None, None, None, None, None, None, None)]
     load(store, "second", container="fresh")
     assert [row for row in store.people() if row[0] == "second"] == [("second", *OTHER)]
     assert store.loaded() == [("first", 3), ("second", 1)]

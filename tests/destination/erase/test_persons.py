@@ -8,7 +8,8 @@ import pytest
 
 from enrow_source.destination.erase import _RECORD, _TABLES
 from enrow_source.runner.report import ExitCode
-from enrow_source.tables.schema import DEFERRED_BATCH_IDS, TABLES
+from enrow_source.tables.person import profile_key
+from enrow_source.tables.schema import DEFERRED_BATCH_IDS, SUBMITTED_SEARCHES, TABLES
 from enrow_source.testing import SimulatedEnrow
 from tests.destination.erase.store import (
     NAME,
@@ -62,7 +63,8 @@ def test_a_person_leaves_every_batch(
     ]
     assert store.people() == [("first", *OTHER), ("first", *NOT_FOUND), ("second", *OTHER)]
     assert store.loaded() == [("first", 2), ("second", 1)]
-    assert store.recorded() == [(subject, hashed(value), None, 0, 0, 2, 0, 0, 0)]
+    key = profile_key(value) if subject == "linkedin_url" else value
+    assert store.recorded() == [(subject, hashed(key), None, 0, 0, 2, 0, 0, 0, 0)]
     assert command(*arguments).out.splitlines()[0] == "rows to erase            0  phone_results"
 
 
@@ -106,5 +108,5 @@ def readable(file: Path) -> str:
 
 
 def test_every_table_of_the_source_is_erased_from() -> None:
-    assert set(_TABLES) == {table.name for table in (*TABLES, DEFERRED_BATCH_IDS)}
+    assert set(_TABLES) == {table.name for table in (*TABLES, DEFERRED_BATCH_IDS, SUBMITTED_SEARCHES)}
     assert {column["name"] for column in _RECORD} >= {f"{table}_rows" for table in _TABLES}

@@ -1,0 +1,76 @@
+"""The table `account_credits`: what the account had at each run, so that when it runs out is a question to SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import dlt
+from dlt.common import logger
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.specs import BaseConfiguration
+
+from ..settings import SOURCE_NAME
+from ..tables.schema import ACCOUNT_CREDITS
+from .row_log import append_row
+
+
+@configspec
+class _Settings(BaseConfiguration):
+    """The setting of the source that tells when credits are few."""
+
+    min_credits: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Credits:
+    """What the account has."""
+
+    left: float | None = None
+    """None where the API does not tell."""
+    least: float | None = None
+    """`min_credits`; None where it is not set."""
+
+    @property
+    def are_few(self) -> bool:
+        """Whether fewer are left than `min_credits`."""
+        return self.left is not None and self.least is not None and self.left < self.least
+
+    def __str__(self) -> str:
+        """Tell it in a few words."""
+        return "" if self.left is None else f"{self.left:,.12g} credits left, min_credits is {self.least:,.12g}"
+
+
+def record_credits(pipeline: dlt.Pipeline, command: str, run_id: str, fetch: Callable[[], float | None]) -> Credits:
+    """Ask for the balance, write a row, and warn where it is low; where that fails, the run is what it was.
+
+    Args:
+        pipeline: Names destination and dataset.
+        command: `run`, `submit` or `check`.
+        run_id: Of the run; joins `enrow_runs` for `run`.
+        fetch: Asks the API.
+    """
+    try:
+        left = fetch()
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run has ended and is recorded
+        logger.warning(f"no row in {ACCOUNT_CREDITS.name} for this run, the balance is not known: {error}")
+        return Credits()
+    return write_credits(pipeline, command, run_id, left)
+
+
+def write_credits(
+    pipeline: dlt.Pipeline, command: str, run_id: str, left: float | None, *, creates: bool = True
+) -> Credits:
+    """Write the row of a balance that is known; see `record_credits`."""
+    exact = None if left is None else Decimal(str(left))
+    row = {"checked_at": datetime.now(UTC), "credits": exact, "command": command, "run_id": run_id}
+    try:
+        append_row(pipeline, ACCOUNT_CREDITS, row, creates=creates)
+    except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
+        logger.warning(f"no row in {ACCOUNT_CREDITS.name} for this run: {type(error).__name__}")
+    credits_ = Credits(left, resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME)).min_credits)
+    if credits_.are_few:
+        logger.warning(str(credits_))
+    return credits_

@@ -1,0 +1,57 @@
+"""What the resources of the source yield: the rows of a chunk, each for its table."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TypeVar
+
+import dlt
+from dlt.extract.items import DataItemWithMeta
+
+from .destination.ledger import LEDGER_TABLES
+from .destination.session import Session, add_metrics, first_selected
+from .fetch.results import Chunk
+from .lazy import pa
+from .tables.rows import RowContext, batch_errors_table, deferred_batch_ids_table
+from .tables.schema import BATCH_ERRORS, DEFERRED_BATCH_IDS, Table
+
+Item = TypeVar("Item")
+
+
+def rows_of(
+    chunk: Chunk, of: Sequence[Item], make: Callable[[Sequence[Item], RowContext], pa.Table]
+) -> Iterator[pa.Table]:
+    """Make rows where there is something to make them of, or where the table is to be created."""
+    if of or chunk.creates_tables:
+        yield make(of, chunk.context)
+
+
+def summary_of(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
+    """Record the counts of the run with each resource; with the first one, yield what every run has to keep.
+
+    That is the ids that it deferred, and the errors, also where `batch_errors` is not selected: who failed is fetched
+    after the others.
+    """
+    if chunk.counts is not None:
+        add_metrics(chunk.counts.as_metrics())
+    if table.name != first_selected(LEDGER_TABLES):
+        return
+    if chunk.errors and BATCH_ERRORS.name not in Session.current().resources:
+        yield route_to_table(batch_errors_table(chunk.errors, chunk.context), BATCH_ERRORS, table.name)
+    if chunk.deferred:
+        rows = deferred_batch_ids_table(chunk.deferred, datetime.now(UTC), chunk.context)
+        yield route_to_table(rows, DEFERRED_BATCH_IDS, table.name)
+
+
+def route_to_table(rows: pa.Table, table: Table, of_resource: str) -> DataItemWithMeta:
+    """Route rows to another table of a resource; what the caller changed of the resource holds for both."""
+    resource = Session.current().resources[of_resource]
+    schema = resource.compute_table_schema()
+    hints = dlt.mark.make_hints(
+        table.name,
+        write_disposition="replace" if resource.write_disposition == "replace" else "merge",
+        table_format=schema.get("table_format"),
+        file_format=schema.get("file_format"),
+    )
+    return dlt.mark.with_hints(rows, hints, create_table_variant=True)

@@ -1,0 +1,102 @@
+"""What a load knows of submissions: the batches that they became, and what a batch proves about its submission."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+from dlt.common import logger
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+from ..settings import DELETE_IDS
+from ..tables.schema import SUBMISSIONS
+
+if TYPE_CHECKING:
+    from dlt.destinations.sql_client import SqlClientBase
+
+    from ..api.models import Batch
+
+
+def accepted_batch_ids(client: SqlClientBase[Any], ledger_tables: Sequence[str]) -> list[str]:
+    """Return the batches that were accepted and that some ledger table does not have, the oldest first.
+
+    Those that all of them have are the ledger's: it knows which of them have ended. Empty where nobody has submitted.
+
+    Args:
+        client: Of the destination.
+        ledger_tables: Each has a row for every batch that it knows; none where the load empties one of them.
+    """
+    column, submissions = client.escape_column_name, client.make_qualified_table_name(SUBMISSIONS.name)
+    sql = f"SELECT {column('batch_id')} FROM {submissions} WHERE {column('state')} = 'accepted'"  # noqa: S608 - escaped
+    order = f" ORDER BY {column('created_at')}"
+    known = " AND ".join(
+        f"{column('batch_id')} IN (SELECT {column('batch_id')} FROM {client.make_qualified_table_name(table)})"  # noqa: S608
+        for table in ledger_tables
+    )
+    for condition in ([f" AND NOT ({known})"] if known else []) + [""]:
+        try:
+            rows = client.execute_sql(sql + condition + order)
+        except DestinationUndefinedEntity:
+            continue  # one of the tables does not exist: before the first load, or before the first submission
+        return [batch_id for (batch_id,) in rows or () if batch_id]
+    return []
+
+
+@dataclass(slots=True)
+class Evidence:
+    """Which batch each submission became, as the batches say that a run fetches."""
+
+    batch_ids: dict[str, str] = field(default_factory=dict)
+    """Batch id by submission."""
+
+    def note(self, batch: Batch) -> None:
+        """Read the submission in the `custom` of a batch; batches that others submitted have none."""
+        if batch.custom is None or '"submission"' not in batch.custom:
+            return
+        try:
+            custom = msgspec.json.decode(batch.custom)
+        except (msgspec.DecodeError, RecursionError):
+            return
+        submission_id = custom.get("submission") if isinstance(custom, Mapping) else None
+        if isinstance(submission_id, str):
+            earlier = self.batch_ids.setdefault(submission_id, batch.batch_id)
+            _check_once(submission_id, earlier, batch.batch_id)
+
+    def record(self, client: SqlClientBase[Any]) -> int:
+        """Call accepted the submissions whose batches were seen; return how many were not called so before."""
+        column, table = client.escape_column_name, client.make_qualified_table_name(SUBMISSIONS.name)
+        resolved, seen = 0, list(self.batch_ids)
+        for at in range(0, len(seen), DELETE_IDS):
+            some = seen[at : at + DELETE_IDS]
+            names = ", ".join(["%s"] * len(some))
+            columns = ", ".join(map(column, ("submission_id", "state", "batch_id")))
+            sql = f"SELECT {columns} FROM {table} WHERE {column('submission_id')} IN ({names})"  # noqa: S608 - escaped names
+            try:
+                rows = client.execute_sql(sql, *some) or ()
+            except DestinationUndefinedEntity:
+                return 0  # they were submitted from another dataset
+            for submission_id, state, batch_id in rows:
+                if state == "accepted":
+                    _check_once(submission_id, batch_id, self.batch_ids[submission_id])
+                    continue
+                client.execute_sql(
+                    f"UPDATE {table} SET {column('state')} = 'accepted', {column('batch_id')} = %s,"  # noqa: S608 - escaped
+                    f" {column('ended_at')} = %s, {column('message')} = %s WHERE {column('submission_id')} = %s",
+                    self.batch_ids[submission_id],
+                    datetime.now(UTC),
+                    f"it was {state}; the batch itself proves that it was accepted",
+                    submission_id,
+                )
+                resolved += 1
+        return resolved
+
+
+def _check_once(submission_id: str, batch_id: str, other: str) -> None:
+    if batch_id != other:
+        logger.error(
+            f"submission {submission_id} became two batches, {batch_id!r:.80} and {other!r:.80}: look for who else"
+            " sends its custom, since its people may have been paid for twice"
+        )

@@ -1,0 +1,84 @@
+"""What a person does about submissions: look at them, and decide what nobody else can tell."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+import dlt
+
+from ..errors import ConfigurationError
+from ..tables.schema import SUBMISSIONS
+from .lease import is_dead, read_lease
+from .protocol import SubmissionOutcome, SubmissionState
+from .store import Store, Submitted, is_missing
+
+
+def has_submissions(pipeline: dlt.Pipeline) -> bool:
+    """Tell whether somebody has submitted to a dataset; False, too, where it cannot be read."""
+    try:
+        if is_missing(pipeline):
+            return False
+        with Store(pipeline) as store:
+            return store.has(SUBMISSIONS.name)
+    except Exception:  # noqa: BLE001 - the run that follows says what is wrong, in its own words
+        return False
+
+
+def list_submissions(pipeline: dlt.Pipeline) -> list[Submitted]:
+    """Return all submissions of a dataset, the oldest first; none where nobody has submitted.
+
+    Raises:
+        ConfigurationError: The destination cannot have any.
+    """
+    if is_missing(pipeline):
+        return []
+    with Store(pipeline) as store:
+        return store.submissions() if store.has(SUBMISSIONS.name) else []
+
+
+def resolve_submission(pipeline: dlt.Pipeline, submission_id: str, *, batch_id: str | None = None) -> Submitted:
+    """Decide what became of an `unknown` submission, or of an `intended` one whose run has died.
+
+    Args:
+        pipeline: Names destination and dataset.
+        submission_id: The submission.
+        batch_id: The batch that it became, which `enrow run` loads from then on; None where it was not accepted: its
+            people may be submitted again.
+
+    Returns:
+        The submission as it is now.
+
+    Raises:
+        ConfigurationError: There is no such submission, it is not unknown, or a run may still be sending it.
+    """
+    batch_id = None if batch_id is None else batch_id.strip()
+    if batch_id is not None and (not batch_id or not batch_id.isprintable() or " " in batch_id):
+        raise ConfigurationError(f"the batch id is {batch_id!r:.80}: name the one that the API gave it")
+    with Store(pipeline) as store:
+        known = _find(store, submission_id)
+        if not SubmissionState(known.state).is_open:
+            batch = f", batch {known.batch_id}" if known.batch_id else ""
+            raise ConfigurationError(f"submission {submission_id} is {known.state}{batch}: there is nothing to resolve")
+        held = read_lease(store)
+        if known.state == SubmissionState.INTENDED and held and held[1] > datetime.now(UTC) and not is_dead(held[0]):
+            raise ConfigurationError(
+                f"submission {submission_id} may be on its way: {held[0]} is submitting until {held[1]:%H:%M:%S} UTC;"
+                " wait for its end"
+            )
+        message = "resolved by hand"
+        if batch_id is None:
+            outcome = SubmissionOutcome(SubmissionState.REFUSED, known.http_status, f"{message}: not accepted")
+        else:
+            outcome = SubmissionOutcome(SubmissionState.ACCEPTED, known.http_status, message, batch_id)
+        store.set_outcome(submission_id, outcome)
+        return _find(store, submission_id)
+
+
+def _find(store: Store, submission_id: str) -> Submitted:
+    known = store.submissions() if store.has(SUBMISSIONS.name) else []
+    for one in known:
+        if one.submission_id == submission_id.strip():
+            return one
+    open_ones = [one.submission_id for one in known if SubmissionState(one.state).is_open]
+    advice = f"unknown are {', '.join(open_ones[:5])}" if open_ones else "none is unknown"
+    raise ConfigurationError(f"there is no submission {submission_id!r:.80} in this dataset: {advice}")

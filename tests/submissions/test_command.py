@@ -1,0 +1,204 @@
+"""`enrow submit`, `enrow submissions` and `enrow run`, as a person types them."""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from enrow_source.cli import main
+from enrow_source.testing import SimulatedEnrow
+
+from .rows import row
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def enrow(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+    """Run a command; returns its exit code and what it printed."""
+    monkeypatch.setenv("ENROW_API_KEY", api.api_key)
+    monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
+
+    def run(*arguments: str) -> tuple[int, str, str]:
+        try:
+            code = main(arguments)
+        except SystemExit as end:
+            code = int(end.code or 0)
+        printed = capsys.readouterr()
+        return code, printed.out, printed.err
+
+    return run
+
+
+def write(path: Path, rows: list[dict[str, Any]]) -> str:
+    """Write the rows in the format that the name of the file says."""
+    kind = path.name.split(".")[1]
+    if kind == "parquet":
+        pq.write_table(pa.Table.from_pylist(rows), path)
+        return str(path)
+    if kind == "csv":
+        with path.open("w", newline="", encoding="utf-8-sig") as opened:
+            writer = csv.DictWriter(opened, list(rows[0]), delimiter=";")
+            writer.writeheader()
+            writer.writerows(rows)
+        return str(path)
+    text = json.dumps(rows) if kind == "json" else "\n".join(map(json.dumps, rows))
+    path.write_bytes(gzip.compress(text.encode()) if path.suffix == ".gz" else text.encode())
+    return str(path)
+
+
+def query(sql: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect("warehouse.duckdb") as connection:
+        return connection.execute(f"USE enrow_data; {sql}").fetchall()
+
+
+def test_from_people_to_numbers(enrow: Command, tmp_path: Path, api: SimulatedEnrow) -> None:
+    leads = write(tmp_path / "leads.csv", [row(number) for number in range(1, 6)])
+    code, out, _ = enrow("submit", "--people-file", leads, "--dry-run")
+    assert (code, "credits held at most                       200" in out) == (0, True)
+    assert not (tmp_path / "warehouse.duckdb").exists()
+    code, out, err = enrow("submit", "--people-file", leads, "--max-credits", "4000", "--campaign", "spring")
+    assert (code, err) == (0, "")
+    assert "accepted                                     5" in out
+    for _ in range(3):
+        assert enrow("run")[0] == 0
+    assert query("SELECT count(*), count(number) FROM phone_results") == [(5, 3)]
+    code, out, _ = enrow("submissions")
+    assert out.splitlines()[0].split() == [
+        "submission",
+        "state",
+        "searches",
+        "credits",
+        "batch",
+        "id",
+        "age",
+        "message",
+    ]
+    assert out.splitlines()[1].split()[1:5] == ["accepted", "5", "200", api.accepted[0].batch_id]
+    query_ = "SELECT params__linkedin_url AS linkedin_url FROM enrow_data.phone_results"
+    code, out, _ = enrow("submit", "--people-query", query_, "--max-credits", "4000")
+    assert (code, "found already" in out, len(api.accepted)) == (0, True, 1)
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl", "p.json", "p.jsonl.gz", "p.parquet"])
+def test_files_of_people(enrow: Command, tmp_path: Path, api: SimulatedEnrow, name: str) -> None:
+    code, _, err = enrow("submit", "--people-file", write(tmp_path / name, [row(1), row(2)]), "--max-credits", "80")
+    assert (code, err) == (0, "")
+    assert [search["custom"] for search in api.accepted[0].searches] == ["lead-1", "lead-2"]
+
+
+def test_unknown_and_what_a_person_does_about_it(enrow: Command, tmp_path: Path, api: SimulatedEnrow) -> None:
+    leads = write(tmp_path / "leads.csv", [row(1)])
+    api.fault_posts("refuse-then-drop")
+    code, out, _ = enrow("submit", "--people-file", leads, "--max-credits", "40")
+    assert (code, "nobody can tell" in out) == (7, True)
+    ((submission_id,),) = query("SELECT submission_id FROM submissions")
+    code, out, _ = enrow("submissions", "resolve", submission_id, "--not-accepted", "--dataset", "enrow_data")
+    assert (code, "refused" in out) == (0, True)
+    code, _, err = enrow("submissions", "resolve", submission_id, "--batch-id", "x")
+    assert (code, "there is nothing to resolve" in err) == (2, True)
+    assert enrow("submit", "--people-file", leads, "--max-credits", "40")[0] == 0
+
+
+@pytest.mark.parametrize(
+    "rows, message",
+    [
+        ([{"first_name": "Alma"}], "'first_name' (write first_name AS firstname)"),
+        ([{"LastName": "M", "company": "A"}], "'company' (write company AS company_name)"),
+        ([row(1) | {"email": "alma@amber.example"}], "'email' (leave it out)"),
+        ([{"custom": "x"}], "has no column that names a person"),
+    ],
+)
+def test_other_columns_are_refused_by_name(
+    enrow: Command, tmp_path: Path, api: SimulatedEnrow, rows: list[dict[str, Any]], message: str
+) -> None:
+    code, _, err = enrow("submit", "--people-file", write(tmp_path / "p.jsonl", rows), "--max-credits", "80")
+    assert (code, message in err) == (2, True), err
+    assert not api.accepted
+
+
+@pytest.mark.parametrize(
+    "arguments, message",
+    [
+        (["--people-file", ""], "the name of the file of people is empty"),
+        (["--people-file", "nowhere.csv"], "there is no file nowhere.csv"),
+        (["--people-file", "leads.xlsx"], "is no file of people by its name"),
+        (["--people-query", "DROP TABLE x"], "write one SELECT"),
+        (["--people-query", ""], "write one SELECT"),
+        ([], "one of the arguments --people-file --people-query is required"),
+        (["--people-file", "p.csv", "--custom", "[]"], "--custom is no JSON object"),
+        (["--people-file", "p.csv", "--destination", "nothing"], "dlt has no destination 'nothing'"),
+    ],
+)
+def test_something_to_fix(enrow: Command, api: SimulatedEnrow, arguments: list[str], message: str) -> None:
+    code, _, err = enrow("submit", *arguments, "--max-credits", "80")
+    assert (code, message in err) == (2, True), err
+    assert not api.accepted
+
+
+@pytest.mark.parametrize(
+    "values, reason",
+    [
+        ({"linkedin_url": "https://www.linkedin.com/company/amber"}, "not the address of a person's profile"),
+        ({"linkedin_url": "https://amber.example/alma"}, "is no address of a profile"),
+        ({"linkedin_url": "https://www.linkedin.com/in/"}, "not the address of a person's profile"),
+        ({"linkedin_url": 5}, "linkedin_url is a int, not a text"),
+        ({"linkedin_url": "https://www.linkedin.com/in/a\x00b"}, "has control characters"),
+        ({"linkedin_url": "x" * 501}, "has more than 500 characters"),
+        ({"linkedin_url": None, "firstname": "Alma", "lastname": "Marlow"}, "company_domain or company_name missing"),
+        ({"firstname": "A", "lastname": "M", "company_domain": "https://amber.example"}, "is no domain"),
+        ({"firstname": "A", "lastname": "M", "company_domain": "alma@amber.example"}, "is no domain"),
+    ],
+)
+def test_rows_that_cannot_be_searched(
+    enrow: Command, tmp_path: Path, api: SimulatedEnrow, values: Mapping[str, Any], reason: str
+) -> None:
+    """Each is reported with its number and the reason, and costs nobody else the search."""
+    leads = write(tmp_path / "leads.jsonl", [row(1), dict(values), row(2)])
+    code, out, _ = enrow("submit", "--people-file", leads, "--max-credits", "80")
+    assert (code, "row 2: " in out, reason in out) == (3, True, True), out
+    assert len(api.accepted[0].searches) == 2
+
+
+def test_json_lines_for_a_machine(enrow: Command, tmp_path: Path) -> None:
+    leads = write(tmp_path / "leads.csv", [row(1)])
+    code, out, _ = enrow("submit", "--people-file", leads, "--max-credits", "40", "--log-format", "json")
+    last = json.loads(out.splitlines()[-1])
+    assert (code, last["searches_accepted"], last["credits_held"], last["exit_code"]) == (0, 1, 40, 0)
+    code, out, _ = enrow("submissions", "--log-format", "json")
+    assert json.loads(out)["submission"]["state"] == "accepted"
+
+
+def test_run_without_ids_and_without_submissions(enrow: Command, tmp_path: Path) -> None:
+    code, _, err = enrow("run")
+    assert (code, "no batch ids" in err) == (2, True)
+    assert not (tmp_path / "warehouse.duckdb").exists()
+
+
+def test_the_balance_of_each_run_is_a_row(enrow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When do we run out: a row for each run of submit, run and check, and none for a dry run."""
+    leads = write(tmp_path / "leads.csv", [row(1), row(2)])
+    enrow("submit", "--people-file", leads, "--dry-run")
+    enrow("submit", "--people-file", leads, "--max-credits", "80")
+    enrow("run")
+    enrow("check")
+    monkeypatch.setenv("SOURCES__ENROW__MIN_CREDITS", "9000")
+    enrow("run")
+    assert query("SELECT command, credits FROM account_credits ORDER BY checked_at") == [
+        ("submit", 8_420),
+        ("run", 8_420),
+        ("check", 8_420),
+        ("run", 8_420),
+    ]
+    assert query("SELECT count(*) FROM account_credits JOIN enrow_runs USING (run_id) WHERE command = 'run'") == [(2,)]
+    comments = query("SELECT count(*) FROM duckdb_columns() WHERE table_name = 'submissions' AND comment IS NOT NULL")
+    assert comments == [(11,)]
