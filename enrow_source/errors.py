@@ -34,6 +34,8 @@ class ErrorKind(StrEnum):
     CONNECTION = "connection"
     """No complete answer: refused, reset, timed out, TLS. Check the network and `request_timeout`; the next run tries
     again."""
+    NOT_ANSWERED = "not_answered"
+    """Still no answer at `deadline_s`, or for long when the run was stopped. Later runs fetch it after the others."""
     TOO_LARGE = "too_large"
     """A body past `max_response_mb`. Raise it, if that is what the batch has."""
     REDIRECT = "redirect"

@@ -53,10 +53,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
 
     submitted = _submitted_batch_ids(session, ledger_tables)
     given = [*read.ids, *submitted] if submitted else read.ids
-    ids, is_bounded = options.shard.select(given), options.max_batches is not None
-    ledger = read_ledger(session, ids, retry_failed=options.retry_failed, with_errors=is_bounded)
+    ledger = read_ledger(session, options.shard.select(given), retry_failed=options.retry_failed)
     is_idle = not ledger.missing and not ledger.entries
-    suppressions = Suppressions() if is_idle else read_suppressions(session, privacy)
+    suppressions = Suppressions() if is_idle else read_suppressions(session, privacy, options.suppressions)
     plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches, read.given)
 
     context = _row_context(session, privacy, suppressions, plan)
@@ -66,9 +65,10 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     statuses: Counter[BatchStatus | None] = Counter()
     answered: set[str] = set()
     ended: set[str] = set()
+    unanswered = 0
     evidence = Evidence()
     unknown: set[str] = set()
-    stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
+    stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures, plan.failed)
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
             plan.fetch,
@@ -87,6 +87,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
                     ended.add(fetched.batch.batch_id)
             statuses[None] += len(chunk.errors)
             unknown |= {batch_id for batch_id, error, _ in chunk.errors if error.kind is ErrorKind.NOT_READABLE}
+            unanswered += sum(error.kind is ErrorKind.NOT_ANSWERED for _, error, _ in chunk.errors)
             if writer is not None:
                 chunk.write_results(writer)
             yield chunk
@@ -111,7 +112,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         invalid_ids=len(read.invalid),
         skipped_events=read.skipped_events,
         given_up=len(given_up),
-        stop_reason=stop.reason if statuses.total() < len(plan.fetch) else stop.outage,
+        stop_reason=stop.reason if statuses.total() - unanswered < len(plan.fetch) else stop.outage,
     )
     yield Chunk(context, deferred=deferred, counts=counts, files=files)
 
@@ -165,7 +166,8 @@ def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWri
 
 def _row_context(session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan) -> RowContext:
     existing = {name: table["columns"] for name, table in session.schema.tables.items()}
-    names = ColumnNames(session.schema.naming.normalize_path, existing, UNDECLARED_COLUMNS)
+    naming = session.schema.naming.normalize_path
+    names = ColumnNames(naming, existing, UNDECLARED_COLUMNS, hides_names=privacy.hides)
     return RowContext(session.load_id, names, privacy, suppressions.is_erased, plan.first_seen)
 
 

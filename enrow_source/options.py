@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import dlt
 
+from .destination.suppressions import Suppressions
 from .errors import ConfigurationError, UnknownOptionError
 from .fetch.results import Progress
 from .ids.shard import Shard
@@ -30,6 +31,7 @@ class Options:
     max_consecutive_failures: int
     give_up_fetches: int
     give_up_days: float
+    suppressions: Suppressions | None
     stop: Event | None
     progress: Callable[[Progress], None] | None
 

@@ -27,9 +27,9 @@ class Plan:
     """The batches of one run."""
 
     due: Sequence[str]
-    """All that are to be fetched some time: never fetched ones first, then those fetched longest ago."""
+    """All that are to be fetched some time: never fetched ones first, those whose last fetch failed at the end."""
     fetch: Sequence[str]
-    """Those that this run fetches: the first of them, where `max_batches` bounds the run."""
+    """Those that this run fetches: some of them, where `max_batches` bounds the run."""
     entries: Mapping[str, LedgerEntry]
     """What the ledger knows of batches that are not loaded for good."""
 
@@ -42,6 +42,11 @@ class Plan:
     def with_results(self) -> frozenset[str]:
         """Batches that have rows in `phone_results`."""
         return frozenset(batch_id for batch_id, entry in self.entries.items() if entry.has_results)
+
+    @property
+    def failed(self) -> frozenset[str]:
+        """Batches whose last fetch failed."""
+        return frozenset(batch_id for batch_id, entry in self.entries.items() if entry.has_failed)
 
     def deferred(
         self, read: Collection[str], answered: AbstractSet[str], unknown: AbstractSet[str], now: datetime, end: GiveUp
@@ -105,7 +110,11 @@ def plan_batches(
     """Decide which batches are fetched, and in which order.
 
     A batch is due where an input names it and it is not loaded for good, or where the ledger has it as pending. Ids
-    that an earlier run deferred come first, then new ones in the order of the input, then those fetched longest ago.
+    that an earlier run deferred come first, then new ones in the order of the input, then those fetched longest ago,
+    and at the end those whose last fetch failed, again the longest ago first.
+
+    In a bounded run the last place goes to a failed one that has waited longer than who would have it: however many
+    batches are pending, every one has its turn.
 
     Args:
         ledger: What the destination knows.
@@ -118,12 +127,25 @@ def plan_batches(
     new = [i for i in ledger.missing if i not in ledger.entries or ledger.entries[i].last_fetched_at is None]
     missing = set(ledger.missing)
     again = sorted(
-        (entry.last_fetched_at, batch_id)
+        (entry.has_failed, entry.last_fetched_at, batch_id)
         for batch_id, entry in ledger.entries.items()
         if entry.last_fetched_at is not None and (entry.is_pending or batch_id in missing)
     )
-    ordered = dict.fromkeys([*deferred, *new, *(batch_id for _, batch_id in again)])
+    ordered = dict.fromkeys([*deferred, *new, *(batch_id for *_, batch_id in again)])
     given_up = {batch_id for batch_id, entry in ledger.entries.items() if entry.is_given_up}
     left = given_up.difference(given).union(suppressed) if given_up else suppressed
     due = [batch_id for batch_id in shard.select(tuple(ordered)) if batch_id not in left]
-    return Plan(due, due[:max_batches], ledger.entries)
+    return Plan(due, _bounded(due, ledger.entries, max_batches), ledger.entries)
+
+
+def _bounded(due: list[str], entries: Mapping[str, LedgerEntry], max_batches: int | None) -> list[str]:
+    """Take the first batches, and in the last place who of the next ones and the failed ones has waited longest."""
+    if max_batches is None or len(due) <= max_batches:
+        return due
+    *first, last = due[:max_batches]
+    failed = next((i for i in due[max_batches:] if i in entries and entries[i].has_failed), None)
+    if failed is not None and last in entries:
+        since, failed_at = entries[last].last_fetched_at, entries[failed].last_fetched_at
+        if since is not None and failed_at is not None and failed_at < since:
+            last = failed
+    return [*first, last]

@@ -12,8 +12,8 @@ from .destination.ledger import LEDGER_TABLES
 from .destination.session import Session, add_metrics, first_selected
 from .fetch.results import Chunk
 from .lazy import pa
-from .tables.rows import RowContext, deferred_batch_ids_table
-from .tables.schema import DEFERRED_BATCH_IDS, Table
+from .tables.rows import RowContext, batch_errors_table, deferred_batch_ids_table
+from .tables.schema import BATCH_ERRORS, DEFERRED_BATCH_IDS, Table
 
 Item = TypeVar("Item")
 
@@ -27,10 +27,18 @@ def rows_of(
 
 
 def summary_of(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
-    """Record the counts of the run with each resource; yield the deferred ids with the first one that is selected."""
+    """Record the counts of the run with each resource; with the first one, yield what every run has to keep.
+
+    That is the ids that it deferred, and the errors, also where `batch_errors` is not selected: who failed is fetched
+    after the others.
+    """
     if chunk.counts is not None:
         add_metrics(chunk.counts.as_metrics())
-    if chunk.deferred and table.name == first_selected(LEDGER_TABLES):
+    if table.name != first_selected(LEDGER_TABLES):
+        return
+    if chunk.errors and BATCH_ERRORS.name not in Session.current().resources:
+        yield route_to_table(batch_errors_table(chunk.errors, chunk.context), BATCH_ERRORS, table.name)
+    if chunk.deferred:
         rows = deferred_batch_ids_table(chunk.deferred, chunk.context)
         yield route_to_table(rows, DEFERRED_BATCH_IDS, table.name)
 

@@ -23,6 +23,9 @@ MAX_CONSECUTIVE_FAILURES: Final = 50
 STOP_GRACE_S: Final = 2.0
 """A run that is told to end waits this long for the answers that are under way."""
 
+UNANSWERED_S: Final = 30.0
+"""A batch that has not answered for so long when a run is stopped counts as failed; after a deadline each does."""
+
 STOP_POLL_S: Final = 0.2
 """How often a run looks whether it is told to end, while no answer comes in."""
 
@@ -68,6 +71,9 @@ MESSAGE_CHARS: Final = 500
 
 PII_SECRET_CHARS: Final = 16
 """Characters that the secret of `pii = "hash"` has at least."""
+
+HIDDEN_VALUES: Final = 500
+"""Values that are hashed in one statement, where they were loaded in clear."""
 
 SECRET_CHECK_CHARS: Final = 8
 """Characters of a keyed hash that are kept to notice that the secret has changed."""

@@ -16,6 +16,7 @@ from dlt.extract import DltResource, with_file_import
 from dlt.extract.items import DataItemWithMeta
 
 from .api.client import EnrowClient
+from .destination.suppressions import Suppressions
 from .errors import ConfigurationError
 from .extract import extract
 from .fetch.results import Chunk, Progress
@@ -74,6 +75,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     give_up_fetches: int = GIVE_UP_FETCHES,
     give_up_days: float = GIVE_UP_DAYS,
     stuck_after_h: float | None = None,
+    suppressions: Suppressions | None = None,
     stop: Event | None = None,
     progress: Callable[[Progress], None] | None = None,
     **unknown_options: Any,  # noqa: ANN401 - named in an error, whatever it is
@@ -108,6 +110,8 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
             given up: it stays in `deferred_batch_ids`, and is fetched only where `batch_ids` names it.
         give_up_days: Days since the id was deferred, before which it is not given up.
         stuck_after_h: Hours after which a batch that is still pending is reported as stuck. None for never.
+        suppressions: Erased people and batches, besides those that the destination records: for a lake that is
+            published to another destination.
         stop: Stops the run as a deadline does, when it is set: for a signal handler.
         progress: Called for each fetched batch, in the thread of the run; what it raises ends the run.
         unknown_options: Anything else is an error that names the option that was meant.
@@ -142,6 +146,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         max_consecutive_failures=max_consecutive_failures,
         give_up_fetches=give_up_fetches,
         give_up_days=give_up_days,
+        suppressions=suppressions,
         stop=stop,
         progress=progress,
     )
@@ -182,7 +187,11 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     # Before their own columns, which a variant would take over.
     for resource, table in (
         (phone_results, PHONE_RESULTS_LEDGER),
-        *((resource, DEFERRED_BATCH_IDS) for resource in (batches, batch_stats, phone_results)),
+        *(
+            (resource, table)
+            for resource in (batches, batch_stats, phone_results)
+            for table in (DEFERRED_BATCH_IDS, BATCH_ERRORS)
+        ),
     ):
         resource.apply_hints(table_name=table.name, create_table_variant=True, **table.hints)
     return (

@@ -14,7 +14,7 @@ from enrow_source import enrow_source
 from enrow_source.cli import check, erase, run, submissions, submit
 
 _CONFIG: Final = Path(__file__).parents[2] / ".dlt" / "config.toml"
-_ARGUMENTS_ONLY: Final = ("batch_ids", "stop", "progress")
+_ARGUMENTS_ONLY: Final = ("batch_ids", "suppressions", "stop", "progress")
 """What no file can hold."""
 
 

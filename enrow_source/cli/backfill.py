@@ -8,15 +8,18 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from dask.distributed import Client, LocalCluster
 from dlt.common.configuration.exceptions import ConfigurationException
 
 from ..errors import EnrowError
 from ..ids.files import batch_ids_from_files
-from ..runner.backfill import CONNECTIONS, SHARDS, Backfill, BackfillError, backfill
+from ..runner.backfill import CONNECTIONS, SHARDS, Backfill, BackfillError, backfill, check_extras
 from ..runner.pipeline import DATASET_NAME
 from ..runner.report import ExitCode
+
+if TYPE_CHECKING:
+    from dask.distributed import Client
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -31,6 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     budget = options.request_budget or options.workers * options.connections
     plan = Backfill(options.destination, options.dataset, lake, options.shards, min(options.connections, budget))
     try:
+        check_extras(has_lake=lake is not None)
         # Outside a pipeline all is read each time: what is loaded, the shards' tables tell.
         batch_ids = [batch_id for place in options.batch_ids_file for batch_id in batch_ids_from_files(place)]
         with _cluster(options.scheduler, options.workers) as client:
@@ -38,8 +42,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (EnrowError, ConfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitCode.USAGE
-    except BackfillError as error:
-        print(f"error: {error}; nothing was published, the same command goes on", file=sys.stderr)
+    except (BackfillError, OSError) as error:
+        print(f"error: {error}; run the same command again to go on", file=sys.stderr)
         return ExitCode.FAILED
     print(report)
     return report.exit_code
@@ -47,6 +51,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _cluster(scheduler: str | None, workers: int) -> Iterator[Client]:
+    from dask.distributed import Client, LocalCluster  # noqa: PLC0415 - of an extra
+
     if scheduler is not None:
         with Client(scheduler) as client:
             yield client

@@ -16,7 +16,8 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.pipeline.exceptions import CannotRestorePipelineException
 
 from ..destination.erase import Erasure, erase
-from ..destination.suppressions import ERASURES, Subject, SubjectKind
+from ..destination.hide import hide_existing
+from ..destination.suppressions import ERASURES, Subject, SubjectKind, configured_pii
 from ..errors import ConfigurationError
 from ..runner.causes import first_line
 from ..runner.pipeline import DATASET_NAME, PIPELINE_NAME, build_pipeline
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = _parser()
     options = vars(parser.parse_args(arguments))
+    if options["existing"]:
+        return _hide(options["destination"], options["dataset"], execute=options["execute"])
     ((kind, value),) = [(kind, options[kind]) for kind in SubjectKind if options[kind] is not None]
     try:
         subject = Subject(kind, sys.stdin.read() if value == "-" else value)
@@ -66,6 +69,27 @@ def _erase(subject: Subject, destination: str, dataset: str, *, execute: bool) -
         return erase(pipeline, subject, execute=execute)
 
 
+def _hide(destination: str, dataset: str, *, execute: bool) -> int:
+    """Hide what was loaded in clear, as `pii` says now."""
+    try:
+        with TemporaryDirectory() as folder:
+            pipeline = build_pipeline(destination, dataset, pipeline_name="enrow_erasures", pipelines_dir=folder)
+            counts = hide_existing(pipeline, configured_pii(), execute=execute)
+    except (ConfigurationError, ConfigurationException) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ExitCode.USAGE
+    except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
+        # Of the first line alone: what follows may be the statement, with its values.
+        print(f"error: {type(error).__name__}; it can be done again", file=sys.stderr)
+        return ExitCode.FAILED
+    what = "values hidden" if execute else "values in clear"
+    for column, count in counts.items() or {"in all columns": 0}.items():
+        print(f"{what:<18}{count:>8,}  {column}")
+    if not execute:
+        print("nothing was changed: --execute does it")
+    return ExitCode.OK
+
+
 def _has_pending_data() -> bool:
     try:
         return dlt.attach(PIPELINE_NAME).has_pending_data
@@ -80,6 +104,10 @@ def _message(erasure: Erasure) -> str:
         for table, count in erasure.rows.items()
         if count or not table.endswith("(staging)")
     ]
+    what = "texts emptied" if erasure.executed else "texts to empty"
+    lines += [f"{what:<18}{count:>8,}  {column}" for column, count in erasure.mentions.items()]
+    if not erasure.has_hashes and not erasure.executed:
+        lines.append("hashed rows are not counted: set pii_secret under [sources.enrow]; --execute needs it too")
     if erasure.unmatchable:
         lines.append(f'{erasure.unmatchable} is null in all rows, as pii = "drop" leaves it: nobody is found by it')
     if erasure.executed:
@@ -100,6 +128,9 @@ def _parser() -> argparse.ArgumentParser:
     subjects = parser.add_mutually_exclusive_group(required=True)
     for kind, (option, metavar, what) in OPTIONS.items():
         subjects.add_argument(option, dest=kind.value, metavar=metavar, help=f"{what} from standard input")
+    subjects.add_argument(
+        "--existing", action="store_true", help="hash or drop, as pii says, what earlier runs loaded in clear"
+    )
     parser.add_argument("--destination", default="duckdb", help="a dlt destination (default: %(default)s)")
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
     parser.add_argument("--execute", action="store_true", help="do it; without, the rows are only counted")

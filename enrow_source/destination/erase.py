@@ -7,32 +7,32 @@ of its own, so that nothing that drops the tables of the source drops it.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
 
 import dlt
-from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.common.typing import TSecretStrValue
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltResource
 
 from ..errors import ConfigurationError
 from ..settings import SOURCE_NAME
 from ..tables.privacy import Privacy
-from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER, SUBMITTED_SEARCHES, TABLES
+from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, SUBMITTED_SEARCHES, TABLES
 from .erase_people import ErasedPeople, find_people, submissions_of
+from .mentions import Mentions, find_mentions
+from .results_loaded import correct_results_loaded
+from .staging import places
 from .suppressions import (
-    CONFIG_SECTIONS,
     ERASURES,
     PERSON,
     PERSON_COLUMNS,
     Subject,
     SubjectKind,
+    configured_privacy,
     normalised_value,
     recorded_suppressions,
     secret_fingerprint,
@@ -52,7 +52,11 @@ class Erasure:
 
     executed: bool
     rows: dict[str, int]
-    """Rows by table; a copy that the last load left in the staging dataset is told apart."""
+    """Rows by table; copies that loads left in a staging dataset are told apart."""
+    mentions: Mapping[str, int] = field(default_factory=dict)
+    """Texts by column that mention a person, and are emptied: `custom`, and undocumented fields."""
+    has_hashes: bool = True
+    """Whether hashed values were looked for too, which takes `pii_secret`."""
     unmatchable: str | None = None
     """A column that is null in all rows, as `pii="drop"` leaves it: nobody can be found by it."""
 
@@ -64,7 +68,8 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         pipeline: Names destination and dataset; best one of its own, in a folder that is thrown away.
         subject: Who or what.
         execute: Whether to do it.
-        pii_secret: By default `pii_secret` under `[sources.enrow]`; a batch does not need it.
+        pii_secret: By default `pii_secret` under `[sources.enrow]`. A batch does not need it, and to count those in
+            clear does not either.
 
     Raises:
         ConfigurationError: Something to fix in the arguments or the settings; nothing was changed.
@@ -78,8 +83,8 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         raise ConfigurationError("the pipeline has packages of a killed run, which may hold what is erased: load them")
     privacy = Privacy()
     if subject.kind is not SubjectKind.BATCH:
-        privacy = Privacy(secret=pii_secret or resolve_configuration(_Secret(), sections=CONFIG_SECTIONS).pii_secret)
-        if privacy.secret is None:
+        privacy = Privacy(secret=pii_secret) if pii_secret else configured_privacy()
+        if privacy.secret is None and execute:
             raise ConfigurationError(
                 "erasing a person needs pii_secret, since only a keyed hash of the person is kept: set it under"
                 f" [sources.{SOURCE_NAME}] in .dlt/secrets.toml, and keep it"
@@ -88,8 +93,9 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         if privacy.secret is not None:
             recorded_suppressions(client, privacy)  # checks the secret against earlier ones
         found = list(_find(client, subject, privacy))
+        mentions = list(_mentions(client, subject))
         people = ErasedPeople()
-        if subject.kind is not SubjectKind.BATCH:
+        if privacy.secret is not None:
             results = next((rows for rows in found if rows.name == PHONE_RESULTS.name), None)
             people = find_people(client, subject, *(results.selection if results else ("1 = 0", [])), privacy)
             found += _find_submitted(client, sorted(people.stored))
@@ -98,7 +104,8 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
                 f"dataset {pipeline.dataset_name} of {pipeline.destination.destination_name} has no table of the"
                 " source: check the names of both"
             )
-        counts = {rows.name: rows.count(client) for rows in found}
+        counts = _by_name(found, client)
+        mentioned = _by_name(mentions, client)
         unmatchable = None if any(counts.values()) else _unmatchable(client, subject)
     if execute:
         # First the record, then the rows: whoever is killed in between leaves rows that are still there and that the
@@ -106,15 +113,9 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         # deletion, so that a record without them tells of one that was not finished.
         load_id = _record(pipeline, subject, privacy, people)
         with pipeline.sql_client() as client:
-            counts = _delete(client, found, load_id)
-    return Erasure(execute, counts, unmatchable)
-
-
-@configspec
-class _Secret(BaseConfiguration):
-    """The setting of the source that erasing takes too."""
-
-    pii_secret: TSecretStrValue | None = None
+            counts = _delete(client, found, mentions, load_id)
+    has_hashes = privacy.secret is not None or subject.kind is SubjectKind.BATCH
+    return Erasure(execute, counts, mentioned, has_hashes, unmatchable)
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,9 +146,8 @@ class _Rows:
 
 
 def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Iterator[_Rows]:
-    """Find the tables that exist, also the copies of the last load in the staging dataset, and what goes from them."""
-    for is_staged in (False, True):
-        place: AbstractContextManager[Any] = client.with_staging_dataset() if is_staged else nullcontext()
+    """Find the tables that exist, also copies in the staging datasets, and what goes from them."""
+    for is_staged, place in places(client):
         with place:
             for name in _TABLES if subject.kind is SubjectKind.BATCH else (PHONE_RESULTS.name,):
                 table = client.make_qualified_table_name(name)
@@ -160,6 +160,20 @@ def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Ite
                 except DestinationUndefinedEntity:
                     continue
                 yield _Rows(f"{name} (staging)" if is_staged else name, table, column, values, is_staged)
+
+
+def _mentions(client: SqlClientBase[Any], subject: Subject) -> Iterator[Mentions]:
+    for is_staged, place in places(client):
+        with place:
+            yield from find_mentions(client, subject, " (staging)" if is_staged else "")
+
+
+def _by_name(found: Iterable[_Rows | Mentions], client: SqlClientBase[Any]) -> dict[str, int]:
+    """Count the rows; those of several staging datasets together."""
+    counts: dict[str, int] = {}
+    for rows in found:
+        counts[rows.name] = counts.get(rows.name, 0) + rows.count(client)
+    return counts
 
 
 def _find_submitted(client: SqlClientBase[Any], keys: Sequence[str]) -> Iterator[_Rows]:
@@ -191,7 +205,8 @@ def _values(client: SqlClientBase[Any], table: str, column: str, subject: Subjec
     sql = f"SELECT DISTINCT {column} FROM {table} WHERE {narrowed}"  # noqa: S608 - escaped names
     similar = (value for (value,) in client.execute_sql(sql, pattern, "%") or ())
     equal = {value for value in similar if normalised_value(subject.kind, value) == subject.normalised}
-    return sorted(equal | {privacy.keyed_hash(spelling) for spelling in subject.spellings})
+    hashes = {privacy.keyed_hash(spelling) for spelling in subject.spellings} if privacy.secret else set()
+    return sorted(equal | hashes)
 
 
 def _unmatchable(client: SqlClientBase[Any], subject: Subject) -> str | None:
@@ -252,8 +267,10 @@ _RECORD: Final[list[TColumnSchema]] = [
 ]
 
 
-def _delete(client: SqlClientBase[Any], found: Sequence[_Rows], load_id: str) -> dict[str, int]:
-    """Delete the rows, at once where the destination can, and write down how many."""
+def _delete(
+    client: SqlClientBase[Any], found: Sequence[_Rows], mentions: Sequence[Mentions], load_id: str
+) -> dict[str, int]:
+    """Delete the rows and empty the mentions, at once where the destination can, and write down how many rows."""
     counts: dict[str, int] = {}
     # Of destinations that have transactions, dlt says True or nothing.
     at_once = client.capabilities.supports_transactions is not False
@@ -261,9 +278,11 @@ def _delete(client: SqlClientBase[Any], found: Sequence[_Rows], load_id: str) ->
     with transaction:
         for rows in found:
             if rows.name == PHONE_RESULTS.name:
-                _correct_ledger(client, rows)
-            counts[rows.name] = rows.count(client)
+                correct_results_loaded(client, rows.table, *rows.selection)
+            counts[rows.name] = counts.get(rows.name, 0) + rows.count(client)
             client.execute_sql(f"DELETE FROM {rows.table} WHERE {rows.condition}", *rows.values)  # noqa: S608
+        for texts in mentions:
+            texts.clear(client)
         erased = [counts.get(table, 0) for table in _TABLES]
         assignments = ", ".join(f"{client.escape_column_name(f'{table}_rows')} = %s" for table in _TABLES)
         client.execute_sql(
@@ -274,20 +293,3 @@ def _delete(client: SqlClientBase[Any], found: Sequence[_Rows], load_id: str) ->
             PERSON,
         )
     return counts
-
-
-def _correct_ledger(client: SqlClientBase[Any], results: _Rows) -> None:
-    """Keep `results_loaded` the number of rows that are in `phone_results`."""
-    batch_id, loaded = client.escape_column_name("batch_id"), client.escape_column_name("results_loaded")
-    sql = (
-        f"SELECT {batch_id}, SUM(CASE WHEN {results.condition} THEN 0 ELSE 1 END) FROM {results.table}"  # noqa: S608
-        f" WHERE {batch_id} IN (SELECT {batch_id} FROM {results.table} WHERE {results.condition}) GROUP BY {batch_id}"
-    )
-    ledger = client.make_qualified_table_name(PHONE_RESULTS_LEDGER.name)
-    # Set and not subtracted, so that doing it again does no harm where there are no transactions.
-    for erased_from, kept in client.execute_sql(sql, *results.values, *results.values) or ():
-        client.execute_sql(
-            f"UPDATE {ledger} SET {loaded} = %s WHERE {batch_id} = %s",  # noqa: S608
-            int(kept),
-            erased_from,
-        )

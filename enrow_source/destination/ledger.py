@@ -51,6 +51,8 @@ class LedgerEntry:
     """Whether a deferred id was given up: it is fetched only where it is named."""
     unknown_answers: int | None = None
     """Fetches of a deferred id that the API answered with 'unknown or expired'; None where it is not deferred."""
+    has_failed: bool = False
+    """Whether its last fetch failed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,27 +65,26 @@ class LedgerSnapshot:
     """What is known of each batch that is not loaded for good."""
 
 
-def read_ledger(session: Session, batch_ids: Sequence[str], *, retry_failed: bool, with_errors: bool) -> LedgerSnapshot:
+def read_ledger(session: Session, batch_ids: Sequence[str], *, retry_failed: bool) -> LedgerSnapshot:
     """Read what the destination knows; nothing outside a pipeline or before its first load.
 
     Args:
         session: The running extraction.
         batch_ids: The ids of the input; where they are few, only they and the pending ones are read.
         retry_failed: Whether a failed batch counts as pending.
-        with_errors: Whether `batch_errors` is read too, to learn when a batch was last fetched in vain.
     """
     missing: dict[str, None] = dict.fromkeys(batch_ids)
     entries: dict[str, LedgerEntry] = {}
-    for batch_id, entry in _entries(session, batch_ids, retry_failed=retry_failed, with_errors=with_errors):
+    for batch_id, entry in _entries(session, batch_ids, retry_failed=retry_failed):
         if entry is None:
             missing.pop(batch_id, None)
-        else:
+        elif entry.is_pending or batch_id in missing:  # `batch_errors` has others too
             entries[batch_id] = entry
     return LedgerSnapshot(tuple(missing), entries)
 
 
 def _entries(
-    session: Session, batch_ids: Sequence[str], *, retry_failed: bool, with_errors: bool
+    session: Session, batch_ids: Sequence[str], *, retry_failed: bool
 ) -> Iterator[tuple[str, LedgerEntry | None]]:
     """Yield each batch; None where each selected table has it for good, since there may be a million of them."""
     selected = [name for name in LEDGER_TABLES if name in session.resources]
@@ -92,11 +93,10 @@ def _entries(
     if not tables or session.destination_type is None:
         return
     final = [s.value for s in BatchStatus if s.is_terminal and not (retry_failed and s is BatchStatus.FAILED)]
-    more = [BATCH_ERRORS.name] if with_errors else []
     with session.sql_client() as client:
         statement = _Statement(client, session.schema, final, len(selected), batch_ids)
         yield from statement.entries(
-            tables, [table for table in (*more, DEFERRED_BATCH_IDS.name) if table in session.schema.tables]
+            tables, [t.name for t in (BATCH_ERRORS, DEFERRED_BATCH_IDS) if t.name in session.schema.tables]
         )
 
 
@@ -136,14 +136,11 @@ class _Statement:
 
     def _read(self, tables: Sequence[str], more: Sequence[str]) -> Iterator[tuple[str, LedgerEntry | None]]:
         self._deferred = DEFERRED_BATCH_IDS.name if DEFERRED_BATCH_IDS.name in more else None
-        parts = [self._fetches(table, number, len(tables)) for number, table in enumerate(tables)]
-        parts += [
-            self._deferrals(len(tables))
-            if table == DEFERRED_BATCH_IDS.name
-            else self._failed_fetches(table, len(tables))
-            for table in more
-        ]
-        named = len(parts) - (self._deferred is not None)
+        # First the one whose point in time is never a mere NULL, which Postgres would take for text.
+        parts = [self._deferrals(len(tables))] if self._deferred else []
+        parts += [self._fetches(table, number, len(tables)) for number, table in enumerate(tables)]
+        parts += [self._failed_fetches(len(tables))] if BATCH_ERRORS.name in more else []
+        named = len(tables)
         loaded = " + ".join(f"MAX(loaded_{number})" for number in range(len(tables)))
         is_loaded = f"{loaded} = {self._tables_wanted}"
         # No points in time of what is loaded: to make them takes most of the time, where a million batches are.
@@ -152,16 +149,18 @@ class _Statement:
             f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(pending) + {_HAS_RESULTS} * MAX(has_results)"
             f" + {_GIVEN_UP} * MAX(given_up) + {_UNKNOWN_ANSWER} * MAX(unknown_answers) END,"
             f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(last_fetched) END,"
-            f" CASE WHEN {is_loaded} THEN NULL ELSE MIN(first_seen) END"
+            f" CASE WHEN {is_loaded} THEN NULL ELSE MIN(first_seen) END,"
+            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN failed = 1 THEN last_fetched END) END"
             f" FROM ({' UNION ALL '.join(parts)}) fetches GROUP BY batch_id"
         )
         with self._client.execute_query(sql, *(list(self._batch_ids or ()) * named)) as cursor:
             while rows := cursor.fetchmany(LEDGER_FETCH_ROWS):
-                for batch_id, flags, last_fetched_at, first_seen in rows:
+                for batch_id, flags, last_fetched_at, first_seen, last_failed_at in rows:
                     if flags is None:
                         yield batch_id, None
                     else:
-                        yield batch_id, _entry(int(flags), last_fetched_at, first_seen)
+                        has_failed = last_failed_at is not None and last_failed_at == last_fetched_at
+                        yield batch_id, _entry(int(flags), last_fetched_at, first_seen, has_failed=has_failed)
 
     def _fetches(self, table: str, number: int, tables: int) -> str:
         """Select the rows of one table: loaded where the state is final and the load was completed."""
@@ -176,17 +175,19 @@ class _Statement:
         return (
             f"SELECT {batch_id} AS batch_id, {self._column('t', 'fetched_at')} AS last_fetched, {', '.join(flags)},"  # noqa: S608
             f" 1 - {is_loaded} AS pending, {self._first_seen(table)} AS first_seen, {has_results} AS has_results,"
-            f" 0 AS given_up, 0 AS unknown_answers"
+            " 0 AS given_up, 0 AS unknown_answers, 0 AS failed"
             f" FROM {self._table(table)} t LEFT JOIN (SELECT {load_id} AS load_id, 1 AS done"
             f" FROM {self._table(self._schema.loads_table_name)} WHERE {status} = 0) l"
             f" ON l.load_id = {self._column('t', '_dlt_load_id')}" + self._narrow(f"{is_loaded} = 0")
         )
 
-    def _failed_fetches(self, log: str, tables: int) -> str:
+    def _failed_fetches(self, tables: int) -> str:
+        """Select when each batch was last fetched in vain; of pending ones too, which no input names."""
         flags = ", ".join(f"0 AS loaded_{n}" for n in range(tables))
+        batch_id, failed_at = self._column("t", "batch_id"), f"MAX({self._column('t', 'fetched_at')})"
         return (
-            f"SELECT {self._column('t', 'batch_id')}, MAX({self._column('t', 'fetched_at')}), {flags}, 0, NULL, 0, 0, 0"  # noqa: S608
-            f" FROM {self._table(log)} t{self._narrow('1 = 0')} GROUP BY {self._column('t', 'batch_id')}"
+            f"SELECT {batch_id}, {failed_at}, {flags}, 0, NULL, 0, 0, 0, 1"  # noqa: S608
+            f" FROM {self._table(BATCH_ERRORS.name)} t GROUP BY {batch_id}"
         )
 
     def _deferrals(self, tables: int) -> str:
@@ -194,8 +195,10 @@ class _Statement:
         flags = ", ".join(f"0 AS loaded_{n}" for n in range(tables))
         given_up = f"CASE WHEN {self._column('t', 'given_up_at')} IS NULL THEN 0 ELSE 1 END"
         return (
-            f"SELECT {self._column('t', 'batch_id')}, NULL, {flags}, 1 - {given_up},"  # noqa: S608
-            f" {self._column('t', 'deferred_at')}, 0, {given_up}, 1 + {self._column('t', 'unknown_answers')}"
+            f"SELECT {self._column('t', 'batch_id')} AS batch_id, NULL AS last_fetched, {flags},"  # noqa: S608
+            f" 1 - {given_up} AS pending,"
+            f" {self._column('t', 'deferred_at')} AS first_seen, 0 AS has_results, {given_up} AS given_up,"
+            f" 1 + {self._column('t', 'unknown_answers')} AS unknown_answers, 0 AS failed"
             f" FROM {self._table(DEFERRED_BATCH_IDS.name)} t"
         )
 
@@ -222,15 +225,18 @@ class _Statement:
         return (f"{alias}." if alias else "") + self._client.escape_column_name(name)
 
 
-def _entry(flags: int, last_fetched_at: datetime | None, first_seen: datetime | None) -> LedgerEntry:
+def _entry(
+    flags: int, last_fetched_at: datetime | None, first_seen: datetime | None, *, has_failed: bool
+) -> LedgerEntry:
     answers = flags // _UNKNOWN_ANSWER  # one more than there were, where the id is deferred
     return LedgerEntry(
-        last_fetched_at,
+        _utc(last_fetched_at),
         is_pending=flags % 2 == 1,
         first_seen=_utc(first_seen),
         has_results=bool(flags & _HAS_RESULTS),
         is_given_up=bool(flags & _GIVEN_UP),
         unknown_answers=answers - 1 if answers else None,
+        has_failed=has_failed,
     )
 
 

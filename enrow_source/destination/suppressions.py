@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
+from dlt.common.typing import TSecretStrValue
 
 from ..errors import ConfigurationError
 from ..lazy import pa, pc
 from ..settings import SECRET_CHECK_CHARS, SOURCE_NAME
 from ..tables.person import is_international, number_key, number_spellings, profile_key, profile_spellings
-from ..tables.privacy import Privacy
+from ..tables.privacy import Pii, Privacy
 from .session import Session
 
 if TYPE_CHECKING:
@@ -96,6 +101,46 @@ class Suppressions:
     people: frozenset[str] = frozenset()
     """Keyed hashes of what stands for each erased person, whatever it was found by: nobody of them is submitted."""
     privacy: Privacy = field(default_factory=Privacy)
+    secret_check: str | None = None
+    """Tells the secret that the hashes were made with; None without persons."""
+    last_erased_at: datetime | None = None
+    """When the last person was erased, UTC; None without persons."""
+
+    def __bool__(self) -> bool:
+        """Whether anything is left out."""
+        return bool(self.batches or self.persons)
+
+    def __str__(self) -> str:
+        """Tell how much is left out, and of nobody who it is."""
+        return f"{sum(map(len, self.persons.values()))} persons and {len(self.batches)} batches"
+
+    def without_secret(self) -> Self:
+        """Return what may travel to another process."""
+        return replace(self, privacy=Privacy())
+
+    def with_secret(self, privacy: Privacy) -> Self:
+        """Return what has travelled, with the secret of this process.
+
+        Raises:
+            ConfigurationError: The secret is missing, or not the one of the hashes.
+        """
+        if self.secret_check is not None:
+            _check_secret(privacy, self.secret_check)
+        return replace(self, privacy=privacy)
+
+    def __or__(self, other: Self) -> Self:
+        """Return what either leaves out; both are of one secret."""
+        kinds = {*self.persons, *other.persons}
+        none: frozenset[str] = frozenset()
+        dates = [at for at in (self.last_erased_at, other.last_erased_at) if at is not None]
+        return replace(
+            self,
+            batches=self.batches | other.batches,
+            persons={kind: self.persons.get(kind, none) | other.persons.get(kind, none) for kind in kinds},
+            people=self.people | other.people,
+            secret_check=self.secret_check or other.secret_check,
+            last_erased_at=max(dates, default=None),
+        )
 
     @property
     def is_erased(self) -> Callable[[Mapping[str, pa.Array]], pa.Array] | None:
@@ -115,40 +160,55 @@ class Suppressions:
         return pc.fill_null(pa.array(erased, pa.bool_()).take(encoded.indices), fill_value=False)
 
 
-def read_suppressions(session: Session, privacy: Privacy) -> Suppressions:
+def read_suppressions(session: Session, privacy: Privacy, given: Suppressions | None = None) -> Suppressions:
     """Read what was erased from the destination; nothing outside a pipeline.
+
+    Args:
+        session: The running extraction.
+        privacy: Has the secret.
+        given: What else is to be left out.
 
     Raises:
         ConfigurationError: Persons were erased, and the secret is missing or not the one of then.
     """
-    if session.pipeline is None:
-        return Suppressions()
-    try:
-        with session.sql_client() as client:
-            return recorded_suppressions(client, privacy)
-    except SqlClientNotAvailable:
-        return Suppressions()  # nothing can be erased there
+    suppressions = Suppressions(privacy=privacy)
+    if session.pipeline is not None:
+        # Without a client nothing can be erased there.
+        with suppress(SqlClientNotAvailable), session.sql_client() as client:
+            suppressions = recorded_suppressions(client, privacy)
+    return suppressions if given is None else suppressions | given.with_secret(privacy)
 
 
 def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppressions:
     """Read `enrow_erasures`; nothing where there is no such table."""
-    columns = ", ".join(map(client.escape_column_name, ("subject", "subject_hash", "batch_id", "secret_check")))
+    names = ("subject", "subject_hash", "batch_id", "secret_check", "erased_at")
+    columns = ", ".join(map(client.escape_column_name, names))
     table = client.make_qualified_table_name(ERASURES)
     try:
-        rows = client.execute_sql(f"SELECT DISTINCT {columns} FROM {table}") or ()  # noqa: S608 - constants
+        rows = client.execute_sql(f"SELECT {columns} FROM {table}") or ()  # noqa: S608 - constants
     except DestinationUndefinedEntity:
-        return Suppressions()
+        return Suppressions(privacy=privacy)
     persons: dict[SubjectKind, set[str]] = {}
     people: set[str] = set()
-    for subject, subject_hash, _, secret_check in rows:
+    for subject, subject_hash, _, secret_check, _ in rows:
         if subject != SubjectKind.BATCH:
             _check_secret(privacy, secret_check)
             (people if subject == PERSON else persons.setdefault(SubjectKind(subject), set())).add(subject_hash)
-    batches = frozenset(batch_id for subject, _, batch_id, _ in rows if subject == SubjectKind.BATCH)
     # What stands for a person with a profile is the normalised address of it.
     people |= persons.get(SubjectKind.LINKEDIN_URL, set())
-    hashed = {kind: frozenset(hashes) for kind, hashes in persons.items()}
-    return Suppressions(batches, hashed, frozenset(people), privacy)
+    return Suppressions(
+        frozenset(batch_id for subject, _, batch_id, _, _ in rows if subject == SubjectKind.BATCH),
+        {kind: frozenset(hashes) for kind, hashes in persons.items()},
+        frozenset(people),
+        privacy,
+        secret_fingerprint(privacy) if persons else None,
+        max((_utc(at) for subject, *_, at in rows if subject != SubjectKind.BATCH), default=None),
+    )
+
+
+def _utc(at: datetime) -> datetime:
+    """Some destinations leave the time zone out."""
+    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _check_secret(privacy: Privacy, secret_check: str) -> None:
@@ -169,4 +229,34 @@ def secret_fingerprint(privacy: Privacy) -> str:
     return privacy.keyed_hash(ERASURES)[:SECRET_CHECK_CHARS]
 
 
-CONFIG_SECTIONS: Final = ("sources", SOURCE_NAME)
+@configspec
+class _Privacy(BaseConfiguration):
+    """The settings of the source that erasing and hiding take too."""
+
+    pii: str = Pii.KEEP.value
+    pii_secret: TSecretStrValue | None = None
+
+
+def configured_privacy() -> Privacy:
+    """Return the secret that is configured, if there is one.
+
+    Raises:
+        ConfigurationError: It is too short.
+    """
+    return Privacy(secret=_configured().pii_secret)
+
+
+def configured_pii() -> Privacy:
+    """Return what is configured to become of personal data.
+
+    Raises:
+        ConfigurationError: The mode does not exist, or its secret is missing or too short.
+    """
+    configured = _configured()
+    if configured.pii not in list(Pii):
+        raise ConfigurationError(f"pii is {configured.pii!r}: set it to {', '.join(Pii)}")
+    return Privacy(Pii(configured.pii), configured.pii_secret)
+
+
+def _configured() -> _Privacy:
+    return resolve_configuration(_Privacy(), sections=("sources", SOURCE_NAME))

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 
 from dlt.common import logger
 
 from ..api.client import EnrowClient, RawResponse
 from ..api.parser import parse_batch
-from ..errors import BatchError, InvalidResponseError
+from ..errors import BatchError, ErrorKind, InvalidResponseError, RequestFailedError
 from ..lazy import pa
-from ..settings import CHUNK_BATCHES, CHUNK_ROWS
+from ..settings import CHUNK_BATCHES, CHUNK_ROWS, UNANSWERED_S
 from ..tables.rows import RowContext, phone_results_table
 from .pool import Pool
 from .results import Chunk, FetchResult, Progress
-from .stop import StopCondition
+from .stop import StopCondition, StopReason
 
 
 def fetch_batches(  # noqa: PLR0913 - what a run is made of
@@ -31,7 +31,8 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
 ) -> Iterator[Chunk]:
     """Fetch each batch once, many at a time, and yield the results in chunks as they come in.
 
-    A run that is to stop starts no new fetches; batches that are not answered soon are left to the next run.
+    A run that is to stop starts no new fetches. Batches that are not answered then become errors, after a deadline or
+    a long wait, so that later runs fetch them after the others.
     `progress` is called for each result, and before the first one.
 
     Raises:
@@ -55,7 +56,7 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
         so_far = so_far.after(result, time.monotonic() - started)
         if progress is not None:
             progress(so_far)
-        stop.record(result.error)
+        stop.record(batch_id, result.error)
         chunk.add(result)
         if chunk.result_rows >= CHUNK_ROWS:
             yield chunk.take_results()
@@ -64,8 +65,20 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
         if len(chunk) >= CHUNK_BATCHES:
             yield chunk
             chunk = Chunk(context)
+    for result in _unanswered(pool.unfinished(), stop.reason):
+        chunk.add(result)
     if len(chunk):
         yield chunk
+
+
+def _unanswered(unfinished: Iterable[tuple[str, float]], reason: StopReason | None) -> Iterator[FetchResult]:
+    """Make errors of the batches that did not answer; `unfinished` has the seconds that each was waited for."""
+    # Who stops a run says nothing of ids that were asked for a moment ago.
+    least_s = 0.0 if reason is StopReason.DEADLINE else UNANSWERED_S
+    for batch_id, seconds in unfinished:
+        if seconds >= least_s:
+            message = f"no answer within {seconds:.1f} s, when the run stopped"
+            yield FetchResult(batch_id, datetime.now(UTC), error=RequestFailedError(message, ErrorKind.NOT_ANSWERED))
 
 
 def _result_of(

@@ -33,6 +33,8 @@ class Pool(Generic[Item, Outcome]):
         self._work, self._items, self._is_ending = work, items, is_ending
         self._count = min(count, len(items))
         self._taken, self._taking = 0, Lock()
+        self._under_way: dict[int, float] = {}
+        """Position of each item that is being worked on, and since when."""
         self._room, self._closed = Semaphore(2 * count), Event()
         self._outcomes: SimpleQueue[Outcome | _Failure] = SimpleQueue()
 
@@ -58,6 +60,11 @@ class Pool(Generic[Item, Outcome]):
             for _ in range(self._count):
                 self._room.release()
 
+    def unfinished(self) -> list[tuple[Item, float]]:
+        """Return the items that were begun and have no outcome, each with the seconds that it has taken so far."""
+        now = time.monotonic()
+        return [(self._items[number], now - since) for number, since in sorted(self._under_way.copy().items())]
+
     def _next(self) -> list[Outcome]:
         try:
             outcome = self._outcomes.get(timeout=STOP_POLL_S)
@@ -73,12 +80,15 @@ class Pool(Generic[Item, Outcome]):
             with self._taking:
                 if self._closed.is_set() or self._is_ending() or self._taken == len(self._items):
                     return
-                item = self._items[self._taken]
+                number = self._taken
                 self._taken += 1
+                self._under_way[number] = time.monotonic()
             try:
-                self._outcomes.put(self._work(item))
+                outcome: Outcome | _Failure = self._work(self._items[number])
             except Exception as error:  # noqa: BLE001 - raised again where the outcomes are taken
-                self._outcomes.put(_Failure(error))
+                outcome = _Failure(error)
+            del self._under_way[number]
+            self._outcomes.put(outcome)
 
 
 @dataclass(frozen=True, slots=True)

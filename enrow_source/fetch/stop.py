@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import Counter
+from collections.abc import Collection
 from enum import StrEnum
 from threading import Event
 from typing import Final
@@ -13,7 +14,7 @@ from ..errors import BatchError, ErrorKind
 
 
 class StopReason(StrEnum):
-    """Why a run ends before every batch was looked at; what it has is loaded."""
+    """Why a run stops before every batch was fetched; what it has is loaded."""
 
     STOPPED = "stopped"
     """The caller said so."""
@@ -29,24 +30,32 @@ class StopCondition:
     Args:
         stop: Set by the caller to end the run.
         deadline_s: Seconds from now after which the run ends; None for no limit.
-        give_up_after: Batches in a row without an answer, after which the run ends.
+        max_consecutive_failures: Batches in a row without an answer, after which the run ends.
+        failed_before: Batches whose last fetch failed. That they fail again says nothing of the API.
     """
 
-    def __init__(self, stop: Event | None, deadline_s: float | None, max_consecutive_failures: int) -> None:
+    def __init__(
+        self,
+        stop: Event | None,
+        deadline_s: float | None,
+        max_consecutive_failures: int,
+        failed_before: Collection[str] = (),
+    ) -> None:
         self._stop = stop or Event()
         self._deadline = time.monotonic() + (math.inf if deadline_s is None else deadline_s)
-        self._left = self._give_up_after = max_consecutive_failures
+        self._left = self._limit = max_consecutive_failures
+        self._failed_before = frozenset(failed_before)
         self._has_answer = False
         self._failures: Counter[ErrorKind] = Counter()
 
-    def record(self, error: BatchError | None) -> None:
+    def record(self, batch_id: str, error: BatchError | None) -> None:
         """Count the batches in a row that the API did not answer for."""
-        unanswered = error is not None and error.kind in _UNANSWERED
-        self._left = self._left - 1 if unanswered else self._give_up_after
-        if unanswered and error is not None:
-            self._failures[error.kind] += 1
-        else:
-            self._has_answer = True
+        if error is None or error.kind not in _UNANSWERED:
+            self._left, self._has_answer = self._limit, True
+            return
+        self._failures[error.kind] += 1
+        if batch_id not in self._failed_before:
+            self._left -= 1
 
     @property
     def reason(self) -> StopReason | None:

@@ -31,6 +31,7 @@ from packaging.specifiers import SpecifierSet
 from ..api.account import Account, fetch_account
 from ..destination.credits import write_credits
 from ..destination.session import settings_folder
+from ..destination.suppressions import configured_privacy, recorded_suppressions
 from ..errors import EnrowError
 from ..source import enrow_source
 from .causes import first_line
@@ -227,7 +228,8 @@ def _destination(destination: str, dataset: str, accounts: list[Account]) -> str
             if isinstance(client, FilesystemClient):
                 where = _write_to_files(client)
             elif isinstance(client, SqlJobClientBase):
-                where = _write_to_tables(client)
+                erased = recorded_suppressions(client.sql_client, configured_privacy())
+                where = f"{_write_to_tables(client)}{f', {erased} are erased and kept out' if erased else ''}"
             else:
                 raise TypeError(f"{type(client).__name__} has neither tables nor files")
             # Where runs have written their balance the one of now is added; nowhere else is anything left.

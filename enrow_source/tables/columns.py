@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 from threading import Lock
 from typing import Final
 
 from ..lazy import pa
+from .privacy import Pii, Privacy
 from .schema import PHONE_RESULTS, TABLES, Table
 
 OVERFLOW_COLUMNS: Final = frozenset({"overflow", "params__overflow"})
@@ -26,11 +26,20 @@ class ColumnNames:
         normalize: The naming convention: a name in, the column's name out.
         existing: The columns that each table has at the destination.
         limit: Undeclared columns that a table may have.
+        hides_names: Whether no field gets a column, since its name may be somebody's.
     """
 
-    def __init__(self, normalize: Callable[[str], str], existing: Mapping[str, Iterable[str]], limit: int) -> None:
+    def __init__(
+        self,
+        normalize: Callable[[str], str],
+        existing: Mapping[str, Iterable[str]],
+        limit: int,
+        *,
+        hides_names: bool = False,
+    ) -> None:
         self._normalize = normalize
         self._limit = limit
+        self._hides_names = hides_names
         self._columns = {table.name: set(existing.get(table.name, ())) - table.names for table in TABLES}
         self._lock = Lock()
         self.overflowed: set[tuple[str, str]] = set()
@@ -38,6 +47,8 @@ class ColumnNames:
 
     def column(self, table: Table, level: str, key: str) -> str | None:
         """Return the column of `table` for the undocumented field `key` of `level`; None for the overflow."""
+        if self._hides_names:
+            return None
         with self._lock:
             name = self._name(table, level, key)
             columns = self._columns[table.name]
@@ -65,10 +76,10 @@ def with_undocumented(table: Table, unknown: Iterable[str]) -> pa.Schema:
 
 
 def undocumented_columns(
-    table: Table, levels: Mapping[str, Mapping[str, str | None]], names: ColumnNames
-) -> dict[str, str]:
+    table: Table, levels: Mapping[str, Mapping[str, str | None]], names: ColumnNames, privacy: Privacy
+) -> dict[str, str | None]:
     """Name the undocumented fields of one row; what gets no column is kept in `overflow`."""
-    row: dict[str, str] = {}
+    row: dict[str, str | None] = {}
     overflow: dict[str, str] = {}
     for level, fields in levels.items():
         for key, value in fields.items():
@@ -82,8 +93,8 @@ def undocumented_columns(
             else:
                 row[column] = value
     if overflow:
-        row["overflow"] = _json(overflow)
-    return row
+        row["overflow"] = privacy.fields(overflow)
+    return {name: value for name, value in row.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,11 +113,12 @@ class Level:
 
 
 def add_undocumented_columns(
-    columns: dict[str, list[str | None]], level: Level, count: int, names: ColumnNames
+    columns: dict[str, list[str | None]], level: Level, count: int, names: ColumnNames, privacy: Privacy
 ) -> None:
     """Add a column for each undocumented field of the results; what gets none is kept in an overflow column."""
     overflow = {row: dict(fields) for row, fields in level.more.items()}
-    names.overflowed.update((PHONE_RESULTS.name, key) for fields in overflow.values() for key in fields)
+    if not privacy.hides:
+        names.overflowed.update((PHONE_RESULTS.name, key) for fields in overflow.values() for key in fields)
     for key in sorted(level.fields.keys() - level.documented):
         values = level.fields[key]
         if not any(value is not None for value in values):
@@ -120,9 +132,5 @@ def add_undocumented_columns(
                 overflow.setdefault(row, {})[key] = value
             else:
                 target[row] = value
-    if overflow:
-        columns[level.overflow] = [_json(overflow[row]) if row in overflow else None for row in range(count)]
-
-
-def _json(fields: Mapping[str, str]) -> str:
-    return json.dumps(fields, ensure_ascii=False)
+    if overflow and privacy.mode is not Pii.DROP:
+        columns[level.overflow] = [privacy.fields(overflow[row]) if row in overflow else None for row in range(count)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hmac
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -57,6 +59,19 @@ class Privacy:
         encoded = values.dictionary_encode()
         hashes = [self.text(value, is_json=is_json) for value in encoded.dictionary.to_pylist()]
         return pa.array(hashes, pa.string()).take(encoded.indices)
+
+    @property
+    def hides(self) -> bool:
+        """Whether anything is left out of the tables: values, and the names that undocumented fields have."""
+        return self.mode is not Pii.KEEP
+
+    def fields(self, fields: Mapping[str, str]) -> str | None:
+        """Treat undocumented fields, names and values, as JSON text: an object of hashes by hashes, or null."""
+        if self.mode is Pii.DROP:
+            return None
+        if self.mode is Pii.HASH:
+            fields = {self.keyed_hash(name): self.keyed_hash(value) for name, value in fields.items()}
+        return json.dumps(fields, ensure_ascii=False)
 
     def text(self, value: str | None, *, is_json: bool) -> str | None:
         """Treat one value."""

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from ..api.models import Batch, Results
 from ..api.strict import PARAMS, RESULT_FIELDS
+from ..errors import ErrorKind
 from ..lazy import pa, pc
 from .columns import (
     OVERFLOW_COLUMNS,
@@ -83,7 +84,7 @@ def batches_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Ta
                 "fetched_at": fetched_at,
             }
             | undocumented_columns(
-                BATCHES, {"response": batch.undocumented_top, "general": batch.unknown}, context.names
+                BATCHES, {"response": batch.undocumented_top, "general": batch.unknown}, context.names, context.privacy
             )
             for batch, fetched_at, _ in batches
         ],
@@ -108,7 +109,7 @@ def batch_stats_table(batches: Iterable[FetchedBatch], context: RowContext) -> p
                 "found_received": batch.results.found,
                 "fetched_at": fetched_at,
             }
-            | undocumented_columns(BATCH_STATS, {"stats": batch.stats.unknown}, context.names)
+            | undocumented_columns(BATCH_STATS, {"stats": batch.stats.unknown}, context.names, context.privacy)
             for batch, fetched_at, _ in batches
         ],
         context,
@@ -130,22 +131,20 @@ def phone_results_table(batch: Batch, fetched_at: datetime, context: RowContext)
     result_level = Level("result", RESULT_FIELDS, results.fields, results.overflow_fields)
     params_level = Level("params", PARAMS, results.params, results.overflow_params)
     for level in (result_level, params_level):
-        add_undocumented_columns(unknown, level, results.count, context.names)
+        add_undocumented_columns(unknown, level, results.count, context.names, context.privacy)
     schema = with_undocumented(PHONE_RESULTS, unknown)
     columns = [pa.array((values | unknown)[field.name], field.type) for field in schema]
     if context.is_erased is not None:
         kept = pc.invert(context.is_erased(dict(zip(schema.names, columns, strict=True))))
         columns = [column.filter(kept) for column in columns]
     for number, name in enumerate(schema.names):
-        if name not in _IMPERSONAL:
-            columns[number] = context.privacy.column(columns[number], is_json=name in _JSON)
+        if name not in _TREATED:
+            columns[number] = context.privacy.column(columns[number], is_json=name == "custom")
     return pa.table(columns, schema=schema)
 
 
-_IMPERSONAL: Final = frozenset(column.name for column in PHONE_RESULTS.columns if not column.is_personal)
-"""What is left as it is; nobody can say what an undocumented field of a search holds."""
-
-_JSON: Final = frozenset({"custom", *OVERFLOW_COLUMNS})
+_TREATED: Final = frozenset({c.name for c in PHONE_RESULTS.columns if not c.is_personal} | OVERFLOW_COLUMNS)
+"""What is left as it is: nobody's, or treated when it was made."""
 
 
 def joined(results: Iterable[pa.Table]) -> pa.Table:
@@ -179,13 +178,32 @@ def batch_errors_table(errors: Iterable[tuple[str, BatchError, datetime]], conte
                 "batch_id": batch_id,
                 "http_status": error.http_status,
                 "kind": error.kind.value,
-                "message": error.message,
+                "message": _message(error, context.privacy),
                 "fetched_at": failed_at,
             }
             for batch_id, error, failed_at in errors
         ],
         context,
     )
+
+
+def _message(error: BatchError, privacy: Privacy) -> str:
+    """Return what was wrong, without words of the API where personal data is hidden: they may quote what was sent."""
+    if not privacy.hides or error.kind in OWN_WORDS:
+        return error.message
+    return f"HTTP {error.http_status}; what the API says of it is left out, since pii is {privacy.mode.value}"
+
+
+OWN_WORDS: Final = frozenset(
+    {
+        ErrorKind.CONNECTION,
+        ErrorKind.INVALID_RESPONSE,
+        ErrorKind.NOT_ANSWERED,
+        ErrorKind.REDIRECT,
+        ErrorKind.TOO_LARGE,
+    }
+)
+"""Errors whose messages are the source's alone."""
 
 
 def deferred_batch_ids_table(deferred: Iterable[DeferredId], context: RowContext) -> pa.Table:

@@ -21,7 +21,7 @@ pytestmark = pytest.mark.usefixtures("settings")
 @pytest.mark.parametrize(
     "arguments,message",
     [
-        ((), "one of the arguments --linkedin-url --number --batch-id is required"),
+        ((), "one of the arguments --linkedin-url --number --batch-id --existing is required"),
         (("--number", NUMBER, "--batch-id", "first"), "not allowed with argument"),
         (("--number", "4155550123"), "--number: the number is not E.164"),
         (("--number", "+1-nobody-555"), "--number: the number is not E.164"),
