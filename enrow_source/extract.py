@@ -5,14 +5,15 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from dlt.common import logger
 
 from .api.client import EnrowClient
 from .api.models import BatchStatus
-from .destination.ledger import LEDGER_TABLES, read_ledger
+from .destination.ledger import LedgerEntry, read_ledger
+from .destination.repair import detach
 from .destination.replace import delete_superseded_results
 from .destination.session import Session, claim_package
 from .destination.suppressions import Suppressions, read_suppressions
@@ -21,17 +22,17 @@ from .fetch.batches import fetch_batches
 from .fetch.counts import RunCounts
 from .fetch.results import Chunk
 from .fetch.stop import StopCondition
-from .ids.cursor import reset_stale_cursors
+from .ids.cursor import Cursors
 from .ids.input import BatchIdInput
 from .options import Options
 from .plan import Plan, plan_batches
-from .settings import INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
+from .settings import INVALID_IDS_LOGGED, UNDECLARED_COLUMNS, UNKNOWN_STATUS_H
 from .submissions.evidence import Evidence, accepted_batch_ids
-from .tables.columns import ColumnNames
+from .tables.columns import DISCARD_ROW, DISCARD_VALUE, ColumnNames, NameRules
 from .tables.privacy import Privacy
 from .tables.results_file import ResultsWriter
 from .tables.rows import RowContext
-from .tables.schema import PHONE_RESULTS, TABLES
+from .tables.schema import LEDGER_TABLES, PHONE_RESULTS, TABLES
 
 
 def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, options: Options) -> Iterator[Chunk]:
@@ -47,7 +48,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
 
     ledger_tables = [name for name in LEDGER_TABLES if name in session.resources]
     is_full_refresh = not all(session.keeps_rows(name) for name in ledger_tables)
-    reset_stale_cursors(batch_ids.resources, ledger_tables, str(options.shard), is_full_refresh=is_full_refresh)
+    cursors = Cursors(session, batch_ids.resources, str(options.shard)).reset_stale(is_full_refresh=is_full_refresh)
     read = batch_ids.read()
     _warn_of_invalid_entries(read.invalid)
 
@@ -60,13 +61,14 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches)
 
     context = _row_context(session, privacy, suppressions, plan)
-    if _lacks_tables(session):
+    if ledger.gone or _lacks_tables(session):
         yield Chunk(context, creates_tables=True)
 
     statuses: Counter[BatchStatus | None] = Counter()
     answered: set[str] = set()
     ended: set[str] = set()
     evidence = Evidence()
+    undocumented: dict[str, str] = {}
     stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
@@ -84,6 +86,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
                 evidence.note(fetched.batch)
                 if fetched.batch.is_terminal:
                     ended.add(fetched.batch.batch_id)
+                elif fetched.batch.known_status is BatchStatus.UNKNOWN:
+                    undocumented[fetched.batch.batch_id] = fetched.batch.status
             statuses[None] += len(chunk.errors)
             if writer is not None:
                 chunk.write_results(writer)
@@ -93,13 +97,17 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
             evidence.record(sql_client)
+    cursors.tie(wrote_rows=bool(answered))
+    # Later runs could not tell them from loads that were completed long ago.
+    detach(session, [i for i, entry in ledger.entries.items() if entry.is_unfinished and i not in answered])
     stuck = plan.stuck(options.stuck_after_h, ended, datetime.now(UTC))
     _warn_of_stuck(stuck, options.stuck_after_h)
-    _warn_of_overflow(context)
+    unknown = _unknown_for_long(undocumented, ledger.entries, datetime.now(UTC))
+    _warn_of_columns(context)
     counts = RunCounts.of(
         statuses,
         client.request_stats,
-        stuck=len(stuck),
+        stuck=len(stuck.keys() | unknown.keys()),
         invalid_ids=len(read.invalid),
         stop_reason=stop.reason if statuses.total() < len(plan.fetch) else None,
     )
@@ -155,8 +163,20 @@ def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWri
 
 def _row_context(session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan) -> RowContext:
     existing = {name: table["columns"] for name, table in session.schema.tables.items()}
-    names = ColumnNames(session.schema.naming.normalize_path, existing, UNDECLARED_COLUMNS)
+    names = ColumnNames(_name_rules(session), existing, UNDECLARED_COLUMNS)
     return RowContext(session.load_id, names, privacy, suppressions.is_erased, plan.first_seen)
+
+
+def _name_rules(session: Session) -> NameRules:
+    schema, contracts = session.schema, {}
+    for name, resource in session.resources.items():
+        # As dlt does: the first load of a table makes all columns. What it freezes, it refuses itself.
+        if name in LEDGER_TABLES and name in schema.tables and not schema.is_new_table(name):
+            mode = schema.resolve_contract_settings_for_table(name, resource.compute_table_schema())["columns"]
+            if mode in (DISCARD_ROW, DISCARD_VALUE):
+                contracts[name] = mode
+    naming = schema.naming
+    return NameRules(naming.normalize_path, session.is_case_sensitive, naming.max_length, contracts)
 
 
 def _lacks_tables(session: Session) -> bool:
@@ -182,6 +202,34 @@ def _warn_of_stuck(stuck: Mapping[str, datetime], hours: float | None) -> None:
         logger.warning(f"{len(stuck)} batches have been pending for more than {hours:g} hours: {named}")
 
 
+def _unknown_for_long(
+    undocumented: Mapping[str, str], entries: Mapping[str, LedgerEntry], now: datetime
+) -> dict[str, str]:
+    """Return, and log, the batches and their status that nobody documents and that have been pending for a day.
+
+    Where only `batch_stats` or `phone_results` is loaded, nobody knows since when: for the second fetch, then.
+    """
+    limit = now - timedelta(hours=UNKNOWN_STATUS_H)
+    fetched = {i: entries[i] for i in undocumented if i in entries and entries[i].last_fetched_at is not None}
+    unknown = {i: undocumented[i] for i, e in fetched.items() if e.first_seen is None or e.first_seen < limit}
+    _warn_of_unknown(unknown)
+    return unknown
+
+
+def _warn_of_unknown(unknown: Mapping[str, str]) -> None:
+    if unknown:
+        named = ", ".join(f"{batch_id!r:.80} is {unknown[batch_id]!r:.40}" for batch_id in sorted(unknown)[:5])
+        logger.warning(
+            f"{len(unknown)} batches have a status that is not documented, and have been pending for more than"
+            f" {UNKNOWN_STATUS_H} hours; their results are not loaded: {named}"
+        )
+
+
+def _warn_of_discarded(context: RowContext) -> None:
+    for (table, key), count in sorted(context.names.discarded.items())[:INVALID_IDS_LOGGED]:
+        logger.warning(f"schema_contract of {table} leaves out {count} rows or values for their field {key[:40]!r}")
+
+
 def _warn_of_invalid_entries(messages: Collection[str]) -> None:
     for message in list(messages)[:INVALID_IDS_LOGGED]:
         logger.warning(f"skipped among the batch ids: {message}")
@@ -189,7 +237,8 @@ def _warn_of_invalid_entries(messages: Collection[str]) -> None:
         logger.warning(f"skipped among the batch ids: {len(messages) - INVALID_IDS_LOGGED} more")
 
 
-def _warn_of_overflow(context: RowContext) -> None:
+def _warn_of_columns(context: RowContext) -> None:
+    _warn_of_discarded(context)
     for table in sorted({table for table, _ in context.names.overflowed}):
         keys = sorted(key[:40] for name, key in context.names.overflowed if name == table)
         logger.warning(
