@@ -78,7 +78,7 @@ NEW: list[dict[str, Any]] = [{"seniority": "cto"}, {}, {"params": {"team": "x"}}
 
 @pytest.mark.parametrize("mode,rows", [("discard_row", 1), ("discard_value", 3)])
 @pytest.mark.parametrize("where", ["resource", "run", "config"])
-def test_what_a_contract_leaves_out_is_not_claimed(  # noqa: PLR0917 - fixtures
+def test_contract_leaves_out_and_claims_nothing(  # noqa: PLR0917 - fixtures
     api: SimulatedEnrow,
     new_source: NewSource,
     store: Store,
@@ -104,7 +104,7 @@ def test_what_a_contract_leaves_out_is_not_claimed(  # noqa: PLR0917 - fixtures
     assert api.looks("b") == 1
 
 
-def test_a_frozen_table_fails_the_run_and_claims_nothing(
+def test_a_frozen_table_fails_the_run(
     api: SimulatedEnrow, new_source: NewSource, store: Store, configure: Configure
 ) -> None:
     configure(config='[sources.enrow.schema_contract]\ncolumns = "freeze"')
