@@ -2,36 +2,35 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
-from dlt.common import logger
-
+from . import warn
 from .api.client import EnrowClient
-from .api.models import BatchStatus
-from .destination.ledger import LEDGER_TABLES, read_ledger
+from .destination.ledger import read_ledger
+from .destination.repair import detach
 from .destination.replace import delete_superseded_results
 from .destination.session import Session, claim_package
 from .destination.suppressions import Suppressions, read_suppressions
-from .errors import ConfigurationError, ErrorKind
+from .errors import ConfigurationError
 from .fetch.batches import fetch_batches
 from .fetch.counts import RunCounts
 from .fetch.results import Chunk
+from .fetch.seen import Seen
 from .fetch.stop import StopCondition
-from .ids.cursor import reset_stale_cursors
+from .ids.cursor import Cursors, save_cursors
 from .ids.input import BatchIdInput, BatchIdsRead
 from .options import Options
 from .plan import GiveUp, Plan, plan_batches
-from .settings import INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
+from .settings import UNDECLARED_COLUMNS
 from .submissions.evidence import Evidence, accepted_batch_ids
-from .tables.columns import ColumnNames
+from .tables.columns import DISCARD_ROW, DISCARD_VALUE, ColumnNames, NameRules
 from .tables.privacy import Privacy
-from .tables.results_file import ResultsWriter
+from .tables.results_file import ResultsFile, ResultsWriter
 from .tables.rows import RowContext
-from .tables.schema import PHONE_RESULTS, TABLES
+from .tables.schema import LEDGER_TABLES, PHONE_RESULTS, TABLES
 
 
 def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, options: Options) -> Iterator[Chunk]:
@@ -43,13 +42,16 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     """
     session = Session.current()
     claim_package()
+    check_keys(session)
     use_delta_tables_on_filesystem(session)
 
     ledger_tables = [name for name in LEDGER_TABLES if name in session.resources]
     is_full_refresh = not all(session.keeps_rows(name) for name in ledger_tables)
-    reset_stale_cursors(batch_ids.resources, ledger_tables, str(options.shard), is_full_refresh=is_full_refresh)
-    read = batch_ids.read()
-    _warn_of_invalid_entries(read)
+    cursors = Cursors(session, batch_ids.resources, str(options.shard)).reset_stale(is_full_refresh=is_full_refresh)
+    stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
+    restore_cursors = save_cursors()
+    read = batch_ids.read(lambda: stop.reason is not None)
+    warn.of_invalid_entries(read)
 
     submitted = _submitted_batch_ids(session, ledger_tables)
     given = [*read.ids, *submitted] if submitted else read.ids
@@ -57,18 +59,19 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     is_idle = not ledger.missing and not ledger.entries
     suppressions = Suppressions() if is_idle else read_suppressions(session, privacy, options.suppressions)
     plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches, read.given)
+    stop.expect_failures(plan.failed)
+
+    is_unread = stop.reason is not None and bool(plan.fetch or batch_ids.resources)
+    if is_unread:
+        # Before the first fetch: the next run reads the same ids, so that they need not be stored.
+        restore_cursors()
+        read, plan = BatchIdsRead((), frozenset(), read.invalid), Plan((), (), {})
 
     context = _row_context(session, privacy, suppressions, plan)
-    if _lacks_tables(session):
+    if ledger.gone or _lacks_tables(session):
         yield Chunk(context, creates_tables=True)
 
-    statuses: Counter[BatchStatus | None] = Counter()
-    answered: set[str] = set()
-    ended: set[str] = set()
-    unanswered = 0
-    evidence = Evidence()
-    unknown: set[str] = set()
-    stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures, plan.failed)
+    seen, evidence = Seen(), Evidence()
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
             plan.fetch,
@@ -80,14 +83,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         ):
             delete_superseded_results(session, _superseded(session, chunk, plan.with_results))
             for fetched in chunk.batches:
-                answered.add(fetched.batch.batch_id)
-                statuses[fetched.batch.known_status] += 1
                 evidence.note(fetched.batch)
-                if fetched.batch.is_terminal:
-                    ended.add(fetched.batch.batch_id)
-            statuses[None] += len(chunk.errors)
-            unknown |= {batch_id for batch_id, error, _ in chunk.errors if error.kind is ErrorKind.NOT_READABLE}
-            unanswered += sum(error.kind is ErrorKind.NOT_ANSWERED for _, error, _ in chunk.errors)
+            seen.add(chunk)
             if writer is not None:
                 chunk.write_results(writer)
             yield chunk
@@ -96,25 +93,49 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
             evidence.record(sql_client)
+    if not is_unread:
+        cursors.tie(wrote_rows=bool(seen.answered))
+    # Later runs could not tell them from loads that were completed long ago.
+    detach(session, [i for i, entry in ledger.entries.items() if entry.is_unfinished and i not in seen.answered])
+    yield _summary(context, plan, read, seen, options, client, stop, files, is_unread=is_unread)
+
+
+def _summary(  # noqa: PLR0913 - what a run is made of
+    context: RowContext,
+    plan: Plan,
+    read: BatchIdsRead,
+    seen: Seen,
+    options: Options,
+    client: EnrowClient,
+    stop: StopCondition,
+    files: list[ResultsFile],
+    *,
+    is_unread: bool,
+) -> Chunk:
+    """Warn of what a person has to know; return the last chunk, with the counts of the run."""
     now = datetime.now(UTC)
-    stuck = plan.stuck(options.stuck_after_h, ended, now)
     deferred = plan.deferred(
-        read.from_resources, answered, unknown, now, GiveUp(options.give_up_fetches, options.give_up_days)
+        read.from_resources, seen.answered, seen.unknown, now, GiveUp(options.give_up_fetches, options.give_up_days)
     )
     given_up = plan.given_up(deferred)
-    _warn_of_given_up(given_up)
-    _warn_of_stuck(stuck, options.stuck_after_h)
-    _warn_of_overflow(context)
+    warn.of_given_up(given_up)
+    stuck = plan.stuck(options.stuck_after_h, seen.ended, now)
+    warn.of_stuck(stuck, options.stuck_after_h)
+    warn.of_expiry(plan.stuck(options.warn_after_h, seen.ended, now), seen.requested, options.warn_after_h)
+    undocumented = plan.undocumented_for_long(seen.undocumented, now)
+    warn.of_undocumented(undocumented)
+    warn.of_columns(context)
     counts = RunCounts.of(
-        statuses,
+        seen.statuses,
         client.request_stats,
-        stuck=len(stuck),
+        stuck=len(stuck.keys() | undocumented.keys()),
         invalid_ids=len(read.invalid),
         skipped_events=read.skipped_events,
         given_up=len(given_up),
-        stop_reason=stop.reason if statuses.total() - unanswered < len(plan.fetch) else stop.outage,
+        incomplete=seen.incomplete,
+        stop_reason=stop.reason if is_unread or seen.fetched < len(plan.fetch) else stop.outage,
     )
-    yield Chunk(context, deferred=deferred, counts=counts, files=files)
+    return Chunk(context, deferred=deferred, counts=counts, files=files)
 
 
 def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> list[str]:
@@ -124,6 +145,26 @@ def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> li
     is_kept = all(session.keeps_rows(name) for name in ledger_tables)
     with session.sql_client() as client:
         return accepted_batch_ids(client, [LEDGER_TABLES[name] for name in ledger_tables] if is_kept else [])
+
+
+def check_keys(session: Session) -> None:
+    """Check that tables and keys are those of the source: dlt deletes by any key that it is given.
+
+    Raises:
+        ConfigurationError: The caller has set another one, as `pipeline.run(source, primary_key=...)` does for all.
+    """
+    for table in TABLES:
+        if table.name not in session.resources:
+            continue
+        computed = session.resources[table.name].compute_table_schema()
+        if computed["name"] != table.name:
+            raise ConfigurationError(f"table_name of {table.name} is {computed['name']!r}: leave it out")
+        key = [name for name, column in computed["columns"].items() if column.get("primary_key")]
+        if set(key) != set(() if table.replaces_batches else table.key):
+            raise ConfigurationError(
+                f"primary_key of {table.name} is {', '.join(key) or 'empty'}: leave it out, since rows of"
+                f" {'a batch are replaced together' if table.replaces_batches else 'another batch would be replaced'}"
+            )
 
 
 def use_delta_tables_on_filesystem(session: Session) -> None:
@@ -166,9 +207,20 @@ def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWri
 
 def _row_context(session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan) -> RowContext:
     existing = {name: table["columns"] for name, table in session.schema.tables.items()}
-    naming = session.schema.naming.normalize_path
-    names = ColumnNames(naming, existing, UNDECLARED_COLUMNS, hides_names=privacy.hides)
+    names = ColumnNames(_name_rules(session), existing, UNDECLARED_COLUMNS, hides_names=privacy.hides)
     return RowContext(session.load_id, names, privacy, suppressions.is_erased, plan.first_seen)
+
+
+def _name_rules(session: Session) -> NameRules:
+    schema, contracts = session.schema, {}
+    for name, resource in session.resources.items():
+        # As dlt does: the first load of a table makes all columns. What it freezes, it refuses itself.
+        if name in LEDGER_TABLES and name in schema.tables and not schema.is_new_table(name):
+            mode = schema.resolve_contract_settings_for_table(name, resource.compute_table_schema())["columns"]
+            if mode in (DISCARD_ROW, DISCARD_VALUE):
+                contracts[name] = mode
+    naming = schema.naming
+    return NameRules(naming.normalize_path, session.is_case_sensitive, naming.max_length, contracts)
 
 
 def _lacks_tables(session: Session) -> bool:
@@ -186,37 +238,3 @@ def _superseded(session: Session, chunk: Chunk, had_results: Collection[str]) ->
     else:
         replaced = {f.batch.batch_id for f in chunk.batches if not f.results_loaded and f.batch.batch_id in had_results}
     return sorted(replaced)
-
-
-def _warn_of_stuck(stuck: Mapping[str, datetime], hours: float | None) -> None:
-    if stuck:
-        named = ", ".join(f"{batch_id!r:.80} since {stuck[batch_id]:%Y-%m-%d %H:%M}" for batch_id in sorted(stuck)[:5])
-        logger.warning(f"{len(stuck)} batches have been pending for more than {hours:g} hours: {named}")
-
-
-def _warn_of_given_up(batch_ids: Sequence[str]) -> None:
-    if batch_ids:
-        named = ", ".join(f"{batch_id!r:.80}" for batch_id in batch_ids[:INVALID_IDS_LOGGED])
-        logger.warning(
-            f"{len(batch_ids)} deferred ids are given up, since the API does not know them or has let them expire:"
-            f" {named}; they stay in deferred_batch_ids, and are fetched only where batch_ids names them"
-        )
-
-
-def _warn_of_invalid_entries(read: BatchIdsRead) -> None:
-    messages = read.invalid
-    if read.skipped_events:
-        logger.info(f"{read.skipped_events} webhook events of other products are passed over")
-    for message in list(messages)[:INVALID_IDS_LOGGED]:
-        logger.warning(f"skipped among the batch ids: {message}")
-    if len(messages) > INVALID_IDS_LOGGED:
-        logger.warning(f"skipped among the batch ids: {len(messages) - INVALID_IDS_LOGGED} more")
-
-
-def _warn_of_overflow(context: RowContext) -> None:
-    for table in sorted({table for table, _ in context.names.overflowed}):
-        keys = sorted(key[:40] for name, key in context.names.overflowed if name == table)
-        logger.warning(
-            f"{len(keys)} undocumented fields for {table} got no column of their own, and are in its JSON column"
-            f" overflow or params__overflow: {', '.join(map(repr, keys[:5]))}..."
-        )

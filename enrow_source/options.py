@@ -47,6 +47,29 @@ def parse_pii(pii: str) -> Pii:
     return Pii(pii)
 
 
+def contract_hints(contract: Any) -> dict[str, Any]:  # noqa: ANN401 - from a call or from the configuration
+    """Read the option `schema_contract`, and return the hint of a resource; none where there is no contract.
+
+    Raises:
+        ConfigurationError: It is no contract.
+    """
+    modes = dict.fromkeys(_CONTRACT_ENTITIES, contract) if isinstance(contract, str) else contract or {}
+    if (
+        not isinstance(modes, Mapping)
+        or not set(modes) <= set(_CONTRACT_ENTITIES)
+        or not set(modes.values()) <= set(_CONTRACT_MODES)
+    ):
+        raise ConfigurationError(
+            f"schema_contract is {contract!r:.80}: set it to {', '.join(_CONTRACT_MODES)},"
+            f" or set {', '.join(_CONTRACT_ENTITIES)} under it to one of these"
+        )
+    return {"schema_contract": dict(modes)} if modes else {}
+
+
+_CONTRACT_ENTITIES: Final = ("tables", "columns", "data_type")
+_CONTRACT_MODES: Final = ("evolve", "freeze", "discard_row", "discard_value")
+
+
 def check_names(unknown: Mapping[str, Any], known: Collection[str]) -> None:
     """Check that every option that is passed or configured exists.
 
@@ -86,5 +109,5 @@ def check_limits(limits: Mapping[str, Any]) -> None:
 SUBMIT_OPTIONS: Final = ("credits_per_found", "min_credits", "people_database")
 """Settings of the commands, in the same section."""
 
-_DLT_OPTIONS: Final = ("max_table_nesting", "root_key", "schema_contract")
+_DLT_OPTIONS: Final = ("max_table_nesting", "root_key")
 """Settings of any dlt source, which dlt reads from the same section."""

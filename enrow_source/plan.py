@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 from .destination.ledger import LedgerEntry, LedgerSnapshot
 from .ids.shard import Shard
+from .settings import UNKNOWN_STATUS_H
 from .tables.rows import DeferredId
 
 
@@ -94,6 +95,16 @@ class Plan:
         pending = self._pending
         since = {i: self.entries[i].first_seen for i in self.due if i in pending and i not in ended}
         return {batch_id: seen for batch_id, seen in since.items() if seen is not None and seen < limit}
+
+    def undocumented_for_long(self, undocumented: Mapping[str, str], now: datetime) -> dict[str, str]:
+        """Return the batches, and their status, that nobody documents and that have been pending for a day.
+
+        Where only `batch_stats` or `phone_results` is loaded, nobody knows since when: from the second fetch on, then.
+        """
+        limit = now - timedelta(hours=UNKNOWN_STATUS_H)
+        known = {i: self.entries[i] for i in undocumented if i in self.entries}
+        long = [i for i, e in known.items() if e.last_fetched_at and (e.first_seen is None or e.first_seen < limit)]
+        return {batch_id: undocumented[batch_id] for batch_id in long}
 
     @property
     def _pending(self) -> frozenset[str]:

@@ -8,12 +8,11 @@ from typing import TypeVar
 import dlt
 from dlt.extract.items import DataItemWithMeta
 
-from .destination.ledger import LEDGER_TABLES
 from .destination.session import Session, add_metrics, first_selected
 from .fetch.results import Chunk
 from .lazy import pa
 from .tables.rows import RowContext, batch_errors_table, deferred_batch_ids_table
-from .tables.schema import BATCH_ERRORS, DEFERRED_BATCH_IDS, Table
+from .tables.schema import BATCH_ERRORS, DEFERRED_BATCH_IDS, LEDGER_TABLES, PHONE_RESULTS_LEDGER, Table
 
 Item = TypeVar("Item")
 
@@ -47,10 +46,15 @@ def route_to_table(rows: pa.Table, table: Table, of_resource: str) -> DataItemWi
     """Route rows to another table of a resource; what the caller changed of the resource holds for both."""
     resource = Session.current().resources[of_resource]
     schema = resource.compute_table_schema()
+    contract = Session.current().schema.resolve_contract_settings_for_table(of_resource, schema)
+    tables = contract["tables"] if table is PHONE_RESULTS_LEDGER else "evolve"
     hints = dlt.mark.make_hints(
         table.name,
         write_disposition="replace" if resource.write_disposition == "replace" else "merge",
         table_format=schema.get("table_format"),
         file_format=schema.get("file_format"),
+        # Of the source's own tables alone: the ledger is as new as the table that it is of, and what was deferred has
+        # to be kept whatever the user lets in.
+        schema_contract={"tables": tables, "columns": "evolve", "data_type": "evolve"},
     )
     return dlt.mark.with_hints(rows, hints, create_table_variant=True)

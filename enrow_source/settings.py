@@ -29,6 +29,9 @@ UNANSWERED_S: Final = 30.0
 STOP_POLL_S: Final = 0.2
 """How often a run looks whether it is told to end, while no answer comes in."""
 
+UNKNOWN_STATUS_H: Final = 24
+"""Hours after which a batch whose status is not documented is reported as stuck, whatever `stuck_after_h` is."""
+
 MAX_RESPONSE_MB: Final = 64
 """A full batch has about 0.5 MB."""
 

@@ -24,7 +24,7 @@ from .ids.configured import configured_resources
 from .ids.input import BatchIdInput, BatchIds, read_batch_ids
 from .ids.shard import Shard
 from .lazy import pa
-from .options import Options, check_limits, check_names, parse_pii
+from .options import Options, check_limits, check_names, contract_hints, parse_pii
 from .resources import route_to_table, rows_of, summary_of
 from .settings import (
     BASE_URL,
@@ -76,6 +76,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     give_up_days: float = GIVE_UP_DAYS,
     stuck_after_h: float | None = None,
     suppressions: Suppressions | None = None,
+    schema_contract: Any = None,  # noqa: ANN401 - checked by `contract_hints`
     stop: Event | None = None,
     progress: Callable[[Progress], None] | None = None,
     **unknown_options: Any,  # noqa: ANN401 - named in an error, whatever it is
@@ -112,6 +113,8 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         stuck_after_h: Hours after which a batch that is still pending is reported as stuck. None for never.
         suppressions: Erased people and batches, besides those that the destination records: for a lake that is
             published to another destination.
+        schema_contract: dlt's contract for the tables that the API fills: a mode (`evolve`, `freeze`, `discard_row`,
+            `discard_value`), or a mapping of `tables`, `columns`, `data_type` to modes.
         stop: Stops the run as a deadline does, when it is set: for a signal handler.
         progress: Called for each fetched batch, in the thread of the run; what it raises ends the run.
         unknown_options: Anything else is an error that names the option that was meant.
@@ -184,6 +187,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         yield from rows_of(chunk, chunk.errors, batch_errors_table)
         yield from summary_of(chunk, BATCH_ERRORS)
 
+    contract = contract_hints(schema_contract)
     # Before their own columns, which a variant would take over.
     for resource, table in (
         (phone_results, PHONE_RESULTS_LEDGER),
@@ -195,10 +199,10 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     ):
         resource.apply_hints(table_name=table.name, create_table_variant=True, **table.hints)
     return (
-        batches.apply_hints(**BATCHES.hints),
-        batch_stats.apply_hints(**BATCH_STATS.hints),
-        phone_results.apply_hints(**PHONE_RESULTS.hints),
-        batch_errors.apply_hints(**BATCH_ERRORS.hints),
+        batches.apply_hints(**BATCHES.hints, **contract),
+        batch_stats.apply_hints(**BATCH_STATS.hints, **contract),
+        phone_results.apply_hints(**PHONE_RESULTS.hints, **contract),
+        batch_errors.apply_hints(**BATCH_ERRORS.hints, **contract),
     )
 
 

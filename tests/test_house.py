@@ -12,8 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from enrow_source.destination.suppressions import ERASURES
-from enrow_source.runner.run_log import RUNS
-from enrow_source.tables.schema import BATCHES, DEFERRED_BATCH_IDS, TABLES
+from enrow_source.tables.schema import BATCHES, DEFERRED_BATCH_IDS, RUNS, TABLES
 from tests.support import REPOSITORY
 
 PACKAGE = REPOSITORY / "enrow_source"

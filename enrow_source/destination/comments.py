@@ -21,7 +21,7 @@ DUCKDB = "dlt.destinations.duckdb"
 POSTGRES = "dlt.destinations.postgres"
 
 INDEXED = {PHONE_RESULTS.name: "batch_id"}
-"""What a batch is replaced by, and found by."""
+"""What a batch is replaced by, and found by. By its hash: a B-tree refuses an id of more than 2,700 bytes."""
 
 
 def comment_tables(pipeline: dlt.Pipeline, info: LoadInfo) -> int:
@@ -65,4 +65,4 @@ def _indexes(client: SqlClientBase[object], name: str) -> Iterator[str]:
     if column := INDEXED.get(name):
         index = client.escape_column_name(f"{name}_{column}")
         table_name = client.make_qualified_table_name(name)
-        yield f"CREATE INDEX IF NOT EXISTS {index} ON {table_name} ({client.escape_column_name(column)});"
+        yield f"CREATE INDEX IF NOT EXISTS {index} ON {table_name} USING hash ({client.escape_column_name(column)});"

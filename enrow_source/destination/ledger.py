@@ -6,33 +6,22 @@ under a load that `_dlt_loads` says was completed. A load that was killed half-w
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, Self
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from ..api.models import BatchStatus
-from ..settings import LEDGER_FETCH_ROWS, LEDGER_NARROW_IDS
-from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER
+from ..settings import LEDGER_NARROW_IDS
+from ..tables.schema import BATCH_ERRORS, BATCHES, DEFERRED_BATCH_IDS, LEDGER_TABLES, PHONE_RESULTS
+from . import repair
 from .session import Session
+from .statement import LedgerStatement, Row, utc
 
 if TYPE_CHECKING:
-    from dlt.common.schema import Schema
     from dlt.destinations.sql_client import SqlClientBase
-
-LEDGER_TABLES: Final = {
-    BATCHES.name: BATCHES.name,
-    BATCH_STATS.name: BATCH_STATS.name,
-    PHONE_RESULTS.name: PHONE_RESULTS_LEDGER.name,
-}
-"""Each resource, and the table that has a row for every batch it has loaded."""
-
-_HAS_RESULTS: Final = 2
-_GIVEN_UP: Final = 4
-_UNKNOWN_ANSWER: Final = 8
-"""Added to the flag of a pending batch, so that all flags and a count come in one column."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +42,8 @@ class LedgerEntry:
     """Fetches of a deferred id that the API answered with 'unknown or expired'; None where it is not deferred."""
     has_failed: bool = False
     """Whether its last fetch failed."""
+    is_unfinished: bool = False
+    """Whether some row of it is under a load that was killed, or is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +54,8 @@ class LedgerSnapshot:
     """The ids of the input that are not loaded for good, in their order."""
     entries: Mapping[str, LedgerEntry] = field(default_factory=dict)
     """What is known of each batch that is not loaded for good."""
+    gone: frozenset[str] = frozenset()
+    """Tables that earlier loads made, and that are gone from the destination: this load makes them again."""
 
 
 def read_ledger(session: Session, batch_ids: Sequence[str], *, retry_failed: bool) -> LedgerSnapshot:
@@ -73,173 +66,126 @@ def read_ledger(session: Session, batch_ids: Sequence[str], *, retry_failed: boo
         batch_ids: The ids of the input; where they are few, only they and the pending ones are read.
         retry_failed: Whether a failed batch counts as pending.
     """
-    missing: dict[str, None] = dict.fromkeys(batch_ids)
-    entries: dict[str, LedgerEntry] = {}
-    for batch_id, entry in _entries(session, batch_ids, retry_failed=retry_failed):
-        if entry is None:
-            missing.pop(batch_id, None)
-        elif entry.is_pending or batch_id in missing:  # `batch_errors` has others too
-            entries[batch_id] = entry
-    return LedgerSnapshot(tuple(missing), entries)
-
-
-def _entries(
-    session: Session, batch_ids: Sequence[str], *, retry_failed: bool
-) -> Iterator[tuple[str, LedgerEntry | None]]:
-    """Yield each batch; None where each selected table has it for good, since there may be a million of them."""
-    selected = [name for name in LEDGER_TABLES if name in session.resources]
-    # Tables that the load drops or empties when it starts, after this was read, hold nothing.
-    tables = [LEDGER_TABLES[name] for name in selected if session.keeps_rows(name)]
-    if not tables or session.destination_type is None:
-        return
+    if session.destination_type is None or not any(name in session.resources for name in LEDGER_TABLES):
+        return LedgerSnapshot(tuple(dict.fromkeys(batch_ids)))
     final = [s.value for s in BatchStatus if s.is_terminal and not (retry_failed and s is BatchStatus.FAILED)]
+    wanted = sum(name in session.resources for name in LEDGER_TABLES)
+    named = batch_ids if len(batch_ids) <= LEDGER_NARROW_IDS else None
     with session.sql_client() as client:
-        statement = _Statement(client, session.schema, final, len(selected), batch_ids)
-        yield from statement.entries(
-            tables, [t.name for t in (BATCH_ERRORS, DEFERRED_BATCH_IDS) if t.name in session.schema.tables]
-        )
+        reader = _Reader(session, LedgerStatement(client, session.schema, final, wanted, named), batch_ids)
+        found = reader.read()
+        if BATCHES.name in session.resources and not session.keeps_rows(BATCHES.name):
+            for batch_id, first_seen in _first_seen(client, found.missing).items():
+                entry = found.entries.get(batch_id, LedgerEntry(None, is_pending=False))
+                found.entries[batch_id] = replace(entry, first_seen=first_seen)
+    return LedgerSnapshot(tuple(found.missing), found.entries, reader.gone)
 
 
-class _Statement:
-    """The one statement that reads the ledger."""
+@dataclass(slots=True)
+class _Found:
+    """The rows of the statement, without those of loaded batches: there may be a million of them."""
 
-    def __init__(
-        self,
-        client: SqlClientBase[Any],
-        schema: Schema,
-        final: Sequence[str],
-        tables_wanted: int,
-        batch_ids: Sequence[str],
-    ) -> None:
-        self._client = client
-        self._schema = schema
-        self._final = ", ".join(f"'{word}'" for word in final)
-        self._tables_wanted = tables_wanted
-        self._batch_ids = batch_ids if len(batch_ids) <= LEDGER_NARROW_IDS else None
-        self._deferred: str | None = None
+    missing: dict[str, None]
+    entries: dict[str, LedgerEntry]
+    has_no_loads: bool = False
+    loaded_deferrals: list[str] = field(default_factory=list)
 
-    def entries(self, tables: Sequence[str], more: Sequence[str]) -> Iterator[tuple[str, LedgerEntry | None]]:
+    @classmethod
+    def of(cls, batch_ids: Sequence[str], rows: Iterable[Row]) -> Self:
+        found = cls(dict.fromkeys(batch_ids), {})
+        for row in rows:
+            if row.is_loaded:
+                found.missing.pop(row.batch_id, None)
+                if row.is_deferred:
+                    found.loaded_deferrals.append(row.batch_id)
+            else:
+                found.has_no_loads |= row.has_no_loads
+                if row.is_pending or row.is_unfinished or row.is_given_up or row.batch_id in found.missing:
+                    found.entries[row.batch_id] = LedgerEntry(
+                        row.last_fetched_at,
+                        row.is_pending,
+                        row.first_seen,
+                        row.has_results,
+                        is_given_up=row.is_given_up,
+                        unknown_answers=row.unknown_answers,
+                        has_failed=row.has_failed,
+                        is_unfinished=row.is_unfinished,
+                    )
+        return found
+
+
+class _Reader:
+    """Reads the rows, and repairs what they stand for where it is gone."""
+
+    def __init__(self, session: Session, statement: LedgerStatement, batch_ids: Sequence[str]) -> None:
+        self._session = session
+        self._statement = statement
+        self._batch_ids = batch_ids
+        # Tables that the load drops or empties when it starts, after this was read, hold nothing.
+        kept = [name for name in LEDGER_TABLES if name in session.resources and session.keeps_rows(name)]
+        self._tables = [LEDGER_TABLES[name] for name in kept]
+        self._more: list[str] = []
+        # Nothing is read from them; but where results are gone, their ledger proves nothing.
+        empty = [name for name in (PHONE_RESULTS.name, BATCH_ERRORS.name) if name in session.resources]
+        empty = [name for name in empty if session.keeps_rows(name)] + [session.schema.state_table_name]
+        self._empty = [name for name in empty if name in session.schema.tables]
+        self.gone: frozenset[str] = frozenset()
+
+    def read(self) -> _Found:
+        if not self._tables:
+            return _Found.of(self._batch_ids, ())
+        more = (BATCH_ERRORS.name, DEFERRED_BATCH_IDS.name)
+        self._more = [name for name in more if name in self._session.schema.tables]
         try:
-            yield from self._read(tables, more)
+            found = self._read()
         except DestinationUndefinedEntity:
-            # Not all of the tables exist: none before the first load, some where only some were selected.
-            existing = [table for table in tables if self._exists(table)]
-            if existing and self._exists(self._schema.loads_table_name):
-                yield from self._read(existing, [table for table in more if self._exists(table)])
+            # None of the tables exists before the first load, and not all do where some were selected or dropped.
+            self._leave_out_what_does_not_exist()
+            found = self._read()
+        if found.has_no_loads:
+            self._statement.trusted_loads = repair.known_loads(self._session, self._statement.client, self._tables)
+            found = self._read() if self._statement.trusted_loads else found
+        if self._is_without_state() and (found.entries or len(found.missing) < len(self._batch_ids)):
+            # Neither has dlt its own tables, then: what it made of them may be missing too.
+            self.gone |= {self._session.schema.state_table_name}
+            repair.check_tables(self._session, LEDGER_TABLES.values())
+        if found.loaded_deferrals:
+            repair.delete_deferrals(self._session, self._statement, self._tables, found.loaded_deferrals)
+        return found
 
-    def _exists(self, table: str) -> bool:
-        try:
-            with self._client.execute_query(f"SELECT 1 FROM {self._table(table)} WHERE 1 = 0"):  # noqa: S608 - a constant
-                return True
-        except DestinationUndefinedEntity:
-            return False
+    def _is_without_state(self) -> bool:
+        """Whether dlt found nothing of the pipeline, neither here nor at the destination."""
+        pipeline = self._session.pipeline
+        return pipeline is not None and self._session.schema.name not in pipeline.schemas
 
-    def _read(self, tables: Sequence[str], more: Sequence[str]) -> Iterator[tuple[str, LedgerEntry | None]]:
-        self._deferred = DEFERRED_BATCH_IDS.name if DEFERRED_BATCH_IDS.name in more else None
-        # First the one whose point in time is never a mere NULL, which Postgres would take for text.
-        parts = [self._deferrals(len(tables))] if self._deferred else []
-        parts += [self._fetches(table, number, len(tables)) for number, table in enumerate(tables)]
-        parts += [self._failed_fetches(len(tables))] if BATCH_ERRORS.name in more else []
-        named = len(tables)
-        loaded = " + ".join(f"MAX(loaded_{number})" for number in range(len(tables)))
-        is_loaded = f"{loaded} = {self._tables_wanted}"
-        # No points in time of what is loaded: to make them takes most of the time, where a million batches are.
-        sql = (
-            "SELECT batch_id,"  # noqa: S608
-            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(pending) + {_HAS_RESULTS} * MAX(has_results)"
-            f" + {_GIVEN_UP} * MAX(given_up) + {_UNKNOWN_ANSWER} * MAX(unknown_answers) END,"
-            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(last_fetched) END,"
-            f" CASE WHEN {is_loaded} THEN NULL ELSE MIN(first_seen) END,"
-            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN failed = 1 THEN last_fetched END) END"
-            f" FROM ({' UNION ALL '.join(parts)}) fetches GROUP BY batch_id"
-        )
-        with self._client.execute_query(sql, *(list(self._batch_ids or ()) * named)) as cursor:
-            while rows := cursor.fetchmany(LEDGER_FETCH_ROWS):
-                for batch_id, flags, last_fetched_at, first_seen, last_failed_at in rows:
-                    if flags is None:
-                        yield batch_id, None
-                    else:
-                        has_failed = last_failed_at is not None and last_failed_at == last_fetched_at
-                        yield batch_id, _entry(int(flags), last_fetched_at, first_seen, has_failed=has_failed)
+    def _read(self) -> _Found:
+        if not self._tables:
+            return _Found.of(self._batch_ids, ())
+        return _Found.of(self._batch_ids, self._statement.rows(self._tables, self._more, self._empty))
 
-    def _fetches(self, table: str, number: int, tables: int) -> str:
-        """Select the rows of one table: loaded where the state is final and the load was completed."""
-        batch_id, loaded = self._column("t", "batch_id"), "l.done = 1"
-        final = f"{self._column('t', 'status')} IN ({self._final}) AND {loaded}" if self._final else "1 = 0"
-        is_loaded = f"CASE WHEN {final} THEN 1 ELSE 0 END"
-        flags = [f"{is_loaded if n == number else 0} AS loaded_{n}" for n in range(tables)]
-        counts = f"CASE WHEN {self._column('t', 'results_loaded')} > 0 THEN 1 ELSE 0 END"
-        has_results = counts if table == PHONE_RESULTS_LEDGER.name else "0"
-        load_id = self._column("", self._schema.naming.normalize_identifier("load_id"))
-        status = self._column("", self._schema.naming.normalize_identifier("status"))
-        return (
-            f"SELECT {batch_id} AS batch_id, {self._column('t', 'fetched_at')} AS last_fetched, {', '.join(flags)},"  # noqa: S608
-            f" 1 - {is_loaded} AS pending, {self._first_seen(table)} AS first_seen, {has_results} AS has_results,"
-            " 0 AS given_up, 0 AS unknown_answers, 0 AS failed"
-            f" FROM {self._table(table)} t LEFT JOIN (SELECT {load_id} AS load_id, 1 AS done"
-            f" FROM {self._table(self._schema.loads_table_name)} WHERE {status} = 0) l"
-            f" ON l.load_id = {self._column('t', '_dlt_load_id')}" + self._narrow(f"{is_loaded} = 0")
-        )
-
-    def _failed_fetches(self, tables: int) -> str:
-        """Select when each batch was last fetched in vain; of pending ones too, which no input names."""
-        flags = ", ".join(f"0 AS loaded_{n}" for n in range(tables))
-        batch_id, failed_at = self._column("t", "batch_id"), f"MAX({self._column('t', 'fetched_at')})"
-        return (
-            f"SELECT {batch_id}, {failed_at}, {flags}, 0, NULL, 0, 0, 0, 1"  # noqa: S608
-            f" FROM {self._table(BATCH_ERRORS.name)} t GROUP BY {batch_id}"
-        )
-
-    def _deferrals(self, tables: int) -> str:
-        """Select the ids that are to be fetched, unless a table above has their batch for good."""
-        flags = ", ".join(f"0 AS loaded_{n}" for n in range(tables))
-        given_up = f"CASE WHEN {self._column('t', 'given_up_at')} IS NULL THEN 0 ELSE 1 END"
-        return (
-            f"SELECT {self._column('t', 'batch_id')} AS batch_id, NULL AS last_fetched, {flags},"  # noqa: S608
-            f" 1 - {given_up} AS pending,"
-            f" {self._column('t', 'deferred_at')} AS first_seen, 0 AS has_results, {given_up} AS given_up,"
-            f" 1 + {self._column('t', 'unknown_answers')} AS unknown_answers, 0 AS failed"
-            f" FROM {self._table(DEFERRED_BATCH_IDS.name)} t"
-        )
-
-    def _first_seen(self, table: str) -> str:
-        columns = self._schema.tables.get(table, {}).get("columns", {})
-        return self._column("t", "first_seen_at") if "first_seen_at" in columns else "NULL"
-
-    def _narrow(self, always: str) -> str:
-        """Narrow to the batch_ids, where they are few, and to the rows that are wanted in any case."""
-        if self._batch_ids is None:
-            return ""
-        if self._deferred is not None:
-            ids = f"SELECT {self._column('', 'batch_id')} FROM {self._table(DEFERRED_BATCH_IDS.name)}"  # noqa: S608 - escaped names
-            always += f" OR {self._column('t', 'batch_id')} IN ({ids})"
-        if not self._batch_ids:
-            return f" WHERE {always}"
-        names = ", ".join(["%s"] * len(self._batch_ids))
-        return f" WHERE ({self._column('t', 'batch_id')} IN ({names}) OR {always})"
-
-    def _table(self, name: str) -> str:
-        return self._client.make_qualified_table_name(name)
-
-    def _column(self, alias: str, name: str) -> str:
-        return (f"{alias}." if alias else "") + self._client.escape_column_name(name)
+    def _leave_out_what_does_not_exist(self) -> None:
+        loads = self._session.schema.loads_table_name
+        wanted = (*self._tables, *self._more, *self._empty, loads)
+        absent = frozenset(name for name in wanted if not self._statement.exists(name))
+        self._statement.has_loads = loads not in absent
+        self._tables = [name for name in self._tables if name not in absent]
+        self._more = [name for name in self._more if name not in absent]
+        self._empty = [name for name in self._empty if name not in absent]
+        self.gone = repair.gone_tables(self._session, absent)
+        if self.gone:
+            repair.make_again(self._session, self._statement.client, self.gone)
 
 
-def _entry(
-    flags: int, last_fetched_at: datetime | None, first_seen: datetime | None, *, has_failed: bool
-) -> LedgerEntry:
-    answers = flags // _UNKNOWN_ANSWER  # one more than there were, where the id is deferred
-    return LedgerEntry(
-        _utc(last_fetched_at),
-        is_pending=flags % 2 == 1,
-        first_seen=_utc(first_seen),
-        has_results=bool(flags & _HAS_RESULTS),
-        is_given_up=bool(flags & _GIVEN_UP),
-        unknown_answers=answers - 1 if answers else None,
-        has_failed=has_failed,
-    )
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    """Some destinations leave the time zone out."""
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+def _first_seen(client: SqlClientBase[Any], batch_ids: Mapping[str, None]) -> dict[str, datetime]:
+    """Read when batches were first seen from a table that this load drops or empties."""
+    table, batch_id = client.make_qualified_table_name(BATCHES.name), client.escape_column_name("batch_id")
+    named = list(batch_ids) if len(batch_ids) <= LEDGER_NARROW_IDS else []
+    names = f" WHERE {batch_id} IN ({', '.join(['%s'] * len(named))})" if named else ""
+    sql = f"SELECT {batch_id}, {client.escape_column_name('first_seen_at')} FROM {table}{names}"  # noqa: S608 - escaped names
+    if not batch_ids:
+        return {}
+    try:
+        rows = client.execute_sql(sql, *named) or ()
+    except DestinationUndefinedEntity:
+        return {}
+    return {name: at for name, seen in rows if name in batch_ids and (at := utc(seen)) is not None}

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from dlt.extract import DltResource
 
 FILESYSTEM: Final = "dlt.destinations.filesystem"
+BIGQUERY: Final = "dlt.destinations.bigquery"
 _MARK: Final = "enrow_source"
 """Marks a load package that holds the rows of a source: a second source cannot know what the first one fetched."""
 
@@ -61,6 +62,15 @@ class Session:
     def is_filesystem(self) -> bool:
         """Whether tables are files of a folder or bucket."""
         return self.destination_type == FILESYSTEM
+
+    @property
+    def is_case_sensitive(self) -> bool:
+        """Whether columns whose names differ in case alone are two at the destination."""
+        if self.pipeline is None or self.pipeline.destination is None:
+            return True
+        # Delta tables and BigQuery tell tables apart by their case, and columns not.
+        is_sensitive: bool = self.pipeline.destination.capabilities().has_case_sensitive_identifiers
+        return is_sensitive and self.destination_type not in (FILESYSTEM, BIGQUERY)
 
     def keeps_rows(self, resource: str) -> bool:
         """Whether this load leaves the rows of a resource that earlier loads brought."""

@@ -24,7 +24,7 @@ class RunCounts:
     unreadable: int = 0
     """Batches that could not be read; they are in `batch_errors`."""
     stuck: int = 0
-    """Batches that have been pending for longer than `stuck_after_h`."""
+    """Batches that have been pending for longer than `stuck_after_h`, or for a day with an unknown status."""
     invalid_ids: int = 0
     """Ids, and files of ids, that could not be read."""
     skipped_events: int = 0

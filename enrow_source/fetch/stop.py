@@ -31,22 +31,19 @@ class StopCondition:
         stop: Set by the caller to end the run.
         deadline_s: Seconds from now after which the run ends; None for no limit.
         max_consecutive_failures: Batches in a row without an answer, after which the run ends.
-        failed_before: Batches whose last fetch failed. That they fail again says nothing of the API.
     """
 
-    def __init__(
-        self,
-        stop: Event | None,
-        deadline_s: float | None,
-        max_consecutive_failures: int,
-        failed_before: Collection[str] = (),
-    ) -> None:
+    def __init__(self, stop: Event | None, deadline_s: float | None, max_consecutive_failures: int) -> None:
         self._stop = stop or Event()
         self._deadline = time.monotonic() + (math.inf if deadline_s is None else deadline_s)
         self._left = self._limit = max_consecutive_failures
-        self._failed_before = frozenset(failed_before)
+        self._failed_before: frozenset[str] = frozenset()
         self._has_answer = False
         self._failures: Counter[ErrorKind] = Counter()
+
+    def expect_failures(self, batch_ids: Collection[str]) -> None:
+        """Name batches whose last fetch failed: that they fail again says nothing of the API."""
+        self._failed_before = frozenset(batch_ids)
 
     def record(self, batch_id: str, error: BatchError | None) -> None:
         """Count the batches in a row that the API did not answer for."""

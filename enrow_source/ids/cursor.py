@@ -7,16 +7,19 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from copy import deepcopy
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, Self
 
 from dlt.common import logger
 from dlt.extract import DltResource
 from dlt.extract.incremental import Incremental
 from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
 
-from ..destination.session import resource_state, running_pipeline, source_state
+from ..destination.confirm import Confirmed, read_confirmed
+from ..destination.session import Session, resource_state, running_pipeline, source_state
+from ..tables.schema import LEDGER_TABLES
 
 
 class TimeCursor(Incremental[Any]):
@@ -75,30 +78,75 @@ def resource_name(kind: str, *of: str) -> str:
     return f"batch_ids_{kind}_{digest}"
 
 
-def reset_stale_cursors(
-    resources: Iterable[DltResource], tables: Iterable[str], shard: str, *, is_full_refresh: bool
-) -> None:
-    """Forget how far the resources were read where this run cannot use it, so that they are read as a whole.
+class Cursors:
+    """The cursors of the resources of one run, each tied to the load that moved it last.
 
-    A cursor is stale where the tables are emptied, where a table is selected that was not when it moved, or where the
-    shard or the destination is another one: what was read is then not what is there.
+    Args:
+        session: The running extraction.
+        resources: The resources of batch ids.
+        shard: The part of the ids that the run fetches.
     """
-    resources = list(resources)
-    if not resources:
-        return
-    state = source_state()
-    target = hashlib.sha256(f"{_destination_identity()}\0{shard}".encode()).hexdigest()[:12]
-    wanted = set(tables)
-    read_for = state.get(_READ_FOR, {})
-    if is_full_refresh or not wanted or read_for.get("target") != target or not wanted <= set(read_for["tables"]):
-        known = state.get("resources", {})
-        for name in [pipe.name for resource in resources for pipe in _pipes(resource)]:
-            known.pop(name, None)
-    state[_READ_FOR] = {"target": target, "tables": sorted(wanted)}
+
+    def __init__(self, session: Session, resources: Iterable[DltResource], shard: str) -> None:
+        self._session = session
+        self._names = [pipe.name for resource in resources for pipe in _pipes(resource)]
+        self._tables = [name for name in LEDGER_TABLES if name in session.resources]
+        self._target = ""
+        if self._names:
+            self._target = hashlib.sha256(f"{_destination_identity()}\0{shard}".encode()).hexdigest()[:12]
+        self._confirmed = Confirmed()
+        self._before: Mapping[str, Any] = {}
+
+    def reset_stale(self, *, is_full_refresh: bool) -> Self:
+        """Forget how far the resources were read where this run cannot use it, so that they are read as a whole.
+
+        A cursor is stale where the tables are emptied, where a table is selected that was not when it moved, where the
+        shard or the destination is another one, and where the destination does not have the load that moved it, or
+        has lost rows or a table since.
+        """
+        if not self._names:
+            return self
+        states = source_state().setdefault("resources", {})
+        ties = {name: states[name].get(_READ_FOR, {}) for name in self._names if name in states}
+        if any(ties.values()):
+            loads = {tie["load_id"] for tie in ties.values() if tie}
+            self._confirmed = read_confirmed(self._session, self._tables, sorted(loads))
+        for name, tie in ties.items():
+            if is_full_refresh or not self._is_confirmed(tie):
+                del states[name]
+        self._before = deepcopy({name: states.get(name) for name in self._names})
+        return self
+
+    def _is_confirmed(self, tie: Mapping[str, Any]) -> bool:
+        if not tie or tie["target"] != self._target or not self._tables or not set(self._tables) <= set(tie["tables"]):
+            return False
+        if not self._confirmed.has(tie["load_id"]):
+            return False
+        newest = self._confirmed.newest
+        for resource in self._tables:
+            rows_of = newest.get(LEDGER_TABLES[resource])
+            if tie["tables"][resource] is not None and (rows_of is None or rows_of < tie["tables"][resource]):
+                return False
+        return True
+
+    def tie(self, *, wrote_rows: bool) -> None:
+        """Tie the cursors that have moved to this load.
+
+        Args:
+            wrote_rows: Whether the load has rows for each ledger table.
+        """
+        if not self._names:
+            return
+        load_id, newest = self._session.load_id, self._confirmed.newest
+        tables = {name: load_id if wrote_rows else newest.get(LEDGER_TABLES[name]) for name in self._tables}
+        states = source_state().get("resources", {})
+        for name in self._names:
+            if states.get(name) and states[name] != self._before.get(name):
+                states[name][_READ_FOR] = {"target": self._target, "tables": tables, "load_id": load_id}
 
 
 _READ_FOR: Final = "batch_ids_read_for"
-"""In the state of the source: what the ids were read for, whose number does not matter."""
+"""In the state of a resource: what its cursor was moved for, and by which load."""
 
 
 def _pipes(resource: DltResource) -> Iterator[Any]:

@@ -31,7 +31,7 @@ class ExitCode(IntEnum):
     API_UNAVAILABLE = 5
     """The API did not answer for many batches in a row; what was there is loaded."""
     STUCK = 6
-    """It loaded, but batches have been pending for longer than `stuck_after_h`."""
+    """It loaded, but batches have been pending for longer than `stuck_after_h`, or a day with an unknown status."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -72,7 +72,7 @@ class RowContext:
 
 
 def batches_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Table:
-    """Make the rows of `batches`, one for each batch."""
+    """Make the rows of `batches`, one for each batch that its contract does not leave out."""
     return _table(
         BATCHES,
         [
@@ -83,17 +83,21 @@ def batches_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Ta
                 "first_seen_at": context.first_seen.get(batch.batch_id, fetched_at),
                 "fetched_at": fetched_at,
             }
-            | undocumented_columns(
-                BATCHES, {"response": batch.undocumented_top, "general": batch.unknown}, context.names, context.privacy
-            )
+            | more
             for batch, fetched_at, _ in batches
+            if (
+                more := undocumented_columns(
+                    BATCHES, {"response": batch.undocumented_top, "general": batch.unknown}, context.names, context.privacy
+                )
+            )
+            is not None
         ],
         context,
     )
 
 
 def batch_stats_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Table:
-    """Make the rows of `batch_stats`, one for each batch."""
+    """Make the rows of `batch_stats`, one for each batch that its contract does not leave out."""
     return _table(
         BATCH_STATS,
         [
@@ -109,8 +113,14 @@ def batch_stats_table(batches: Iterable[FetchedBatch], context: RowContext) -> p
                 "found_received": batch.results.found,
                 "fetched_at": fetched_at,
             }
-            | undocumented_columns(BATCH_STATS, {"stats": batch.stats.unknown}, context.names, context.privacy)
+            | more
             for batch, fetched_at, _ in batches
+            if (
+                more := undocumented_columns(
+                    BATCH_STATS, {"stats": batch.stats.unknown}, context.names, context.privacy
+                )
+            )
+            is not None
         ],
         context,
     )
@@ -130,12 +140,16 @@ def phone_results_table(batch: Batch, fetched_at: datetime, context: RowContext)
     unknown: dict[str, list[str | None]] = {}
     result_level = Level("result", RESULT_FIELDS, results.fields, results.overflow_fields)
     params_level = Level("params", PARAMS, results.params, results.overflow_params)
+    discarded: set[int] = set()
     for level in (result_level, params_level):
-        add_undocumented_columns(unknown, level, results.count, context.names, context.privacy)
+        discarded |= add_undocumented_columns(unknown, level, results.count, context.names, context.privacy)
     schema = with_undocumented(PHONE_RESULTS, unknown)
     columns = [pa.array((values | unknown)[field.name], field.type) for field in schema]
-    if context.is_erased is not None:
-        kept = pc.invert(context.is_erased(dict(zip(schema.names, columns, strict=True))))
+    if context.is_erased is not None or discarded:
+        kept = pa.array([row not in discarded for row in range(results.count)], pa.bool_())
+        if context.is_erased is not None:
+            erased = context.is_erased(dict(zip(schema.names, columns, strict=True)))
+            kept = pc.and_(kept, pc.invert(erased))
         columns = [column.filter(kept) for column in columns]
     for number, name in enumerate(schema.names):
         if name not in _TREATED:

@@ -195,7 +195,7 @@ BATCH_ERRORS: Final = Table(
 
 DEFERRED_BATCH_IDS: Final = Table(
     "deferred_batch_ids",
-    "One row for an id that was read from a file or a query, and not looked at, or in vain: later runs look at it.",
+    "One row for an id that was read from a file or a query, and not fetched, or in vain: later runs fetch it.",
     ("batch_id",),
     (
         Column("batch_id", "text", "The id that was read.", nullable=False),
@@ -274,3 +274,13 @@ ACCOUNT_CREDITS: Final = Table(
         Column("run_id", "text", "A name of its own for each run; joins `enrow_runs` for `run`.", nullable=False),
     ),
 )
+
+LEDGER_TABLES: Final = {
+    BATCHES.name: BATCHES.name,
+    BATCH_STATS.name: BATCH_STATS.name,
+    PHONE_RESULTS.name: PHONE_RESULTS_LEDGER.name,
+}
+"""Each resource, and the table that has a row for every batch it has loaded."""
+
+RUNS: Final = "enrow_runs"
+"""The table with a row for each run, and its schema: no `refresh` of the source drops it."""

@@ -47,6 +47,12 @@ def on(table: str, statements: list[str]) -> list[str]:
     return [sql for sql in statements if f'"{DATASET}"."{table}"' in sql]
 
 
+def on_results(statements: list[str]) -> list[str]:
+    """Leave out the statement on the ledger, in which the results have to exist and nothing is read of them."""
+    nothing = f'FROM "{DATASET}"."phone_results" WHERE 1 = 0'
+    return [sql for sql in on("phone_results", statements) if nothing not in sql]
+
+
 def test_scheduled_run_reads_the_ledger_once(
     logged: Postgres, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -65,7 +71,7 @@ def test_scheduled_run_reads_the_ledger_once(
     assert run(done, pipeline=pipeline()).fetched == 0
     sent = log.statements()
     assert len(on("phone_results_ledger", sent)) == 1, "\n".join(sent)
-    assert not on("phone_results", sent)
+    assert not on_results(sent)
     written = [sql for sql in sent if re.match(r"(?i)(INSERT|DELETE|UPDATE|COPY|TRUNCATE)", sql) and "_dlt" not in sql]
     assert [sql.split("(")[0].strip() for sql in written] == [f'INSERT INTO "{DATASET}"."enrow_runs"']
     assert not [sql for sql in sent if sql.startswith(("COMMENT", "CREATE"))]
@@ -78,11 +84,11 @@ def test_scheduled_run_reads_the_ledger_once(
     sent = log.statements()
     reads = [sql for sql in on("phone_results_ledger", sent) if "last_fetched" in sql]
     assert len(reads) == 1
-    assert not on("phone_results", sent), "\n".join(on("phone_results", sent))
+    assert not on_results(sent), "\n".join(on_results(sent))
 
     # New results: the rows of their batches are found by the index, and nothing else touches the table.
     run([*done, api.respond("new", bodies.completed("new", 50))], pipeline=pipeline())
-    sent = on("phone_results", log.statements())
+    sent = on_results(log.statements())
     verbs = sorted({sql.split()[0].upper() for sql in sent})
     assert verbs == ["DELETE", "INSERT"], "\n".join(sent)
     (delete,) = (sql for sql in sent if sql.startswith("DELETE"))

@@ -14,7 +14,7 @@ from enrow_source.api.models import BatchStatus
 from enrow_source.api.parser import parse_batch
 from enrow_source.errors import InvalidResponseError
 from enrow_source.settings import UNDECLARED_COLUMNS
-from enrow_source.tables.columns import ColumnNames
+from enrow_source.tables.columns import ColumnNames, NameRules
 from enrow_source.tables.rows import (
     FetchedBatch,
     RowContext,
@@ -46,7 +46,7 @@ def error_of(body: bytes) -> str | None:
         WrongRowsError: The rows, or the message, cannot be right.
         Exception: What the parser and the builders let out; they should let nothing out.
     """
-    context = RowContext("1", ColumnNames(_normalize, {}, UNDECLARED_COLUMNS))
+    context = RowContext("1", ColumnNames(NameRules(_normalize), {}, UNDECLARED_COLUMNS))
     try:
         batch = parse_batch(BATCH_ID, body)
     except InvalidResponseError as error:

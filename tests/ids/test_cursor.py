@@ -129,7 +129,7 @@ def test_ids_that_a_run_did_not_get_to_are_not_lost(
     assert [api.looks(batch_id) for batch_id in ids] == [1] * 7
     warehouse.run(new_source(files(), max_batches=3))
     assert len(api.requests) == 7
-    assert len(warehouse.rows("deferred_batch_ids")) == 4
+    assert warehouse.rows("deferred_batch_ids") == []
 
 
 @pytest.mark.parametrize("container", ["first", "another"])

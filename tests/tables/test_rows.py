@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from enrow_source.api.models import Batch
 from enrow_source.api.parser import parse_batch
 from enrow_source.errors import ErrorKind, InvalidResponseError, RequestFailedError
-from enrow_source.tables.columns import ColumnNames
+from enrow_source.tables.columns import ColumnNames, NameRules
 from enrow_source.tables.rows import (
     FetchedBatch,
     RowContext,
@@ -53,7 +53,7 @@ NO_RESULT = {"batch_id": BATCH_ID, **dict.fromkeys(FIELDS), **STAMPS}
 
 
 def context(existing: Mapping[str, list[str]] | None = None, limit: int = 300, naming: Any = SNAKE_CASE) -> RowContext:
-    return RowContext("1772339400.5", ColumnNames(naming.normalize_path, existing or {}, limit))
+    return RowContext("1772339400.5", ColumnNames(NameRules(naming.normalize_path), existing or {}, limit))
 
 
 def parse(payload: Json | bytes) -> Batch:

@@ -1,0 +1,251 @@
+"""The one statement that reads the ledger, as SQL that every destination takes."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+from ..settings import LEDGER_FETCH_ROWS
+from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS_LEDGER
+
+if TYPE_CHECKING:
+    from dlt.common.schema import Schema
+    from dlt.destinations.sql_client import SqlClientBase
+
+_HAS_RESULTS: Final = 2
+_IS_UNFINISHED: Final = 4
+_HAS_NO_LOADS: Final = 8
+_IS_GIVEN_UP: Final = 16
+_UNKNOWN_ANSWER: Final = 32
+"""Added to the flag of a pending batch, so that all flags, and a count, come in one column."""
+
+_IS_LOADED: Final = -1
+"""The flags of a deferred batch that is loaded for good; of one that was not deferred they are null."""
+
+
+class Row(NamedTuple):
+    """What the ledger has of one batch; of a loaded one, its id and whether it was deferred alone."""
+
+    batch_id: str
+    is_loaded: bool
+    is_deferred: bool = False
+    is_pending: bool = False
+    has_results: bool = False
+    is_unfinished: bool = False
+    has_no_loads: bool = False
+    """Whether it is under a load that is unknown, and no load at all is known."""
+    last_fetched_at: datetime | None = None
+    first_seen: datetime | None = None
+    is_given_up: bool = False
+    unknown_answers: int | None = None
+    has_failed: bool = False
+
+
+class LedgerStatement:
+    """The statement, for the ids that are named in it.
+
+    Args:
+        client: Of the destination.
+        schema: Of the source.
+        final: The words for final states.
+        tables_wanted: The tables that have to hold a batch.
+        batch_ids: The ids of the input; None where they are too many to be named.
+    """
+
+    def __init__(
+        self,
+        client: SqlClientBase[Any],
+        schema: Schema,
+        final: Sequence[str],
+        tables_wanted: int,
+        batch_ids: Sequence[str] | None,
+    ) -> None:
+        self.client = client
+        self._schema = schema
+        self._final = ", ".join(f"'{word}'" for word in final)
+        self._tables_wanted = tables_wanted
+        self._batch_ids = batch_ids
+        self._deferred = False
+        self.has_loads = True
+        """Whether `_dlt_loads` exists."""
+        self.trusted_loads: Collection[str] = ()
+        """Loads that were completed, whatever `_dlt_loads` has of them."""
+
+    def exists(self, table: str) -> bool:
+        """Whether the destination has the table."""
+        try:
+            with self.client.execute_query(f"SELECT 1 FROM {self.table(table)} WHERE 1 = 0"):  # noqa: S608 - a constant
+                return True
+        except DestinationUndefinedEntity:
+            return False
+
+    def rows(self, tables: Sequence[str], more: Sequence[str], empty: Sequence[str]) -> Iterator[Row]:
+        """Read the rows of the batches.
+
+        Args:
+            tables: Those that have a row for every batch.
+            more: `batch_errors` and `deferred_batch_ids`, where they are to be read.
+            empty: Tables that have to exist, and that nothing is read of.
+        """
+        sql, parameters = self._select(tables, more, empty)
+        with self.client.execute_query(sql, *parameters) as cursor:
+            while rows := cursor.fetchmany(LEDGER_FETCH_ROWS):
+                for batch_id, flags, last_fetched_at, first_seen, last_failed_at in rows:
+                    if flags is None or flags < 0:
+                        yield Row(batch_id, is_loaded=True, is_deferred=flags is not None)
+                        continue
+                    flag = int(flags)
+                    answers = flag // _UNKNOWN_ANSWER  # one more than there were, where the id is deferred
+                    yield Row(
+                        batch_id,
+                        is_loaded=False,
+                        is_pending=bool(flag & 1),
+                        has_results=bool(flag & _HAS_RESULTS),
+                        is_unfinished=bool(flag & (_IS_UNFINISHED | _HAS_NO_LOADS)),
+                        has_no_loads=bool(flag & _HAS_NO_LOADS),
+                        last_fetched_at=utc(last_fetched_at),
+                        first_seen=utc(first_seen),
+                        is_given_up=bool(flag & _IS_GIVEN_UP),
+                        unknown_answers=answers - 1 if answers else None,
+                        has_failed=last_failed_at is not None and last_failed_at == last_fetched_at,
+                    )
+
+    def delete_loaded_deferrals(self, tables: Sequence[str]) -> None:
+        """Delete the rows of `deferred_batch_ids` whose batch is loaded for good."""
+        named, self._batch_ids, self._deferred = self._batch_ids, (), True
+        union = self._union([self._fetches(table, number, len(tables)) for number, table in enumerate(tables)])
+        self._batch_ids = named
+        deferred, batch_id = self.table(DEFERRED_BATCH_IDS.name), self._column("", "batch_id")
+        self.client.execute_sql(
+            f"DELETE FROM {deferred} WHERE {batch_id} IN (SELECT batch_id FROM ({union}) fetches"  # noqa: S608 - escaped
+            f" GROUP BY batch_id HAVING {self._is_loaded(len(tables))})"
+        )
+
+    def _select(self, tables: Sequence[str], more: Sequence[str], empty: Sequence[str]) -> tuple[str, list[str]]:
+        count = len(tables)
+        self._deferred = DEFERRED_BATCH_IDS.name in more
+        logs = [table for table in more if table != DEFERRED_BATCH_IDS.name]
+        parts = [self._fetches(table, number, count) for number, table in enumerate(tables)]
+        parts += [self._failed_fetches(table, count) for table in logs]
+        parts += [self._deferrals(count)] if self._deferred else []
+        nothing = f"NULL, NULL, {self._flags(count)}, 0, NULL, 0, 0, 0, 0, 0, 0"
+        parts += [f"SELECT {nothing} FROM {self.table(table)} WHERE 1 = 0" for table in empty]  # noqa: S608 - escaped
+        is_loaded = self._is_loaded(count)
+        deferred = f"CASE WHEN MAX(deferred) = 1 THEN {_IS_LOADED} ELSE NULL END"
+        flags = (
+            f"MAX(pending) + {_HAS_RESULTS} * MAX(has_results) + MAX(unfinished)"
+            f" + {_IS_GIVEN_UP} * MAX(given_up) + {_UNKNOWN_ANSWER} * MAX(unknown_answers)"
+        )
+        # No points in time of what is loaded: to make them takes most of the time, where a million batches are.
+        sql = (
+            f"SELECT batch_id, CASE WHEN {is_loaded} THEN {deferred} ELSE {flags} END,"  # noqa: S608
+            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(last_fetched) END,"
+            f" CASE WHEN {is_loaded} THEN NULL ELSE MIN(first_seen) END,"
+            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN failed = 1 THEN last_fetched END) END"
+            f" FROM ({self._union(parts)}) fetches GROUP BY batch_id"
+        )
+        named = list(self._batch_ids or ())
+        return sql, named * count
+
+    @staticmethod
+    def _union(parts: Sequence[str]) -> str:
+        return " UNION ALL ".join(parts)
+
+    def _is_loaded(self, tables: int) -> str:
+        return " + ".join(f"MAX(loaded_{number})" for number in range(tables)) + f" = {self._tables_wanted}"
+
+    def _fetches(self, table: str, number: int, tables: int) -> str:
+        """Select the rows of one table: loaded where the state is final and the load was completed."""
+        batch_id, load_id = self._column("t", "batch_id"), self._column("t", "_dlt_load_id")
+        # Loads are named by the time they began. What is older than all that is kept in `_dlt_loads` was completed:
+        # what a killed run left has lost its load by then, for the next run took it away.
+        done = f"(l.done = 1 OR ({load_id} <> '' AND {load_id} < o.oldest){self._or_trusted(load_id)})"
+        final = f"{self._column('t', 'status')} IN ({self._final}) AND {done}" if self._final else "1 = 0"
+        is_loaded = f"CASE WHEN {final} THEN 1 ELSE 0 END"
+        unfinished = (
+            f"CASE WHEN {done} OR {load_id} = '' THEN 0 WHEN o.oldest IS NULL THEN {_HAS_NO_LOADS}"
+            f" ELSE {_IS_UNFINISHED} END"
+        )
+        flags = [f"{is_loaded if n == number else 0} AS loaded_{n}" for n in range(tables)]
+        counts = f"CASE WHEN {self._column('t', 'results_loaded')} > 0 THEN 1 ELSE 0 END"
+        has_results = counts if table == PHONE_RESULTS_LEDGER.name else "0"
+        return (
+            f"SELECT {batch_id} AS batch_id, {self._column('t', 'fetched_at')} AS last_fetched, {', '.join(flags)},"  # noqa: S608
+            f" 1 - {is_loaded} AS pending, {self._first_seen(table)} AS first_seen, {has_results} AS has_results,"
+            f" {unfinished} AS unfinished, 0 AS deferred, 0 AS given_up, 0 AS unknown_answers, 0 AS failed FROM {self.table(table)} t {self._join(load_id)}"
+            + self._narrow(f"{is_loaded} = 0")
+        )
+
+    def _join(self, load_id: str) -> str:
+        if not self.has_loads:
+            none = "SELECT '' AS load_id, 0 AS done, '' AS oldest"
+            return (
+                f"LEFT JOIN (SELECT load_id, done FROM ({none}) n WHERE 1 = 0) l ON l.load_id = {load_id}"  # noqa: S608
+                f" LEFT JOIN (SELECT oldest FROM ({none}) n WHERE 1 = 0) o ON 1 = 1"
+            )
+        of_load, status = self._dlt_column("load_id"), self._dlt_column("status")
+        loads = self.table(self._schema.loads_table_name)
+        return (
+            f"LEFT JOIN (SELECT {of_load} AS load_id, 1 AS done FROM {loads} WHERE {status} = 0) l"  # noqa: S608
+            f" ON l.load_id = {load_id} CROSS JOIN (SELECT MIN({of_load}) AS oldest FROM {loads}"
+            f" WHERE {self._dlt_column('schema_name')} = '{self._schema.name}') o"
+        )
+
+    def _or_trusted(self, load_id: str) -> str:
+        names = ", ".join(f"'{name}'" for name in sorted(self.trusted_loads))
+        return f" OR {load_id} IN ({names})" if names else ""
+
+    def _failed_fetches(self, log: str, tables: int) -> str:
+        """Select when each batch was last fetched in vain; of pending ones too, which no input names."""
+        batch_id = self._column("t", "batch_id")
+        return (
+            f"SELECT {batch_id}, MAX({self._column('t', 'fetched_at')}), {self._flags(tables)}, 0, NULL, 0, 0, 0,"  # noqa: S608
+            f" 0, 0, 1 FROM {self.table(log)} t GROUP BY {batch_id}"
+        )
+
+    def _deferrals(self, tables: int) -> str:
+        """Select the ids that are to be fetched, unless a table above has their batch for good."""
+        given_up = f"CASE WHEN {self._column('t', 'given_up_at')} IS NULL THEN 0 ELSE 1 END"
+        return (
+            f"SELECT {self._column('t', 'batch_id')}, NULL, {self._flags(tables)}, 1 - {given_up},"  # noqa: S608
+            f" {self._column('t', 'deferred_at')}, 0, 0, 1, {given_up}, 1 + {self._column('t', 'unknown_answers')}, 0"
+            f" FROM {self.table(DEFERRED_BATCH_IDS.name)} t"
+        )
+
+    @staticmethod
+    def _flags(tables: int) -> str:
+        return ", ".join(["0"] * tables)
+
+    def _first_seen(self, table: str) -> str:
+        columns = self._schema.tables.get(table, {}).get("columns", {})
+        return self._column("t", "first_seen_at") if "first_seen_at" in columns else "NULL"
+
+    def _narrow(self, always: str) -> str:
+        """Narrow to the batch_ids, where they are few, and to the rows that are wanted in any case."""
+        if self._batch_ids is None:
+            return ""
+        if self._deferred:
+            ids = f"SELECT {self._column('', 'batch_id')} FROM {self.table(DEFERRED_BATCH_IDS.name)}"  # noqa: S608 - escaped names
+            always += f" OR {self._column('t', 'batch_id')} IN ({ids})"
+        if not self._batch_ids:
+            return f" WHERE {always}"
+        names = ", ".join(["%s"] * len(self._batch_ids))
+        return f" WHERE ({self._column('t', 'batch_id')} IN ({names}) OR {always})"
+
+    def table(self, name: str) -> str:
+        """Return the qualified name."""
+        return self.client.make_qualified_table_name(name)
+
+    def _column(self, alias: str, name: str) -> str:
+        return (f"{alias}." if alias else "") + self.client.escape_column_name(name)
+
+    def _dlt_column(self, name: str) -> str:
+        return self._column("", self._schema.naming.normalize_identifier(name))
+
+
+def utc(at: datetime | None) -> datetime | None:
+    """Some destinations leave the time zone out."""
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at

@@ -1,0 +1,55 @@
+"""What a run has seen so far of its batches."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from ..api.models import BatchStatus
+from ..errors import ErrorKind
+from .results import Chunk
+
+
+@dataclass(slots=True)
+class Seen:
+    """Grows with each chunk."""
+
+    statuses: Counter[BatchStatus | None] = field(default_factory=Counter)
+    """Batches by status; None for those that could not be read."""
+    answered: set[str] = field(default_factory=set)
+    """Batches that the API answered for."""
+    ended: set[str] = field(default_factory=set)
+    """Of these, completed or failed."""
+    undocumented: dict[str, str] = field(default_factory=dict)
+    """Batches with a status that is not documented, and the status."""
+    requested: dict[str, int] = field(default_factory=dict)
+    """Searches of each batch."""
+    unknown: set[str] = field(default_factory=set)
+    """Ids that the API answered with 'unknown or expired'."""
+    unanswered: int = 0
+    """Batches that a stopped run had asked for and did not wait for."""
+    incomplete: int = 0
+    """Batches that were loaded without a count or an amount of credits that was invalid."""
+
+    @property
+    def fetched(self) -> int:
+        """Batches whose fetch ended in this run."""
+        return self.statuses.total() - self.unanswered
+
+    def add(self, chunk: Chunk) -> None:
+        """Count a chunk."""
+        for batch in (fetched.batch for fetched in chunk.batches):
+            self.answered.add(batch.batch_id)
+            self.statuses[batch.known_status] += 1
+            self.requested[batch.batch_id] = batch.stats.requested or 0
+            if batch.is_terminal:
+                self.ended.add(batch.batch_id)
+            elif batch.known_status is BatchStatus.UNKNOWN:
+                self.undocumented[batch.batch_id] = batch.status
+        self.statuses[None] += chunk.unreadable
+        self.incomplete += len(chunk.errors) - chunk.unreadable
+        self.unknown |= {batch_id for batch_id, error, _ in chunk.errors if error.kind in _UNKNOWN}
+        self.unanswered += sum(error.kind is ErrorKind.NOT_ANSWERED for _, error, _ in chunk.errors)
+
+
+_UNKNOWN = frozenset({ErrorKind.NOT_READABLE})

@@ -1,0 +1,78 @@
+"""Warnings of a run in dlt's log."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from dlt.common import logger
+
+from .ids.input import BatchIdsRead
+from .settings import CREDITS_PER_FOUND, INVALID_IDS_LOGGED, UNKNOWN_STATUS_H
+from .tables.rows import RowContext
+
+
+def of_stuck(stuck: Mapping[str, datetime], hours: float | None) -> None:
+    """Warn of batches that have been pending for too long."""
+    if stuck:
+        named = ", ".join(f"{batch_id!r:.80} since {stuck[batch_id]:%Y-%m-%d %H:%M}" for batch_id in sorted(stuck)[:5])
+        logger.warning(f"{len(stuck)} batches have been pending for more than {hours:g} hours: {named}")
+
+
+def of_expiry(old: Mapping[str, datetime], requested: Mapping[str, int], hours: float | None) -> None:
+    """Warn of batches whose ids may expire, with the credits at stake."""
+    if old:
+        named = ", ".join(f"{batch_id!r:.80}" for batch_id in sorted(old, key=lambda i: old[i])[:5])
+        searches = sum(requested.get(batch_id, 0) for batch_id in old)
+        logger.warning(
+            f"{len(old)} batches have been pending for more than {hours:g} hours, the oldest first: {named}. The API"
+            " lets ids expire, after a time that it does not document, and what their credits have paid for is lost"
+            f" then: up to {searches * CREDITS_PER_FOUND:,.0f} credits for {searches:,} searches. Ask Enrow about them"
+        )
+
+
+def of_given_up(batch_ids: Sequence[str]) -> None:
+    """Warn of deferred ids that this run gave up."""
+    if batch_ids:
+        named = ", ".join(f"{batch_id!r:.80}" for batch_id in batch_ids[:INVALID_IDS_LOGGED])
+        logger.warning(
+            f"{len(batch_ids)} deferred ids are given up, since the API does not know them or has let them expire:"
+            f" {named}; they stay in deferred_batch_ids, and are fetched only where batch_ids names them"
+        )
+
+
+def of_invalid_entries(read: BatchIdsRead) -> None:
+    """Warn of entries that are no batch ids."""
+    messages = read.invalid
+    if read.skipped_events:
+        logger.info(f"{read.skipped_events} webhook events of other products are passed over")
+    for message in list(messages)[:INVALID_IDS_LOGGED]:
+        logger.warning(f"skipped among the batch ids: {message}")
+    if len(messages) > INVALID_IDS_LOGGED:
+        logger.warning(f"skipped among the batch ids: {len(messages) - INVALID_IDS_LOGGED} more")
+
+
+def of_undocumented(unknown: Mapping[str, str]) -> None:
+    """Warn of statuses that are not documented and that have lasted for long."""
+    if unknown:
+        named = ", ".join(f"{batch_id!r:.80} is {unknown[batch_id]!r:.40}" for batch_id in sorted(unknown)[:5])
+        logger.warning(
+            f"{len(unknown)} batches have a status that is not documented, and have been pending for more than"
+            f" {UNKNOWN_STATUS_H} hours; their results are not loaded: {named}"
+        )
+
+
+def of_columns(context: RowContext) -> None:
+    """Warn of fields that got no column."""
+    _warn_of_discarded(context)
+    for table in sorted({table for table, _ in context.names.overflowed}):
+        keys = sorted(key[:40] for name, key in context.names.overflowed if name == table)
+        logger.warning(
+            f"{len(keys)} undocumented fields for {table} got no column of their own, and are in its JSON column"
+            f" overflow or params__overflow: {', '.join(map(repr, keys[:5]))}..."
+        )
+
+
+def _warn_of_discarded(context: RowContext) -> None:
+    for (table, key), count in sorted(context.names.discarded.items())[:INVALID_IDS_LOGGED]:
+        logger.warning(f"schema_contract of {table} leaves out {count} rows or values for their field {key[:40]!r}")
