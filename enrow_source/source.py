@@ -15,17 +15,17 @@ from dlt.common.typing import TSecretStrValue
 from dlt.extract import DltResource, with_file_import
 from dlt.extract.items import DataItemWithMeta
 
+from .api.access import checked_is_set
 from .api.client import EnrowClient
-from .errors import ConfigurationError
 from .extract import extract
 from .fetch.results import Chunk, Progress
 from .ids.configured import configured_resources
 from .ids.input import BatchIds, read_batch_ids
 from .ids.shard import Shard
 from .lazy import pa
-from .options import Options, check_limits, check_names, parse_pii
+from .options import Options, check_limits, check_names, in_own_section, parse_pii
 from .resources import route_to_table, rows_of, summary_of
-from .settings import BASE_URL, CONNECTIONS, MAX_CONSECUTIVE_FAILURES, MAX_RESPONSE_MB, SOURCE_NAME
+from .settings import BASE_URL, CONNECTIONS, MAX_CONSECUTIVE_FAILURES, MAX_RESPONSE_MB
 from .tables.privacy import Pii, Privacy
 from .tables.rows import (
     batch_errors_table,
@@ -44,7 +44,7 @@ from .tables.schema import (
 )
 
 
-@dlt.source(name=SOURCE_NAME, section=SOURCE_NAME)
+@in_own_section
 def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its options
     batch_ids: BatchIds = (),
     enrow_api_key: TSecretStrValue | None = None,
@@ -70,7 +70,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     """Load bulk phone searches by their batch ids, incrementally: what the destination holds is not fetched again.
 
     Every option can also stand in `.dlt/config.toml` under `[sources.enrow]`, or in the environment as
-    `SOURCES__ENROW__<OPTION>`.
+    `SOURCES__ENROW__<OPTION>`; a bare `<OPTION>` is never read, but for `ENROW_API_KEY`.
 
     Args:
         batch_ids: Ids as `POST /phone/bulk` returned them: an iterable of strings, or a dlt resource that yields
@@ -108,11 +108,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     limits = {"max_batches": max_batches, "connections": connections, "deadline_s": deadline_s}
     limits |= {"stuck_after_h": stuck_after_h, "max_consecutive_failures": max_consecutive_failures}
     check_limits(limits | {"max_response_mb": max_response_mb})
-    if enrow_api_key is None:
-        raise ConfigurationError(
-            "no Enrow API key: set enrow_api_key under [sources.enrow] in .dlt/secrets.toml,"
-            " or ENROW_API_KEY in the environment"
-        )
+    enrow_api_key = checked_is_set(enrow_api_key)
     client = EnrowClient(enrow_api_key, enrow_base_url, connections=connections, max_response_mb=max_response_mb)
     configured = configured_resources(batch_ids_file, batch_ids_query, batch_ids_cursor, batch_ids_database)
     input_ids = read_batch_ids(batch_ids, *configured)

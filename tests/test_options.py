@@ -31,7 +31,7 @@ def test_a_key_of_another_vendor_is_not_used(api: SimulatedEnrow, monkeypatch: p
 
 
 @pytest.mark.parametrize(
-    "name", ["ENROW_API_KEY", "SOURCES__ENROW_API_KEY", "SOURCES__ENROW__ENROW_API_KEY"], ids=str.lower
+    "name", ["ENROW_API_KEY", "SOURCES__ENROW__ENROW_API_KEY"], ids=str.lower
 )
 def test_the_key_comes_from_the_environment(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, api.api_key)

@@ -12,14 +12,14 @@ from tempfile import TemporaryDirectory
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.pipeline.exceptions import CannotRestorePipelineException
 
 from ..destination.erase import Erasure, erase
 from ..destination.suppressions import ERASURES, Subject, SubjectKind
 from ..errors import ConfigurationError
 from ..runner.causes import first_line
-from ..runner.pipeline import DATASET_NAME, PIPELINE_NAME, build_pipeline
+from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, PIPELINE_NAME, build_pipeline
 from ..runner.report import ExitCode
 
 OPTIONS = {
@@ -40,10 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{OPTIONS[kind][0]}: {error}")
     try:
         erasure = _erase(subject, options["destination"], options["dataset"], execute=options["execute"])
-    except UnknownDestinationModule:
-        parser.error(
-            f"--destination: dlt has no destination {options['destination']!r}, and none of that name is configured"
-        )
+    except TomlProviderReadException:
+        raise
     except (ConfigurationError, ConfigurationException) as error:
         print(f"error: {subject.masked(str(error))}", file=sys.stderr)
         return ExitCode.USAGE
@@ -54,7 +52,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return ExitCode.OK
 
 
-def _erase(subject: Subject, destination: str, dataset: str, *, execute: bool) -> Erasure:
+def _erase(subject: Subject, destination: str | None, dataset: str, *, execute: bool) -> Erasure:
     """Erase with a pipeline of its own, so that the one that loads keeps its schema and its state."""
     if execute and _has_pending_data():
         raise ConfigurationError(
@@ -100,7 +98,7 @@ def _parser() -> argparse.ArgumentParser:
     subjects = parser.add_mutually_exclusive_group(required=True)
     for kind, (option, metavar, what) in OPTIONS.items():
         subjects.add_argument(option, dest=kind.value, metavar=metavar, help=f"{what} from standard input")
-    parser.add_argument("--destination", default="duckdb", help="a dlt destination (default: %(default)s)")
+    parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
     parser.add_argument("--execute", action="store_true", help="do it; without, the rows are only counted")
     return parser

@@ -10,12 +10,11 @@ from pathlib import Path
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..errors import ConfigurationError, EnrowError
 from ..runner.causes import one_line, root_cause
-from ..runner.pipeline import DATASET_NAME, TABLES, build_pipeline
+from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, TABLES, build_pipeline
 from ..runner.report import ExitCode
 from ..runner.run import is_config_error, run
 from ..submissions.resolve import has_submissions
@@ -63,10 +62,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
             progress=of_source,
             # What is not given is left to .dlt/config.toml.
             **{name: value for name, value in source_options.items() if value is not None},
-        )
-    except UnknownDestinationModule:
-        parser.error(
-            f"--destination: dlt has no destination {options.destination!r}, and none of that name is configured"
         )
     except (ConfigurationError, ConfigurationException) as error:
         _print_error(str(error), as_json=as_json)
@@ -118,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pending", action="store_true", help="without ids: look again at the batches that were ongoing"
     )
-    parser.add_argument("--destination", default="duckdb", help="a dlt destination (default: %(default)s)")
+    parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
     parser.add_argument("--tables", nargs="+", default=(), choices=TABLES, help="only these tables")
     parser.add_argument("--base-url", help="another API, such as the simulated one")

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, Final
 
 import dlt
 from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.typing import TSecretStrValue
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltResource
 
+from ..api.access import SourceSettings
 from ..errors import ConfigurationError
 from ..settings import SOURCE_NAME
 from ..tables.privacy import Privacy
@@ -111,7 +111,7 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
 
 
 @configspec
-class _Secret(BaseConfiguration):
+class _Secret(SourceSettings):
     """The setting of the source that erasing takes too."""
 
     pii_secret: TSecretStrValue | None = None

@@ -26,6 +26,7 @@ from ..source import enrow_source
 from . import run_log
 from .alerts import alert
 from .causes import root_cause
+from .defaults import apply_defaults, prune_completed_loads
 from .metrics import write_metrics
 from .pipeline import build_pipeline
 from .recover import recover_pending_loads
@@ -51,6 +52,7 @@ def run(
         PipelineStepFailed: The run ended; what was loaded before is as it was.
     """
     pipeline = pipeline or build_pipeline()
+    apply_defaults(pipeline)
     start = Start(trigger)
     with _stopped_by_sigterm() as stop:
         try:
@@ -65,6 +67,7 @@ def run(
             _record_outcome(pipeline, report, metrics_file, options)
             raise
     comment_tables(pipeline, info)
+    prune_completed_loads(pipeline)
     report = report_of(pipeline, source, info, recovered, start)
     _record_outcome(pipeline, report, metrics_file, options)
     return report
