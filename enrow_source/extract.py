@@ -21,8 +21,8 @@ from .fetch.batches import fetch_batches
 from .fetch.counts import RunCounts
 from .fetch.results import Chunk
 from .fetch.stop import StopCondition
-from .ids.cursor import reset_stale_cursors
-from .ids.input import BatchIdInput
+from .ids.cursor import reset_stale_cursors, save_cursors
+from .ids.input import BatchIdInput, BatchIdsRead
 from .options import Options
 from .plan import Plan, plan_batches
 from .settings import INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
@@ -48,7 +48,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     ledger_tables = [name for name in LEDGER_TABLES if name in session.resources]
     is_full_refresh = not all(session.keeps_rows(name) for name in ledger_tables)
     reset_stale_cursors(batch_ids.resources, ledger_tables, str(options.shard), is_full_refresh=is_full_refresh)
-    read = batch_ids.read()
+    stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
+    restore_cursors = save_cursors()
+    read = batch_ids.read(lambda: stop.reason is not None)
     _warn_of_invalid_entries(read.invalid)
 
     submitted = _submitted_batch_ids(session, ledger_tables)
@@ -59,6 +61,12 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     suppressions = Suppressions() if is_idle else read_suppressions(session, privacy)
     plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches)
 
+    is_unread = stop.reason is not None and bool(plan.fetch or batch_ids.resources)
+    if is_unread:
+        # Before the first fetch: the next run reads the same ids, so that they need not be stored.
+        restore_cursors()
+        read, plan = BatchIdsRead((), frozenset(), read.invalid), Plan((), (), {})
+
     context = _row_context(session, privacy, suppressions, plan)
     if _lacks_tables(session):
         yield Chunk(context, creates_tables=True)
@@ -67,7 +75,6 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     answered: set[str] = set()
     ended: set[str] = set()
     evidence = Evidence()
-    stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
             plan.fetch,
@@ -101,7 +108,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         client.request_stats,
         stuck=len(stuck),
         invalid_ids=len(read.invalid),
-        stop_reason=stop.reason if statuses.total() < len(plan.fetch) else None,
+        stop_reason=stop.reason if is_unread or statuses.total() < len(plan.fetch) else None,
     )
     yield Chunk(context, deferred=plan.deferred(read.from_resources, answered), counts=counts, files=files)
 

@@ -48,6 +48,8 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
     chunk, so_far, started = Chunk(context), Progress(len(batch_ids)), time.monotonic()
     if progress is not None:
         progress(so_far)
+    if batch_ids:
+        client.prepare()
     pool = Pool(fetch, batch_ids, client.connections, lambda: stop.reason is not None)
     for batch_id, response, at in pool.outcomes():
         # Here and not in the threads: many of them parsing at a time cost half as much again, and twice the memory.

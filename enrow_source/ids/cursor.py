@@ -5,8 +5,9 @@ https://dlthub.com/docs/general-usage/incremental-loading
 
 from __future__ import annotations
 
+import copy
 import hashlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,7 +15,7 @@ from dlt.extract import DltResource
 from dlt.extract.incremental import Incremental
 from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
 
-from ..destination.session import resource_state, running_pipeline, source_state
+from ..destination.session import is_loading, resource_state, running_pipeline, source_state
 
 
 class TimeCursor(Incremental[Any]):
@@ -60,6 +61,20 @@ def reset_stale_cursors(
         for name in [pipe.name for resource in resources for pipe in _pipes(resource)]:
             known.pop(name, None)
     state[_READ_FOR] = {"target": target, "tables": sorted(wanted)}
+
+
+def save_cursors() -> Callable[[], None]:
+    """Return what puts the cursors back to where they are now: for ids that were read and cannot be used."""
+    if not is_loading():
+        return lambda: None
+    state = source_state()
+    saved = copy.deepcopy(dict(state))
+
+    def restore() -> None:
+        state.clear()
+        state.update(saved)
+
+    return restore
 
 
 _READ_FOR: Final = "batch_ids_read_for"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from dlt.extract import DltResource
 
@@ -33,6 +34,10 @@ class BatchIdsRead:
     """What could not be read."""
 
 
+_STOP_EVERY: Final = 1_000
+"""Ids read between two looks at whether the run is stopped."""
+
+
 class BatchIdInput:
     """The ids of a run: those given, and those that resources yield, each time they are iterated."""
 
@@ -40,8 +45,8 @@ class BatchIdInput:
         self.given = tuple(given)
         self.resources = tuple(resources)
 
-    def read(self) -> BatchIdsRead:
-        """Read the resources.
+    def read(self, is_stopped: Callable[[], bool] = lambda: False) -> BatchIdsRead:
+        """Read the resources, until they end or the run is stopped.
 
         Raises:
             InvalidBatchIdError: An id is empty or not a string; shows which.
@@ -50,6 +55,8 @@ class BatchIdInput:
         found: dict[str, None] = {}
         for resource in self.resources:
             for position, item in enumerate(resource):
+                if position % _STOP_EVERY == 0 and is_stopped():
+                    return BatchIdsRead((), frozenset(), tuple(invalid))
                 if isinstance(item, InvalidEntry):
                     invalid.append(item.message)
                 else:

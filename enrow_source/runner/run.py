@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -31,6 +28,7 @@ from .metrics import write_metrics
 from .pipeline import build_pipeline
 from .recover import recover_pending_loads
 from .report import RunReport, Start, failure_of, report_of
+from .signals import stopped_by_signals
 
 
 def run(
@@ -54,7 +52,7 @@ def run(
     pipeline = pipeline or build_pipeline()
     apply_defaults(pipeline)
     start = Start(trigger)
-    with _stopped_by_sigterm() as stop:
+    with stopped_by_signals() as stop:
         try:
             source = enrow_source(batch_ids, **{"stop": stop} | options)
         except (ConfigurationError, ConfigurationException) as error:
@@ -62,6 +60,8 @@ def run(
         try:
             recovered, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
         except PipelineStepFailed as error:
+            if isinstance(cause := root_cause(error), KeyboardInterrupt):
+                raise cause from None  # a second Ctrl-C ends at once
             message = f"{type(root_cause(error)).__name__} in {error.step}"
             report = failure_of(pipeline, message, start, is_config_error=is_config_error(error))
             _record_outcome(pipeline, report, metrics_file, options)
@@ -99,20 +99,6 @@ def _record_outcome(
             write_metrics(report, metrics_file)
         except OSError as error:
             logger.warning(f"no metrics of this run: {error}")
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[Event]:
-    """Turn SIGTERM, which Airflow and Kubernetes send, into an event that ends the run with what it has."""
-    stop = Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals are the main thread's
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def is_config_error(error: PipelineStepFailed) -> bool:

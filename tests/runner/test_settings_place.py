@@ -9,7 +9,8 @@ from enrow_source import ConfigurationError, enrow_source, fetch_account
 from enrow_source.options import misplaced_settings
 from enrow_source.runner.check import checks
 from enrow_source.testing import SimulatedEnrow
-from tests.conftest import Configure, NewSource, Warehouse
+from tests.conftest import Configure, NewSource
+from tests.support.warehouse import Warehouse
 
 OPTIONS = ("pii", "pii_secret", "shard", "max_batches", "enrow_api_key", "enrow_base_url", "connections")
 
