@@ -85,7 +85,8 @@ def _has_configured_ids() -> bool:
 def _message(error: PipelineStepFailed) -> str:
     """Tell the failure in one line: what we know of it, else where it happened and the first cause."""
     cause = root_cause(error)
-    return one_line(cause) if isinstance(cause, EnrowError) else f"{error.step}: {one_line(cause)}"
+    message = one_line(cause) if isinstance(cause, EnrowError) else f"{error.step}: {one_line(cause)}"
+    return "; ".join([message, *getattr(error, "__notes__", ())])
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -24,6 +24,7 @@ from . import run_log
 from .alerts import alert
 from .causes import root_cause
 from .defaults import apply_defaults, prune_completed_loads
+from .hints import add_hints
 from .metrics import write_metrics
 from .pipeline import build_pipeline
 from .recover import recover_pending_loads
@@ -62,6 +63,7 @@ def run(
         except PipelineStepFailed as error:
             if isinstance(cause := root_cause(error), KeyboardInterrupt):
                 raise cause from None  # a second Ctrl-C ends at once
+            add_hints(pipeline, error)
             message = f"{type(root_cause(error)).__name__} in {error.step}"
             report = failure_of(pipeline, message, start, is_config_error=is_config_error(error))
             _record_outcome(pipeline, report, metrics_file, options)
