@@ -76,6 +76,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     answered: set[str] = set()
     ended: set[str] = set()
     evidence = Evidence()
+    incomplete = 0
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
             plan.fetch,
@@ -92,7 +93,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
                 evidence.note(fetched.batch)
                 if fetched.batch.is_terminal:
                     ended.add(fetched.batch.batch_id)
-            statuses[None] += len(chunk.errors)
+            statuses[None] += chunk.unreadable
+            incomplete += len(chunk.errors) - chunk.unreadable
             if writer is not None:
                 chunk.write_results(writer)
             yield chunk
@@ -109,6 +111,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         client.request_stats,
         stuck=len(stuck),
         invalid_ids=len(read.invalid),
+        incomplete=incomplete,
         stop_reason=stop.reason if is_unread or statuses.total() < len(plan.fetch) else None,
     )
     yield Chunk(context, deferred=plan.deferred(read.from_resources, answered), counts=counts, files=files)

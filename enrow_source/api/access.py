@@ -34,14 +34,14 @@ class Access(SourceSettings):
     enrow_base_url: str = BASE_URL
 
 
-def configured_access() -> tuple[str, str]:
-    """Read key and URL from the configuration.
+def configured_access(api_key: str | None = None) -> tuple[str, str]:
+    """Read key and URL from the configuration, where the key is not given.
 
     Raises:
         ConfigurationError: There is no key.
     """
     access = resolve_configuration(Access(), sections=("sources", SOURCE_NAME))
-    return checked_is_set(access.enrow_api_key), access.enrow_base_url
+    return checked_is_set(api_key or access.enrow_api_key), access.enrow_base_url
 
 
 def checked_is_set(api_key: TSecretStrValue | None) -> TSecretStrValue:

@@ -19,8 +19,8 @@ class Account:
     """Credits left; None where the API does not tell."""
 
 
-def fetch_account(enrow_base_url: str | None = None) -> Account:
-    """Ask for the account of the configured key: one request, without a second try.
+def fetch_account(enrow_base_url: str | None = None, enrow_api_key: str | None = None) -> Account:
+    """Ask for the account behind a key: one request, without a second try.
 
     Args:
         enrow_base_url: Another API than the configured one.
@@ -31,6 +31,6 @@ def fetch_account(enrow_base_url: str | None = None) -> Account:
         InvalidApiKeyError: The API refused the key.
         BatchError: No usable answer.
     """
-    api_key, configured_url = configured_access()
+    api_key, configured_url = configured_access(enrow_api_key)
     with EnrowClient(api_key, enrow_base_url or configured_url, connections=1) as client:
         return Account(client.fetch_credits())

@@ -83,7 +83,10 @@ def _result_of(
     if batch.results.count and not batch.is_completed:
         logger.warning(f"{batch.results.count} results of {batch_id!r:.80} are not loaded: it is {batch.status!r:.40}")
     results = phone_results_table(batch, at, context) if with_results else None
-    return FetchResult(batch_id, at, dataclasses.replace(batch, results=batch.results.without_rows()), results)
+    if batch.invalid_stats:
+        logger.warning(f"values of {batch_id!r:.80} are left out: {'; '.join(batch.invalid_stats)}")
+    kept = dataclasses.replace(batch, results=batch.results.without_rows())
+    return FetchResult(batch_id, at, kept, results, http_status=response.http_status)
 
 
 def _without_frames(error: BatchError) -> BatchError:

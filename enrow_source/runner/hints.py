@@ -47,8 +47,6 @@ def _missing(pipeline: dlt.Pipeline) -> Iterator[str]:
         if not isinstance(client, SqlJobClientBase):
             return
         stored = client.get_stored_schema(client.schema.name)
-        if stored is None:
-            return
         tables = Schema.from_stored_schema(json.loads(stored.schema)).data_tables()
         sql, names = client.sql_client, [str(table["name"]) for table in tables]
         there = dict(client.get_storage_tables(names))
@@ -56,10 +54,9 @@ def _missing(pipeline: dlt.Pipeline) -> Iterator[str]:
             name = sql.make_qualified_table_name(table_name)
             if not there.get(table_name):
                 version = sql.make_qualified_table_name(client.schema.version_table_name)
-                yield (
-                    f"the destination has no table {name} any more: rename it back, or have the next run make it again,"
-                    f" empty: DELETE FROM {version}"
-                )
+                remedy = f"DELETE FROM {version}"  # noqa: S608 - a text for a person
+                remake = f"rename it back, or have the next run make it again, empty: {remedy}"
+                yield f"the destination has no table {name} any more: {remake}"
                 continue
             columns = {column.lower() for column in there[table_name]}
             for column_name, column in table["columns"].items():

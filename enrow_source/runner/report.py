@@ -72,7 +72,7 @@ class RunReport(RunCounts):
             return ExitCode.API_UNAVAILABLE if is_unavailable else ExitCode.INTERRUPTED
         if self.stuck:
             return ExitCode.STUCK
-        return ExitCode.PARTIAL if self.unreadable or self.invalid_ids else ExitCode.OK
+        return ExitCode.PARTIAL if self.unreadable or self.incomplete or self.invalid_ids else ExitCode.OK
 
     def __str__(self) -> str:
         """Tell it in a few lines."""
@@ -83,6 +83,7 @@ class RunReport(RunCounts):
             "failed": self.failed,
             "status unknown": self.other,
             "could not be read": self.unreadable,
+            "incomplete": self.incomplete,
             "stuck": self.stuck,
             "invalid ids": self.invalid_ids,
         }

@@ -36,6 +36,7 @@ _COLUMNS: Final[dict[str, tuple[TDataType, str]]] = {
     "failed": ("bigint", "Of these, reported as failed."),
     "other": ("bigint", "Of these, with a status that nobody has documented."),
     "unreadable": ("bigint", "Of these, not readable: they are in `batch_errors`."),
+    "incomplete": ("bigint", "Batches that were loaded without a value that was invalid: see `batch_errors`."),
     "stuck": ("bigint", "Batches that had been pending for longer than `stuck_after_h`."),
     "invalid_ids": ("bigint", "Ids, and files of ids, that could not be read."),
     "rows_loaded": ("bigint", "Rows in all tables."),
