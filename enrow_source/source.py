@@ -12,7 +12,7 @@ from typing import Any
 
 import dlt
 from dlt.common.typing import TSecretStrValue
-from dlt.extract import DltResource, with_file_import
+from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
 from .api.access import checked_is_set
@@ -24,14 +24,13 @@ from .ids.input import BatchIds, read_batch_ids
 from .ids.shard import Shard
 from .lazy import pa
 from .options import Options, check_limits, check_names, in_own_section, parse_pii
-from .resources import route_to_table, rows_of, summary_of
+from .resources import results_of, route_to_table, rows_of, summary_of
 from .settings import BASE_URL, CONNECTIONS, MAX_CONSECUTIVE_FAILURES, MAX_RESPONSE_MB
 from .tables.privacy import Pii, Privacy
 from .tables.rows import (
     batch_errors_table,
     batch_stats_table,
     batches_table,
-    joined,
     phone_results_ledger_table,
 )
 from .tables.schema import (
@@ -143,10 +142,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     @dlt.transformer(data_from=fetched)
     def phone_results(chunk: Chunk) -> Iterator[pa.Table | DataItemWithMeta]:
         """One row for a search in a completed batch, and in its ledger one for each batch."""
-        yield from rows_of(chunk, chunk.results, lambda results, _: joined(results))
-        for file in chunk.files:
-            yield with_file_import(str(file.path), "parquet", file.rows, file.schema.empty_table())
-            file.path.unlink()  # dlt has linked or copied it
+        yield from results_of(chunk)
         for rows in rows_of(chunk, chunk.batches, phone_results_ledger_table):
             yield route_to_table(rows, PHONE_RESULTS_LEDGER, PHONE_RESULTS.name)
         yield from summary_of(chunk, PHONE_RESULTS)

@@ -13,9 +13,8 @@ from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from ..errors import ConfigurationError
-from .defaults import DUCKDB_LIMITS, apply_defaults, configured, use_defaults
-
 from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS
+from .defaults import DUCKDB_LIMITS, apply_defaults, configured, use_defaults
 
 PIPELINE_NAME = "enrow"
 
