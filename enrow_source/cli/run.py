@@ -69,7 +69,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except PipelineStepFailed as error:
         _print_error(_message(error), as_json=as_json)
         return ExitCode.USAGE if is_config_error(error) else ExitCode.FAILED
-    fields = asdict(report) | {"fetched": report.fetched, "exit_code": report.exit_code}
+    fields = asdict(report) | {"fetched": report.fetched, "exit_code": report.exit_code, "reasons": report.reasons}
     print(json_line("INFO", "the run has ended", **fields) if as_json else report)
     return report.exit_code
 
