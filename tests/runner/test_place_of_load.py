@@ -75,9 +75,9 @@ def test_the_configured_warehouse_is_loaded(
         config='[destination.warehouse]\ndestination_type = "postgres"',
         secrets=f'[destination.warehouse]\ncredentials = "{postgres.url}"',
     )
-    assert enrow("check") == 0
+    assert enrow("check", "--dataset", "placed") == 0
     assert "warehouse (postgresql://" in capsys.readouterr().out
-    assert enrow("run") == 0
+    assert enrow("run", "--dataset", "placed") == 0
     assert "warehouse (postgresql://" in capsys.readouterr().out
     assert enrow("run", "--destination", "duckdb") == 0
     assert [path.name for path in Path.cwd().glob("*.duckdb")] == ["warehouse.duckdb"]
