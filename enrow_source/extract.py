@@ -25,7 +25,7 @@ from .ids.cursor import reset_stale_cursors, save_cursors
 from .ids.input import BatchIdInput, BatchIdsRead
 from .options import Options
 from .plan import Plan, plan_batches
-from .settings import INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
+from .settings import CREDITS_PER_NUMBER, INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
 from .submissions.evidence import Evidence, accepted_batch_ids
 from .tables.columns import ColumnNames
 from .tables.privacy import Privacy
@@ -76,6 +76,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     answered: set[str] = set()
     ended: set[str] = set()
     evidence = Evidence()
+    requested: dict[str, int] = {}
     incomplete = 0
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
@@ -91,6 +92,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
                 answered.add(fetched.batch.batch_id)
                 statuses[fetched.batch.known_status] += 1
                 evidence.note(fetched.batch)
+                requested[fetched.batch.batch_id] = fetched.batch.stats.requested or 0
                 if fetched.batch.is_terminal:
                     ended.add(fetched.batch.batch_id)
             statuses[None] += chunk.unreadable
@@ -105,6 +107,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
             evidence.record(sql_client)
     stuck = plan.stuck(options.stuck_after_h, ended, datetime.now(UTC))
     _warn_of_stuck(stuck, options.stuck_after_h)
+    _warn_of_expiry(plan.stuck(options.warn_after_h, ended, datetime.now(UTC)), requested, options.warn_after_h)
     _warn_of_overflow(context)
     counts = RunCounts.of(
         statuses,
@@ -211,6 +214,17 @@ def _warn_of_stuck(stuck: Mapping[str, datetime], hours: float | None) -> None:
     if stuck:
         named = ", ".join(f"{batch_id!r:.80} since {stuck[batch_id]:%Y-%m-%d %H:%M}" for batch_id in sorted(stuck)[:5])
         logger.warning(f"{len(stuck)} batches have been pending for more than {hours:g} hours: {named}")
+
+
+def _warn_of_expiry(old: Mapping[str, datetime], requested: Mapping[str, int], hours: float | None) -> None:
+    if old:
+        named = ", ".join(f"{batch_id!r:.80}" for batch_id in sorted(old, key=lambda i: old[i])[:5])
+        searches = sum(requested.get(batch_id, 0) for batch_id in old)
+        logger.warning(
+            f"{len(old)} batches have been pending for more than {hours:g} hours, the oldest first: {named}. The API"
+            " lets ids expire, after a time that it does not document, and what their credits have paid for is lost"
+            f" then: up to {searches * CREDITS_PER_NUMBER:,} credits for {searches:,} searches. Ask Enrow about them"
+        )
 
 
 def _warn_of_invalid_entries(messages: Collection[str]) -> None:

@@ -33,6 +33,7 @@ class Options:
     retry_failed: bool
     shard: Shard
     stuck_after_h: float | None
+    warn_after_h: float | None
     deadline_s: float | None
     max_consecutive_failures: int
     stop: Event | None

@@ -25,7 +25,7 @@ from .ids.shard import Shard
 from .lazy import pa
 from .options import Options, check_limits, check_names, in_own_section, parse_pii
 from .resources import results_of, route_to_table, rows_of, summary_of
-from .settings import BASE_URL, CONNECTIONS, MAX_CONSECUTIVE_FAILURES, MAX_RESPONSE_MB
+from .settings import BASE_URL, CONNECTIONS, MAX_CONSECUTIVE_FAILURES, MAX_RESPONSE_MB, WARN_AFTER_H
 from .tables.privacy import Pii, Privacy
 from .tables.rows import (
     batch_errors_table,
@@ -62,6 +62,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     batch_ids_cursor: str | None = None,
     batch_ids_database: TSecretStrValue | None = None,
     stuck_after_h: float | None = None,
+    warn_after_h: float | None = WARN_AFTER_H,
     stop: Event | None = None,
     progress: Callable[[Progress], None] | None = None,
     **unknown_options: Any,  # noqa: ANN401 - named in an error, whatever it is
@@ -92,6 +93,8 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         batch_ids_cursor: A column of the query that grows: rows below its highest value are not read again.
         batch_ids_database: SQLAlchemy URL of the database of the query, from `.dlt/secrets.toml`.
         stuck_after_h: Hours after which a batch that is still pending is reported as stuck. None for never.
+        warn_after_h: Hours after which the log warns of a batch that is still pending: its id may expire, and with it
+            what its credits have paid for. None for never.
         stop: Stops the run as a deadline does, when it is set: for a signal handler.
         progress: Called for each fetched batch, in the thread of the run; what it raises ends the run.
         unknown_options: Anything else is an error that names the option that was meant.
@@ -105,7 +108,11 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     """
     check_names(unknown_options, [name for name in inspect.signature(enrow_source).parameters if name != _UNKNOWN])
     limits = {"max_batches": max_batches, "connections": connections, "deadline_s": deadline_s}
-    limits |= {"stuck_after_h": stuck_after_h, "max_consecutive_failures": max_consecutive_failures}
+    limits |= {
+        "warn_after_h": warn_after_h,
+        "stuck_after_h": stuck_after_h,
+        "max_consecutive_failures": max_consecutive_failures,
+    }
     check_limits(limits | {"max_response_mb": max_response_mb})
     enrow_api_key = checked_is_set(enrow_api_key)
     client = EnrowClient(enrow_api_key, enrow_base_url, connections=connections, max_response_mb=max_response_mb)
@@ -117,6 +124,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         retry_failed=retry_failed,
         shard=Shard.parse(shard),
         stuck_after_h=stuck_after_h,
+        warn_after_h=warn_after_h,
         deadline_s=deadline_s,
         max_consecutive_failures=max_consecutive_failures,
         stop=stop,
