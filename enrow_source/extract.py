@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -32,6 +33,30 @@ from .tables.privacy import Privacy
 from .tables.results_file import ResultsWriter
 from .tables.rows import RowContext
 from .tables.schema import PHONE_RESULTS, TABLES
+
+
+@dataclass(slots=True)
+class _Seen:
+    """What a run has fetched so far."""
+
+    statuses: Counter[BatchStatus | None] = field(default_factory=Counter)
+    """Batches by status; None for those that could not be read."""
+    answered: set[str] = field(default_factory=set)
+    ended: set[str] = field(default_factory=set)
+    requested: dict[str, int] = field(default_factory=dict)
+    """Searches of each batch."""
+    incomplete: int = 0
+
+    def add(self, chunk: Chunk) -> None:
+        """Count a chunk."""
+        for batch in (fetched.batch for fetched in chunk.batches):
+            self.answered.add(batch.batch_id)
+            self.statuses[batch.known_status] += 1
+            self.requested[batch.batch_id] = batch.stats.requested or 0
+            if batch.is_terminal:
+                self.ended.add(batch.batch_id)
+        self.statuses[None] += chunk.unreadable
+        self.incomplete += len(chunk.errors) - chunk.unreadable
 
 
 def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, options: Options) -> Iterator[Chunk]:
@@ -72,12 +97,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     if _lacks_tables(session):
         yield Chunk(context, creates_tables=True)
 
-    statuses: Counter[BatchStatus | None] = Counter()
-    answered: set[str] = set()
-    ended: set[str] = set()
+    seen = _Seen()
     evidence = Evidence()
-    requested: dict[str, int] = {}
-    incomplete = 0
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
             plan.fetch,
@@ -89,14 +110,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         ):
             delete_superseded_results(session, _superseded(session, chunk, plan.with_results))
             for fetched in chunk.batches:
-                answered.add(fetched.batch.batch_id)
-                statuses[fetched.batch.known_status] += 1
                 evidence.note(fetched.batch)
-                requested[fetched.batch.batch_id] = fetched.batch.stats.requested or 0
-                if fetched.batch.is_terminal:
-                    ended.add(fetched.batch.batch_id)
-            statuses[None] += chunk.unreadable
-            incomplete += len(chunk.errors) - chunk.unreadable
+            seen.add(chunk)
             if writer is not None:
                 chunk.write_results(writer)
             yield chunk
@@ -105,19 +120,21 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
             evidence.record(sql_client)
-    stuck = plan.stuck(options.stuck_after_h, ended, datetime.now(UTC))
+    stuck = plan.stuck(options.stuck_after_h, seen.ended, datetime.now(UTC))
     _warn_of_stuck(stuck, options.stuck_after_h)
-    _warn_of_expiry(plan.stuck(options.warn_after_h, ended, datetime.now(UTC)), requested, options.warn_after_h)
+    _warn_of_expiry(
+        plan.stuck(options.warn_after_h, seen.ended, datetime.now(UTC)), seen.requested, options.warn_after_h
+    )
     _warn_of_overflow(context)
     counts = RunCounts.of(
-        statuses,
+        seen.statuses,
         client.request_stats,
         stuck=len(stuck),
         invalid_ids=len(read.invalid),
-        incomplete=incomplete,
-        stop_reason=stop.reason if is_unread or statuses.total() < len(plan.fetch) else None,
+        incomplete=seen.incomplete,
+        stop_reason=stop.reason if is_unread or seen.statuses.total() < len(plan.fetch) else None,
     )
-    yield Chunk(context, deferred=plan.deferred(read.from_resources, answered), counts=counts, files=files)
+    yield Chunk(context, deferred=plan.deferred(read.from_resources, seen.answered), counts=counts, files=files)
 
 
 def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> list[str]:
