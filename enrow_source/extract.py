@@ -26,7 +26,7 @@ from .ids.cursor import reset_stale_cursors, save_cursors
 from .ids.input import BatchIdInput, BatchIdsRead
 from .options import Options
 from .plan import Plan, plan_batches
-from .settings import CREDITS_PER_NUMBER, INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
+from .settings import CREDITS_PER_FOUND, INVALID_IDS_LOGGED, UNDECLARED_COLUMNS
 from .submissions.evidence import Evidence, accepted_batch_ids
 from .tables.columns import ColumnNames
 from .tables.privacy import Privacy
@@ -240,7 +240,7 @@ def _warn_of_expiry(old: Mapping[str, datetime], requested: Mapping[str, int], h
         logger.warning(
             f"{len(old)} batches have been pending for more than {hours:g} hours, the oldest first: {named}. The API"
             " lets ids expire, after a time that it does not document, and what their credits have paid for is lost"
-            f" then: up to {searches * CREDITS_PER_NUMBER:,} credits for {searches:,} searches. Ask Enrow about them"
+            f" then: up to {searches * CREDITS_PER_FOUND:,.0f} credits for {searches:,} searches. Ask Enrow about them"
         )
 
 

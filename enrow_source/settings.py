@@ -23,8 +23,6 @@ MAX_CONSECUTIVE_FAILURES: Final = 50
 WARN_AFTER_H: Final = 24.0
 """Hours that a batch may be pending before a run warns that its id may expire; the API documents no period."""
 
-CREDITS_PER_NUMBER: Final = 40
-"""What a found number costs, as the API documents it."""
 
 STOP_GRACE_S: Final = 2.0
 """A run that is told to end waits this long for the answers that are under way."""
