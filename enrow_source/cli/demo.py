@@ -83,12 +83,15 @@ ORDER BY batch_id""",
 }
 
 NEXT = """
-With your own key in ENROW_API_KEY, `enrow run BATCH_ID ...` does the same, and loads into warehouse.duckdb."""
+With your own key in ENROW_API_KEY, `enrow run BATCH_ID ...` does the same, and loads into warehouse.duckdb.
+`enrow demo --submit` also submits people, and loads what is found of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the pipeline twice, show what each run did and what is in the tables, and ask three questions of them."""
-    argparse.ArgumentParser(prog="enrow demo", description=__doc__).parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="enrow demo", description=__doc__)
+    parser.add_argument("--submit", action="store_true", help="then submit made-up people, and load what is found")
+    options = parser.parse_args(arguments)
     FOLDER.mkdir(exist_ok=True)
     FILE.unlink(missing_ok=True)
     shutil.rmtree(FOLDER / "pipelines", ignore_errors=True)
@@ -108,8 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for question, query in ANSWERS.items():
             _head(question)
             _show(query)
-        _head("People who are to be called: what would submitting them hold?")
-        _submit(api)
+        if options.submit:
+            _head("People who are to be called: what would submitting them hold?")
+            _submit(api)
     print(f"\nThe tables are in {FILE}, schema {DATASET_NAME}.{NEXT}")
     return 0
 
@@ -139,7 +143,8 @@ def _run(api: SimulatedEnrow, batch_ids: list[str]) -> None:
     pipeline = build_pipeline(dlt.destinations.duckdb(str(FILE)), pipelines_dir=str(FOLDER / "pipelines"))
     report = run(batch_ids, pipeline=pipeline, enrow_api_key=api.api_key, enrow_base_url=api.url)
     left_out = ("in ", "rows loaded") if before else ("in ",)
-    print("\n".join(line for line in str(report).splitlines() if not line.startswith(left_out)))
+    lines = [line for line in str(report).splitlines() if not line.startswith(left_out)]
+    print("\n".join(line for line in lines if not line.endswith("_ledger")))
     fetched = [str(request.batch_id) for request in api.requests[before:] if request.batch_id]
     print("GET:", ", ".join(fetched))
 
