@@ -7,7 +7,8 @@ EnrowError
 │   └── InvalidBatchIdError   a batch id that is empty or not a string
 ├── RunError                  ends the run: no batch can be read
 │   ├── InvalidApiKeyError    401
-│   └── OutOfCreditsError     402
+│   ├── NotAllowedError       401 that says so: the key is right, the plan has no phone searches
+│   └── OutOfCreditsError     402, or 422 that says so
 └── BatchError                becomes a row of `batch_errors`; the other batches load, this one is looked at again
     ├── RequestFailedError    no usable answer: refused, timed out, 4xx, 429 or 5xx after the retries, a redirect
     └── InvalidResponseError  an answer that is not what the API documents; the message names the field
@@ -44,6 +45,9 @@ class ErrorKind(StrEnum):
     """Any other HTTP status. Read the message."""
     INVALID_RESPONSE = "invalid_response"
     """The body is not what the API documents. Report it with the message; the next run tries again."""
+    INVALID_VALUE = "invalid_value"
+    """A count or an amount of credits is not what the API documents, and null in `batch_stats`; the results are loaded.
+    Report it with the message."""
 
 
 class EnrowError(Exception):
@@ -70,8 +74,12 @@ class InvalidApiKeyError(RunError):
     """The API refused the key (401)."""
 
 
+class NotAllowedError(RunError):
+    """The account has no phone searches (401): the key is right."""
+
+
 class OutOfCreditsError(RunError):
-    """The account has no credits left (402)."""
+    """The account has no credits left (402, or 422 on older pages)."""
 
 
 class BatchError(EnrowError):

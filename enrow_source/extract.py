@@ -65,7 +65,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     if is_unread:
         # Before the first fetch: the next run reads the same ids, so that they need not be stored.
         restore_cursors()
-        read, plan = BatchIdsRead((), frozenset(), read.invalid), Plan((), (), {})
+        read, plan = BatchIdsRead((), (), frozenset(), read.invalid, read.skipped_events), Plan((), (), {})
 
     context = _row_context(session, privacy, suppressions, plan)
     if ledger.gone or _lacks_tables(session):
@@ -100,7 +100,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     yield _summary(context, plan, read, seen, options, client, stop, files, is_unread=is_unread)
 
 
-def _summary(  # noqa: PLR0913 - what a run is made of
+def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
     context: RowContext,
     plan: Plan,
     read: BatchIdsRead,

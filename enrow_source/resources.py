@@ -6,13 +6,14 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar
 
 import dlt
+from dlt.extract import with_file_import
 from dlt.extract.items import DataItemWithMeta
 
 from .destination.session import Session, add_metrics, first_selected
 from .fetch.results import Chunk
 from .lazy import pa
-from .tables.rows import RowContext, batch_errors_table, deferred_batch_ids_table
-from .tables.schema import BATCH_ERRORS, DEFERRED_BATCH_IDS, LEDGER_TABLES, PHONE_RESULTS_LEDGER, Table
+from .tables.rows import RowContext, batch_errors_table, deferred_batch_ids_table, joined
+from .tables.schema import BATCH_ERRORS, DEFERRED_BATCH_IDS, LEDGER_TABLES, PHONE_RESULTS_LEDGER, Table, personal_marks
 
 Item = TypeVar("Item")
 
@@ -23,6 +24,23 @@ def rows_of(
     """Make rows where there is something to make them of, or where the table is to be created."""
     if of or chunk.creates_tables:
         yield make(of, chunk.context)
+
+
+def results_of(chunk: Chunk) -> Iterator[pa.Table | DataItemWithMeta]:
+    """Yield the rows of `phone_results`, and files of them."""
+    for rows in rows_of(chunk, chunk.results, lambda results, _: joined(results)):
+        yield _with_marks(rows)
+    for file in chunk.files:
+        if personal_marks(file.schema.names):
+            yield _with_marks(file.schema.empty_table())
+        yield with_file_import(str(file.path), "parquet", file.rows, file.schema.empty_table())
+        file.path.unlink()  # dlt has linked or copied it
+
+
+def _with_marks(results: pa.Table) -> pa.Table | DataItemWithMeta:
+    """Mark the columns that hold what an undocumented field says of a person."""
+    marks = personal_marks(results.column_names)
+    return dlt.mark.with_hints(results, dlt.mark.make_hints(columns=marks)) if marks else results
 
 
 def summary_of(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:

@@ -20,6 +20,10 @@ CONNECTIONS_LIMIT: Final = 256
 MAX_CONSECUTIVE_FAILURES: Final = 50
 """Batches in a row that the API did not answer for, after which a run ends early."""
 
+WARN_AFTER_H: Final = 24.0
+"""Hours that a batch may be pending before a run warns that its id may expire; the API documents no period."""
+
+
 STOP_GRACE_S: Final = 2.0
 """A run that is told to end waits this long for the answers that are under way."""
 

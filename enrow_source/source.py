@@ -12,20 +12,20 @@ from typing import Any
 
 import dlt
 from dlt.common.typing import TSecretStrValue
-from dlt.extract import DltResource, with_file_import
+from dlt.extract import DltResource
 from dlt.extract.items import DataItemWithMeta
 
+from .api.access import checked_is_set
 from .api.client import EnrowClient
 from .destination.suppressions import Suppressions
-from .errors import ConfigurationError
 from .extract import extract
 from .fetch.results import Chunk, Progress
 from .ids.configured import configured_resources
 from .ids.input import BatchIdInput, BatchIds, read_batch_ids
 from .ids.shard import Shard
 from .lazy import pa
-from .options import Options, check_limits, check_names, contract_hints, parse_pii
-from .resources import route_to_table, rows_of, summary_of
+from .options import Options, check_limits, check_names, contract_hints, in_own_section, parse_pii
+from .resources import results_of, route_to_table, rows_of, summary_of
 from .settings import (
     BASE_URL,
     CONNECTIONS,
@@ -33,14 +33,13 @@ from .settings import (
     GIVE_UP_FETCHES,
     MAX_CONSECUTIVE_FAILURES,
     MAX_RESPONSE_MB,
-    SOURCE_NAME,
+    WARN_AFTER_H,
 )
 from .tables.privacy import Pii, Privacy
 from .tables.rows import (
     batch_errors_table,
     batch_stats_table,
     batches_table,
-    joined,
     phone_results_ledger_table,
 )
 from .tables.schema import (
@@ -53,7 +52,7 @@ from .tables.schema import (
 )
 
 
-@dlt.source(name=SOURCE_NAME, section=SOURCE_NAME)
+@in_own_section
 def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its options
     batch_ids: BatchIds = (),
     enrow_api_key: TSecretStrValue | None = None,
@@ -75,6 +74,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     give_up_fetches: int = GIVE_UP_FETCHES,
     give_up_days: float = GIVE_UP_DAYS,
     stuck_after_h: float | None = None,
+    warn_after_h: float | None = WARN_AFTER_H,
     suppressions: Suppressions | None = None,
     schema_contract: Any = None,  # noqa: ANN401 - checked by `contract_hints`
     stop: Event | None = None,
@@ -84,7 +84,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     """Load bulk phone searches by their batch ids, incrementally: what the destination holds is not fetched again.
 
     Every option can also stand in `.dlt/config.toml` under `[sources.enrow]`, or in the environment as
-    `SOURCES__ENROW__<OPTION>`.
+    `SOURCES__ENROW__<OPTION>`; a bare `<OPTION>` is never read, but for `ENROW_API_KEY`.
 
     Args:
         batch_ids: Ids as `POST /phone/bulk` returned them: an iterable of strings, or a dlt resource that yields
@@ -111,6 +111,8 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
             given up: it stays in `deferred_batch_ids`, and is fetched only where `batch_ids` names it.
         give_up_days: Days since the id was deferred, before which it is not given up.
         stuck_after_h: Hours after which a batch that is still pending is reported as stuck. None for never.
+        warn_after_h: Hours after which the log warns of a batch that is still pending: its id may expire, and with it
+            what its credits have paid for. None for never.
         suppressions: Erased people and batches, besides those that the destination records: for a lake that is
             published to another destination.
         schema_contract: dlt's contract for the tables that the API fills: a mode (`evolve`, `freeze`, `discard_row`,
@@ -128,14 +130,10 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     """
     check_names(unknown_options, [name for name in inspect.signature(enrow_source).parameters if name != _UNKNOWN])
     limits = {"max_batches": max_batches, "connections": connections, "deadline_s": deadline_s}
-    limits |= {"give_up_fetches": give_up_fetches, "give_up_days": give_up_days}
+    limits |= {"give_up_fetches": give_up_fetches, "give_up_days": give_up_days, "warn_after_h": warn_after_h}
     limits |= {"stuck_after_h": stuck_after_h, "max_consecutive_failures": max_consecutive_failures}
     check_limits(limits | {"max_response_mb": max_response_mb})
-    if enrow_api_key is None:
-        raise ConfigurationError(
-            "no Enrow API key: set enrow_api_key under [sources.enrow] in .dlt/secrets.toml,"
-            " or ENROW_API_KEY in the environment"
-        )
+    enrow_api_key = checked_is_set(enrow_api_key)
     client = EnrowClient(enrow_api_key, enrow_base_url, connections=connections, max_response_mb=max_response_mb)
     configured = configured_resources(batch_ids_file, batch_ids_query, batch_ids_cursor, batch_ids_database)
     input_ids = BatchIdInput((), ()) if pending_only else read_batch_ids(batch_ids, *configured)
@@ -145,6 +143,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         retry_failed=retry_failed,
         shard=Shard.parse(shard),
         stuck_after_h=stuck_after_h,
+        warn_after_h=warn_after_h,
         deadline_s=deadline_s,
         max_consecutive_failures=max_consecutive_failures,
         give_up_fetches=give_up_fetches,
@@ -173,10 +172,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     @dlt.transformer(data_from=fetched)
     def phone_results(chunk: Chunk) -> Iterator[pa.Table | DataItemWithMeta]:
         """One row for a search in a completed batch, and in its ledger one for each batch."""
-        yield from rows_of(chunk, chunk.results, lambda results, _: joined(results))
-        for file in chunk.files:
-            yield with_file_import(str(file.path), "parquet", file.rows, file.schema.empty_table())
-            file.path.unlink()  # dlt has linked or copied it
+        yield from results_of(chunk)
         for rows in rows_of(chunk, chunk.batches, phone_results_ledger_table):
             yield route_to_table(rows, PHONE_RESULTS_LEDGER, PHONE_RESULTS.name)
         yield from summary_of(chunk, PHONE_RESULTS)

@@ -30,9 +30,7 @@ def test_a_key_of_another_vendor_is_not_used(api: SimulatedEnrow, monkeypatch: p
     assert api.requests == []
 
 
-@pytest.mark.parametrize(
-    "name", ["ENROW_API_KEY", "SOURCES__ENROW_API_KEY", "SOURCES__ENROW__ENROW_API_KEY"], ids=str.lower
-)
+@pytest.mark.parametrize("name", ["ENROW_API_KEY", "SOURCES__ENROW__ENROW_API_KEY"], ids=str.lower)
 def test_the_key_comes_from_the_environment(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
     monkeypatch.setenv(name, api.api_key)
     list(enrow_source([api.add_completed("a", 1)], enrow_base_url=api.url))

@@ -3,9 +3,57 @@
 from __future__ import annotations
 
 from ipaddress import ip_address
+from typing import ClassVar
 from urllib.parse import urlsplit
 
+import dlt
+from dlt.common.configuration import configspec, resolve_configuration
+from dlt.common.configuration.specs import BaseConfiguration
+from dlt.common.typing import TSecretStrValue
+
 from ..errors import ConfigurationError
+from ..settings import BASE_URL, SOURCE_NAME
+
+
+@configspec
+class SourceSettings(BaseConfiguration):
+    """Settings that stand under `[sources.enrow]` or in `SOURCES__ENROW__*`, and nowhere else.
+
+    Without a section of its own, dlt falls back to a bare `SHARD` or `PII` in the environment, which may be another
+    program's.
+    """
+
+    __section__: ClassVar[str] = SOURCE_NAME
+
+
+@configspec
+class Access(SourceSettings):
+    """The settings of the source that a request takes."""
+
+    enrow_api_key: TSecretStrValue | None = None
+    enrow_base_url: str = BASE_URL
+
+
+def configured_access(api_key: str | None = None) -> tuple[str, str]:
+    """Read key and URL from the configuration, where the key is not given.
+
+    Raises:
+        ConfigurationError: There is no key.
+    """
+    access = resolve_configuration(Access(), sections=("sources", SOURCE_NAME))
+    return checked_is_set(api_key or access.enrow_api_key), access.enrow_base_url
+
+
+def checked_is_set(api_key: TSecretStrValue | None) -> TSecretStrValue:
+    """Return the key, else the one in `ENROW_API_KEY`; raises ConfigurationError where there is none."""
+    if api_key is None:
+        api_key = dlt.secrets.get("enrow_api_key")
+    if api_key is None:
+        raise ConfigurationError(
+            f"no Enrow API key: set enrow_api_key under [sources.{SOURCE_NAME}] in .dlt/secrets.toml,"
+            " or ENROW_API_KEY in the environment"
+        )
+    return api_key
 
 
 def checked_base_url(base_url: str) -> str:

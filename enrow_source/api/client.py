@@ -109,6 +109,10 @@ class EnrowClient:
         """End the waits of all threads; a request that is under way ends by its timeout."""
         self._closed.set()
 
+    def prepare(self) -> None:
+        """Import what a request takes, in the caller's thread: threads that import may wait for each other for ever."""
+        _transport()
+
     def fetch_batch(self, batch_id: str) -> RawResponse:
         """Fetch one batch: `GET /phone/bulk?id=...`, again after 429, 5xx and broken connections.
 

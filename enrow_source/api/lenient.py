@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 from msgspec import Raw
 
 from ..errors import InvalidResponseError
@@ -23,6 +26,8 @@ from .values import (
     texts_of,
 )
 
+Value = TypeVar("Value")
+
 
 def parse_leniently(batch_id: str, body: bytes) -> Batch:
     """Parse a body of any shape; raises InvalidResponseError that names the field that makes it useless."""
@@ -34,22 +39,34 @@ def parse_leniently(batch_id: str, body: bytes) -> Batch:
     status = decode_string(general.pop("status", NULL), "general.status")
     if status is None:
         raise InvalidResponseError("general.status is missing")
+    invalid: list[str] = []
     return Batch(
         batch_id=batch_id,
         status=status,
         custom=json_text(general.pop("custom", NULL)),
-        stats=_stats(decode_object(top.pop("stats", NULL), "stats")),
+        stats=_stats(top.pop("stats", NULL), invalid),
         results=_results(top.pop("results", NULL)),
         unknown=texts_of(general),
         undocumented_top=texts_of(top),
+        invalid_stats=tuple(invalid),
     )
 
 
-def _stats(stats: dict[str, Raw]) -> Stats:
+def _stats(raw: Raw, invalid: list[str]) -> Stats:
+    """Decode what stands beside the results; a value that cannot be is None, and `invalid` tells why."""
+
+    def side(decode: Callable[[Raw, str], Value | None], value: Raw, where: str) -> Value | None:
+        try:
+            return decode(value, where)
+        except InvalidResponseError as error:
+            invalid.append(str(error))
+            return None
+
+    stats = side(decode_object, raw, "stats") or {}
     cost = stats.get("credits_cost", NULL)
     if bytes(cost)[:1] == b"{":
         # The shape of the email endpoint, {initial, refunded, final}: final is what the batch consumed.
-        parts = decode_object(cost, "stats.credits_cost")
+        parts = side(decode_object, cost, "stats.credits_cost") or {}
         stats["credits_cost"] = parts.pop("final", NULL)
         if "credits_to_refund" not in stats:
             stats["credits_to_refund"] = parts.pop("refunded", NULL)
@@ -57,11 +74,11 @@ def _stats(stats: dict[str, Raw]) -> Stats:
     if "found" not in stats and "valid" in stats:
         stats["found"] = stats.pop("valid")  # older pages
     return Stats(
-        requested=decode_integer(stats.pop("requested", NULL), "stats.requested"),
-        finished=decode_integer(stats.pop("finished", NULL), "stats.finished"),
-        found=decode_integer(stats.pop("found", NULL), "stats.found"),
-        credits_cost=decode_decimal(stats.pop("credits_cost", NULL), "stats.credits_cost"),
-        credits_to_refund=decode_decimal(stats.pop("credits_to_refund", NULL), "stats.credits_to_refund"),
+        requested=side(decode_integer, stats.pop("requested", NULL), "stats.requested"),
+        finished=side(decode_integer, stats.pop("finished", NULL), "stats.finished"),
+        found=side(decode_integer, stats.pop("found", NULL), "stats.found"),
+        credits_cost=side(decode_decimal, stats.pop("credits_cost", NULL), "stats.credits_cost"),
+        credits_to_refund=side(decode_decimal, stats.pop("credits_to_refund", NULL), "stats.credits_to_refund"),
         unknown=texts_of(stats),
     )
 

@@ -87,6 +87,8 @@ class Batch:
     """Undocumented fields of `general`, as text."""
     undocumented_top: dict[str, Text] = field(default_factory=dict)
     """Undocumented fields beside `general`, as text."""
+    invalid_stats: tuple[str, ...] = ()
+    """What was wrong with values of `stats` that are None for it: they cost themselves, never the results."""
 
     @property
     def known_status(self) -> BatchStatus:

@@ -30,7 +30,7 @@ def parse_batch(batch_id: str, body: bytes) -> Batch:
     for decoder in (STRICT, CUSTOM_PARAMS):
         try:
             return batch_of(batch_id, decoder.decode(body))
-        except (msgspec.ValidationError, RecursionError):
+        except (msgspec.ValidationError, RecursionError, InvalidResponseError):
             continue
         except UnicodeDecodeError:
             break

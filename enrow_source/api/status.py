@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 import msgspec
 
-from ..errors import ErrorKind, InvalidApiKeyError, OutOfCreditsError, RequestFailedError
+from ..errors import ErrorKind, InvalidApiKeyError, NotAllowedError, OutOfCreditsError, RequestFailedError
 from ..settings import MESSAGE_CHARS
 
 if TYPE_CHECKING:
@@ -34,13 +35,19 @@ def innermost_message(error: BaseException) -> str:
 
 def raise_for_status(status: int, message: str, retry_after_s: float | None) -> NoReturn:
     """Raise the error that a status code other than 200 and 202 means."""
+    if status == HTTPStatus.UNAUTHORIZED and "not allowed" in message.lower():
+        raise NotAllowedError(
+            f"the key is right, and its account has no phone searches ({message}): ask Enrow for a plan that has them"
+        )
     if status == HTTPStatus.UNAUTHORIZED:
         raise InvalidApiKeyError(
             f"the API refused the key ({message}): check enrow_api_key under [sources.enrow] in"
             " .dlt/secrets.toml, or ENROW_API_KEY in the environment"
         )
-    if status == HTTPStatus.PAYMENT_REQUIRED:
-        raise OutOfCreditsError(f"the Enrow account is out of credits ({message})")
+    # 422 is what older pages have for it; one that says something else is about its batch.
+    is_unpaid = status == HTTPStatus.UNPROCESSABLE_ENTITY and re.search(r"balance|credit", message, re.IGNORECASE)
+    if status == HTTPStatus.PAYMENT_REQUIRED or is_unpaid:
+        raise OutOfCreditsError(f"the Enrow account is out of credits ({message}): add some, the next run goes on")
     if status == HTTPStatus.TOO_MANY_REQUESTS:
         raise RetryLaterError(message, ErrorKind.RATE_LIMITED, status, retry_after_s)
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
@@ -19,11 +20,33 @@ COMMANDS: Final = {
 }
 
 
+USAGE: Final = 2
+
+INTERRUPTED: Final = 130
+"""As a shell has it for Ctrl-C."""
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns its exit code."""
     options = _parser().parse_args(arguments)
-    command = import_module(f"{__name__}.{options.command}")
-    return int(command.main(options.arguments))
+    try:
+        command = import_module(f"{__name__}.{options.command}")
+        return int(command.main(options.arguments))
+    except KeyboardInterrupt:
+        print("interrupted: what was loaded stays", file=sys.stderr)
+        return INTERRUPTED
+    except ModuleNotFoundError as error:
+        if error.name != "dask":
+            raise
+        print(f"error: enrow {options.command} needs dask: pip install 'enrow-source[dask]'", file=sys.stderr)
+        return USAGE
+    except Exception as error:
+        from ..runner.causes import broken_settings  # noqa: PLC0415 - imports dlt
+
+        if (message := broken_settings(error)) is None:
+            raise
+        print(f"error: {message}", file=sys.stderr)
+        return USAGE
 
 
 class _Version(argparse.Action):

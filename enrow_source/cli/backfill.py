@@ -15,7 +15,7 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from ..errors import EnrowError
 from ..ids.files import batch_ids_from_files
 from ..runner.backfill import CONNECTIONS, SHARDS, Backfill, BackfillError, backfill, check_extras
-from ..runner.pipeline import DATASET_NAME
+from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, default_destination, destination_type
 from ..runner.report import ExitCode
 
 if TYPE_CHECKING:
@@ -26,13 +26,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code, one of `phone_bulk`'s."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    if options.destination == "duckdb" and options.lake is None:
+    destination = default_destination() if options.destination is None else options.destination
+    if destination_type(destination) == "duckdb" and options.lake is None:
         parser.error("DuckDB has one writer: name a folder or bucket for the workers with --lake")
     lake = options.lake
     if lake is not None and "://" not in lake:
         lake = str(Path(lake).absolute())
     budget = options.request_budget or options.workers * options.connections
-    plan = Backfill(options.destination, options.dataset, lake, options.shards, min(options.connections, budget))
+    plan = Backfill(destination, options.dataset, lake, options.shards, min(options.connections, budget))
     try:
         check_extras(has_lake=lake is not None)
         # Outside a pipeline all is read each time: what is loaded, the shards' tables tell.
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--lake", metavar="URL", help="folder or bucket for the shards; without it they write to the destination"
     )
-    parser.add_argument("--destination", default="duckdb", help="a dlt destination (default: %(default)s)")
+    parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask cluster, such as tcp://host:8786")
     parser.add_argument("--workers", type=int, default=2, help="processes of a cluster of its own (default: 2)")

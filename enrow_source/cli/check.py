@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from ..runner.check import Outcome, checks
-from ..runner.pipeline import DATASET_NAME
+from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP
 from ..runner.report import ExitCode
 
 
@@ -27,7 +27,7 @@ def _parser() -> argparse.ArgumentParser:
         description="Tell whether this machine can run, before the first load.",
         epilog="exit codes: 0 it can; 1 a check failed; 2 something to fix in the call.",
     )
-    parser.add_argument("--destination", default="duckdb", help="a dlt destination (default: %(default)s)")
+    parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
     parser.add_argument("--base-url", help="another API, such as the simulated one")
     return parser

@@ -19,6 +19,9 @@ from ..submissions.submit import submit
 
 FOLDER = Path("demo")
 
+CELL = 38
+"""Characters of a value that are printed; a UUID has 36."""
+
 FILE = FOLDER / "warehouse.duckdb"
 
 BATCHES = """
@@ -31,7 +34,7 @@ SELECT batch_id, index, qualification, number, country, params__linkedin_url
 FROM phone_results
 WHERE params__linkedin_url IS NOT NULL
 ORDER BY batch_id DESC, index
-LIMIT 4"""
+LIMIT 3"""
 
 SPENT = """
 SELECT
@@ -46,13 +49,20 @@ ORDER BY search DESC"""
 
 ERRORS = "SELECT batch_id, http_status, kind, message FROM batch_errors"
 
+SHOWN = {
+    "Tables batches and batch_stats: the state of each batch, what the API claims, what arrived": BATCHES,
+    "Table phone_results, three of its rows: one for each search": PHONES,
+    "Table batch_errors: what could not be read": ERRORS,
+}
+
 ANSWERS = {
     "What does a found number cost, by country?": """
-SELECT r.country, count(*) AS found, round(avg(s.credits_cost / s.found_received)::DOUBLE, 2) AS credits_per_found
+SELECT r.country, count(*) AS found, round(avg(s.credits_cost / s.found_received)::DOUBLE, 1) AS credits_per_found
 FROM phone_results AS r JOIN batch_stats AS s USING (batch_id)
 WHERE r.qualification = 'found'
 GROUP BY r.country
-ORDER BY found DESC""",
+ORDER BY found DESC
+LIMIT 3""",
     "What share is found, by which kind of search?": """
 SELECT
     CASE WHEN params__linkedin_url IS NULL THEN 'name and company' ELSE 'profile URL' END AS kind,
@@ -73,17 +83,15 @@ ORDER BY batch_id""",
 }
 
 NEXT = """
-With your own key and batch ids:
-
-    export ENROW_API_KEY=...
-    enrow run BATCH_ID [BATCH_ID ...]
-
-It loads into warehouse.duckdb; the README tells how to load elsewhere."""
+With your own key in ENROW_API_KEY, `enrow run BATCH_ID ...` does the same, and loads into warehouse.duckdb.
+`enrow demo --submit` also submits people, and loads what is found of them."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the pipeline twice, show what each run did and what is in the tables, and ask three questions of them."""
-    argparse.ArgumentParser(prog="enrow demo", description=__doc__).parse_args(arguments)
+    parser = argparse.ArgumentParser(prog="enrow demo", description=__doc__)
+    parser.add_argument("--submit", action="store_true", help="then submit made-up people, and load what is found")
+    options = parser.parse_args(arguments)
     FOLDER.mkdir(exist_ok=True)
     FILE.unlink(missing_ok=True)
     shutil.rmtree(FOLDER / "pipelines", ignore_errors=True)
@@ -94,7 +102,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
         _head("First run")
         _run(api, batch_ids)
-        for query in (BATCHES, PHONES, ERRORS):
+        for tables, query in SHOWN.items():
+            print(f"\n{tables}")
             _show(query)
 
         _head("Second run: what is complete is not fetched again, the ongoing batch completes")
@@ -102,8 +111,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for question, query in ANSWERS.items():
             _head(question)
             _show(query)
-        _head("People who are to be called: what would submitting them hold?")
-        _submit(api)
+        if options.submit:
+            _head("People who are to be called: what would submitting them hold?")
+            _submit(api)
     print(f"\nThe tables are in {FILE}, schema {DATASET_NAME}.{NEXT}")
     return 0
 
@@ -131,7 +141,10 @@ def _submitted(api: SimulatedEnrow) -> list[str]:
 def _run(api: SimulatedEnrow, batch_ids: list[str]) -> None:
     before = len(api.requests)
     pipeline = build_pipeline(dlt.destinations.duckdb(str(FILE)), pipelines_dir=str(FOLDER / "pipelines"))
-    print(run(batch_ids, pipeline=pipeline, enrow_api_key=api.api_key, enrow_base_url=api.url))
+    report = run(batch_ids, pipeline=pipeline, enrow_api_key=api.api_key, enrow_base_url=api.url)
+    left_out = ("in ", "rows loaded") if before else ("in ",)
+    lines = [line for line in str(report).splitlines() if not line.startswith(left_out)]
+    print("\n".join(line for line in lines if not line.endswith("_ledger")))
     fetched = [str(request.batch_id) for request in api.requests[before:] if request.batch_id]
     print("GET:", ", ".join(fetched))
 
@@ -154,7 +167,17 @@ def _submit(api: SimulatedEnrow) -> None:
 
 
 def _show(query: str) -> None:
+    """Print what a query gives, a line for each row; the tables that it reads are named above."""
     with duckdb.connect(str(FILE), read_only=True) as connection:
         connection.execute(f"USE {DATASET_NAME}")
-        print(f"\n{query.strip()}")
-        print(str(connection.sql(query)).rstrip())
+        found = connection.execute(query)
+        names = [column[0] for column in found.description or ()]
+        lines = [names, *([_text(value) for value in row] for row in found.fetchall())]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    for line in lines:
+        print("  ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
+
+
+def _text(value: object) -> str:
+    text = "" if value is None else f"{value:g}" if isinstance(value, float) else str(value)
+    return text if len(text) <= CELL else f"{text[: CELL - 3]}..."

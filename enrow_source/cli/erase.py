@@ -12,7 +12,7 @@ from tempfile import TemporaryDirectory
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.configuration.providers.toml import TomlProviderReadException
 from dlt.pipeline.exceptions import CannotRestorePipelineException
 
 from ..destination.erase import Erasure, erase
@@ -20,7 +20,7 @@ from ..destination.hide import hide_existing
 from ..destination.suppressions import ERASURES, Subject, SubjectKind, configured_pii
 from ..errors import ConfigurationError
 from ..runner.causes import first_line
-from ..runner.pipeline import DATASET_NAME, PIPELINE_NAME, build_pipeline
+from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, PIPELINE_NAME, build_pipeline
 from ..runner.report import ExitCode
 
 OPTIONS = {
@@ -43,10 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error(f"{OPTIONS[kind][0]}: {error}")
     try:
         erasure = _erase(subject, options["destination"], options["dataset"], execute=options["execute"])
-    except UnknownDestinationModule:
-        parser.error(
-            f"--destination: dlt has no destination {options['destination']!r}, and none of that name is configured"
-        )
+    except TomlProviderReadException:
+        raise
     except (ConfigurationError, ConfigurationException) as error:
         print(f"error: {subject.masked(str(error))}", file=sys.stderr)
         return ExitCode.USAGE
@@ -57,7 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return ExitCode.OK
 
 
-def _erase(subject: Subject, destination: str, dataset: str, *, execute: bool) -> Erasure:
+def _erase(subject: Subject, destination: str | None, dataset: str, *, execute: bool) -> Erasure:
     """Erase with a pipeline of its own, so that the one that loads keeps its schema and its state."""
     if execute and _has_pending_data():
         raise ConfigurationError(
@@ -131,7 +129,7 @@ def _parser() -> argparse.ArgumentParser:
     subjects.add_argument(
         "--existing", action="store_true", help="hash or drop, as pii says, what earlier runs loaded in clear"
     )
-    parser.add_argument("--destination", default="duckdb", help="a dlt destination (default: %(default)s)")
+    parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
     parser.add_argument("--execute", action="store_true", help="do it; without, the rows are only counted")
     return parser

@@ -11,13 +11,12 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..errors import ConfigurationError, EnrowError
 from ..ids.formats import read_stream
 from ..runner.causes import one_line, root_cause
-from ..runner.pipeline import DATASET_NAME, TABLES, build_pipeline
+from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, TABLES, build_pipeline
 from ..runner.report import ExitCode
 from ..runner.run import is_config_error, run
 from ..submissions.resolve import has_submissions
@@ -73,17 +72,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             # What is not given is left to .dlt/config.toml.
             **{name: value for name, value in source_options.items() if value is not None},
         )
-    except UnknownDestinationModule:
-        parser.error(
-            f"--destination: dlt has no destination {options.destination!r}, and none of that name is configured"
-        )
     except (ConfigurationError, ConfigurationException) as error:
         _print_error(str(error), as_json=as_json)
         return ExitCode.USAGE
     except PipelineStepFailed as error:
         _print_error(_message(error), as_json=as_json)
         return ExitCode.USAGE if is_config_error(error) else ExitCode.FAILED
-    fields = asdict(report) | {"fetched": report.fetched, "exit_code": report.exit_code}
+    fields = asdict(report) | {"fetched": report.fetched, "exit_code": report.exit_code, "reasons": report.reasons}
     print(json_line("INFO", "the run has ended", **fields) if as_json else report)
     return report.exit_code
 
@@ -99,7 +94,8 @@ def _has_configured_ids() -> bool:
 def _message(error: PipelineStepFailed) -> str:
     """Tell the failure in one line: what we know of it, else where it happened and the first cause."""
     cause = root_cause(error)
-    return one_line(cause) if isinstance(cause, EnrowError) else f"{error.step}: {one_line(cause)}"
+    message = one_line(cause) if isinstance(cause, EnrowError) else f"{error.step}: {one_line(cause)}"
+    return "; ".join([message, *getattr(error, "__notes__", ())])
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -127,7 +123,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--pending", action="store_true", help="without ids: look again at the batches that were ongoing"
     )
-    parser.add_argument("--destination", default="duckdb", help="a dlt destination (default: %(default)s)")
+    parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
     parser.add_argument("--tables", nargs="+", default=(), choices=TABLES, help="only these tables")
     parser.add_argument("--base-url", help="another API, such as the simulated one")

@@ -175,8 +175,8 @@ class LedgerStatement:
         return (
             f"SELECT {batch_id} AS batch_id, {self._column('t', 'fetched_at')} AS last_fetched, {', '.join(flags)},"  # noqa: S608
             f" 1 - {is_loaded} AS pending, {self._first_seen(table)} AS first_seen, {has_results} AS has_results,"
-            f" {unfinished} AS unfinished, 0 AS deferred, 0 AS given_up, 0 AS unknown_answers, 0 AS failed FROM {self.table(table)} t {self._join(load_id)}"
-            + self._narrow(f"{is_loaded} = 0")
+            f" {unfinished} AS unfinished, 0 AS deferred, 0 AS given_up, 0 AS unknown_answers, 0 AS failed"
+            f" FROM {self.table(table)} t {self._join(load_id)}" + self._narrow(f"{is_loaded} = 0")
         )
 
     def _join(self, load_id: str) -> str:

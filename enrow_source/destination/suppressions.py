@@ -11,10 +11,10 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlClientNotAvailable
 from dlt.common.typing import TSecretStrValue
 
+from ..api.access import SourceSettings
 from ..errors import ConfigurationError
 from ..lazy import pa, pc
 from ..settings import SECRET_CHECK_CHARS, SOURCE_NAME
@@ -230,7 +230,7 @@ def secret_fingerprint(privacy: Privacy) -> str:
 
 
 @configspec
-class _Privacy(BaseConfiguration):
+class _Privacy(SourceSettings):
     """The settings of the source that erasing and hiding take too."""
 
     pii: str = Pii.KEEP.value

@@ -47,15 +47,16 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
         return batch_id, response, response.fetched_at
 
     chunk, so_far, started = Chunk(context), Progress(len(batch_ids)), time.monotonic()
-    if progress is not None:
-        progress(so_far)
+    report = progress or (lambda _: None)
+    report(so_far)
+    if batch_ids:
+        client.prepare()
     pool = Pool(fetch, batch_ids, client.connections, lambda: stop.reason is not None)
     for batch_id, response, at in pool.outcomes():
         # Here and not in the threads: many of them parsing at a time cost half as much again, and twice the memory.
         result = _result_of(batch_id, response, at, context, with_results=with_results)
         so_far = so_far.after(result, time.monotonic() - started)
-        if progress is not None:
-            progress(so_far)
+        report(so_far)
         stop.record(batch_id, result.error)
         chunk.add(result)
         if chunk.result_rows >= CHUNK_ROWS:
@@ -94,7 +95,10 @@ def _result_of(
     if batch.results.count and not batch.is_completed:
         logger.warning(f"{batch.results.count} results of {batch_id!r:.80} are not loaded: it is {batch.status!r:.40}")
     results = phone_results_table(batch, at, context) if with_results else None
-    return FetchResult(batch_id, at, dataclasses.replace(batch, results=batch.results.without_rows()), results)
+    if batch.invalid_stats:
+        logger.warning(f"values of {batch_id!r:.80} are left out: {'; '.join(batch.invalid_stats)}")
+    kept = dataclasses.replace(batch, results=batch.results.without_rows())
+    return FetchResult(batch_id, at, kept, results, http_status=response.http_status)
 
 
 def _without_frames(error: BatchError) -> BatchError:

@@ -23,6 +23,8 @@ class RunCounts:
     """Batches with a status that is not documented; fetched again, as ongoing ones are."""
     unreadable: int = 0
     """Batches that could not be read; they are in `batch_errors`."""
+    incomplete: int = 0
+    """Batches that were loaded without a count or an amount of credits that was invalid; see `batch_errors`."""
     stuck: int = 0
     """Batches that have been pending for longer than `stuck_after_h`, or for a day with an unknown status."""
     invalid_ids: int = 0

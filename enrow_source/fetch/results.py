@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from ..api.models import Batch
-from ..errors import BatchError
+from ..errors import BatchError, ErrorKind
 from ..lazy import pa
+from ..settings import MESSAGE_CHARS
 from ..tables.results_file import ResultsFile, ResultsWriter
 from ..tables.rows import DeferredId, FetchedBatch, RowContext
 from .counts import RunCounts
@@ -25,6 +26,8 @@ class FetchResult:
     results: pa.Table | None = None
     """Rows of `phone_results`; None where they are not wanted."""
     error: BatchError | None = None
+    http_status: int | None = None
+    """Of the response that the batch came with."""
 
     @property
     def rows(self) -> int:
@@ -86,6 +89,10 @@ class Chunk:
         if result.error is not None:
             self.errors.append((result.batch_id, result.error, result.at))
         if result.batch is not None:
+            if result.batch.invalid_stats:
+                message = "; ".join(result.batch.invalid_stats)[:MESSAGE_CHARS]
+                error = BatchError(message, ErrorKind.INVALID_VALUE, result.http_status)
+                self.errors.append((result.batch_id, error, result.at))
             self.batches.append(FetchedBatch(result.batch, result.at, result.rows))
         if result.results is not None and result.rows:
             self.results.append(result.results)
@@ -101,6 +108,11 @@ class Chunk:
         """Write the results, and keep the files that this completes."""
         if self.results:
             self.files, self.results = writer.write(self.results), []
+
+    @property
+    def unreadable(self) -> int:
+        """Count the batches that could not be read; others have an error beside their results."""
+        return sum(error.kind is not ErrorKind.INVALID_VALUE for _, error, _ in self.errors)
 
     def __len__(self) -> int:
         """Count the batches and errors."""

@@ -5,10 +5,10 @@ https://dlthub.com/docs/general-usage/incremental-loading
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Mapping
-from copy import deepcopy
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final, Self
 
@@ -18,7 +18,7 @@ from dlt.extract.incremental import Incremental
 from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
 
 from ..destination.confirm import Confirmed, read_confirmed
-from ..destination.session import Session, resource_state, running_pipeline, source_state
+from ..destination.session import Session, is_loading, resource_state, running_pipeline, source_state
 from ..tables.schema import LEDGER_TABLES
 
 
@@ -114,7 +114,7 @@ class Cursors:
         for name, tie in ties.items():
             if is_full_refresh or not self._is_confirmed(tie):
                 del states[name]
-        self._before = deepcopy({name: states.get(name) for name in self._names})
+        self._before = copy.deepcopy({name: states.get(name) for name in self._names})
         return self
 
     def _is_confirmed(self, tie: Mapping[str, Any]) -> bool:
@@ -143,6 +143,20 @@ class Cursors:
         for name in self._names:
             if states.get(name) and states[name] != self._before.get(name):
                 states[name][_READ_FOR] = {"target": self._target, "tables": tables, "load_id": load_id}
+
+
+def save_cursors() -> Callable[[], None]:
+    """Return what puts the cursors back to where they are now: for ids that were read and cannot be used."""
+    if not is_loading():
+        return lambda: None
+    state = source_state()
+    saved = copy.deepcopy(dict(state))
+
+    def restore() -> None:
+        state.clear()
+        state.update(saved)
+
+    return restore
 
 
 _READ_FOR: Final = "batch_ids_read_for"

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from dlt.extract import DltResource
 
@@ -30,6 +31,10 @@ class BatchIdsRead:
     """Webhook events of other products."""
 
 
+_STOP_EVERY: Final = 1_000
+"""Ids read between two looks at whether the run is stopped."""
+
+
 class BatchIdInput:
     """The ids of a run: those given, and those that resources yield, each time they are iterated."""
 
@@ -40,13 +45,15 @@ class BatchIdInput:
         self.resources = tuple(resources)
         self._others = tuple(others)
 
-    def read(self) -> BatchIdsRead:
-        """Read the resources."""
+    def read(self, is_stopped: Callable[[], bool] = lambda: False) -> BatchIdsRead:
+        """Read the resources, until they end or the run is stopped."""
         found: dict[str, None] = {}
         others = list(self._others)
         for resource in self.resources:
             name = resource.name
             for position, item in enumerate(resource):
+                if position % _STOP_EVERY == 0 and is_stopped():
+                    return self._read({}, others)
                 if is_plain(item):
                     found[item] = None
                     continue
@@ -55,6 +62,9 @@ class BatchIdInput:
                         found[entry] = None
                     else:
                         others.append(entry)
+        return self._read(found, others)
+
+    def _read(self, found: Mapping[str, None], others: Sequence[IdOrError]) -> BatchIdsRead:
         ids = tuple(dict.fromkeys([*self.given, *found])) if found else self.given
         invalid = tuple(entry.message for entry in others if isinstance(entry, InvalidEntry))
         return BatchIdsRead(ids, self.given, frozenset(found), invalid, len(others) - len(invalid))

@@ -34,6 +34,7 @@ def alert_of(pipeline_name: str, report: RunReport, balance: Credits) -> str:
     """Tell what is wrong in a line."""
     wrong = {
         "could not be read": report.unreadable,
+        "incomplete": report.incomplete,
         "stuck": report.stuck,
         "invalid ids": report.invalid_ids,
     }

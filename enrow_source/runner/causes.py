@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from ..errors import EnrowError
+from pathlib import Path
+
+from dlt.common.configuration.providers.toml import TomlProviderReadException
+
+from ..errors import ConfigurationError, EnrowError
+from ..options import read_settings
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -22,3 +27,18 @@ def first_line(error: BaseException) -> str:
     while error.__cause__ is not None:
         error = error.__cause__
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
+def broken_settings(error: BaseException) -> str | None:
+    """Tell which file of settings is no TOML, and in which line; None where the error is another one."""
+    cause = root_cause(error)
+    found = next((e for e in (error, cause) if isinstance(e, TomlProviderReadException)), None)
+    if found is None:
+        return None
+    for file in map(Path, found.full_paths):
+        try:
+            read_settings(file)
+        except ConfigurationError as broken:
+            if file.exists():
+                return str(broken)
+    return one_line(found)

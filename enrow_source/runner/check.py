@@ -5,14 +5,11 @@ One line for each check; no id is looked at, nothing stays at the destination, a
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import inspect
-import os
 import sys
-import tomllib
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,7 +20,6 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from packaging.specifiers import SpecifierSet
@@ -32,13 +28,12 @@ from ..api.account import Account, fetch_account
 from ..destination.credits import write_credits
 from ..destination.session import settings_folder
 from ..destination.suppressions import configured_privacy, recorded_suppressions
-from ..errors import EnrowError
+from ..errors import ConfigurationError, EnrowError
+from ..options import misplaced_settings, settings_files
+from ..settings import SOURCE_NAME
 from ..source import enrow_source
 from .causes import first_line
 from .pipeline import build_pipeline
-
-SECTIONS = ("sources", "destination", "runtime", "extract", "normalize", "load", "data_writer", "schema")
-"""What dlt reads at the top of its files, as far as this source is concerned."""
 
 
 class Outcome(StrEnum):
@@ -102,7 +97,7 @@ CLASHES = (
 )
 
 
-def checks(destination: str, dataset: str, base_url: str | None = None) -> Iterator[Check]:
+def checks(destination: str | None, dataset: str, base_url: str | None = None) -> Iterator[Check]:
     """Yield what each check found, those that need no network first."""
     yield from _versions()
     yield from _files()
@@ -115,8 +110,6 @@ def checks(destination: str, dataset: str, base_url: str | None = None) -> Itera
 def _tried(name: str, check: Callable[[], str]) -> Check:
     try:
         return Check(name, Outcome.OK, check())
-    except UnknownDestinationModule as error:
-        return Check(name, Outcome.FAILED, f"dlt has no destination of that name, and none is configured: {error}")
     except (EnrowError, ConfigurationException) as error:
         return Check(name, Outcome.FAILED, str(error))
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
@@ -150,64 +143,36 @@ def _is_in(found: str | None, versions: str) -> bool:
 
 
 def _files() -> Iterator[Check]:
-    """Look at the files that dlt reads here, and at sections that it would pass over in silence."""
-    folder = Path(settings_folder())
-    files = [file for name in ("config.toml", "secrets.toml") if (file := folder / name).is_file()]
+    """Look at the files that dlt reads here, and at settings that it would pass over in silence."""
+    files = settings_files()
     if not files:
-        message = f"none in {folder}: dlt reads .dlt where the command is run, so only the environment holds"
+        message = f"none in {settings_folder()}: dlt reads .dlt where the command is run, so only the environment holds"
         yield Check("files", Outcome.WARNING, message)
+    try:
+        misplaced = list(misplaced_settings(_option_names()))
+    except ConfigurationError as error:
+        yield Check("files", Outcome.FAILED, str(error))
         return
-    bad = False
-    for file in files:
-        try:
-            content = tomllib.loads(file.read_text(encoding="utf-8"))
-        except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
-            yield Check("files", Outcome.FAILED, f"{file}: {error}")
-            return
-        for written, meant in _mistyped(content):
-            bad = True
-            yield Check("files", Outcome.FAILED, f"{file}: nothing reads [{written}], did you mean [{meant}]?")
-    if not bad:
+    for setting in misplaced:
+        yield Check("files", Outcome.FAILED, str(setting))
+    if files and not misplaced:
         yield Check("files", Outcome.OK, ", ".join(map(str, files)))
 
 
-def _mistyped(content: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Yield the sections that nothing reads and that look like one that is read, each with that one."""
-    for section, below in content.items():
-        if not isinstance(below, dict):
-            continue
-        names = [name for name, value in below.items() if isinstance(value, dict)]
-        if section in ("enrow", "enrow_source"):
-            yield section, "sources.enrow"
-        elif section not in SECTIONS and (meant := _closest(section, SECTIONS)):
-            yield ".".join([section, *names[:1]]), ".".join([meant, *names[:1]])
-        elif section == "sources":
-            yield from ((f"sources.{name}", "sources.enrow") for name in names if name != "enrow" and _is_like(name))
-
-
-def _is_like(name: str) -> bool:
-    return "enrow" in name or _closest(name, ("enrow",)) is not None
-
-
-def _closest(name: str, known: Sequence[str]) -> str | None:
-    return next(iter(difflib.get_close_matches(name, known, n=1, cutoff=0.8)), None)
+def _option_names() -> list[str]:
+    return [name for name in inspect.signature(enrow_source).parameters if name not in ("batch_ids", "unknown_options")]
 
 
 def _options() -> Iterator[Check]:
     """Tell which options are set and where, and let the source look at them."""
-    names = [
-        name for name in inspect.signature(enrow_source).parameters if name not in ("batch_ids", "unknown_options")
-    ]
-    found = {name: where for name in names if (where := _where(name)) is not None}
+    found = {name: where for name in _option_names() if (where := _where(name)) is not None}
     message = ", ".join(f"{name} from {where}" for name, where in found.items()) or "all as they are by default"
     yield _tried("options", lambda: (enrow_source([]), message)[1])
-    for typed in (name for name in os.environ if name.startswith("SOURCE__ENROW")):
-        yield Check("options", Outcome.FAILED, f"nothing reads {typed}: the prefix is SOURCES__ENROW__")
 
 
 def _where(option: str) -> str | None:
-    """Find the provider that dlt takes the option from, as dlt looks: the longest section first."""
-    for sections in (("sources", "enrow"), ("sources",), ()):
+    """Find the provider that the option is taken from."""
+    for sections in [("sources", SOURCE_NAME), *([()] if option == "enrow_api_key" else [])]:
         for provider in dlt.config.config_providers:
             value, key = provider.get_value(option, Any, "", *sections)
             if value is not None:
@@ -221,7 +186,7 @@ def _account(base_url: str | None, found: list[Account]) -> str:
     return "accepted" if account.credits is None else f"accepted; {account.credits:,.0f} credits left"
 
 
-def _destination(destination: str, dataset: str, accounts: list[Account]) -> str:
+def _destination(destination: str | None, dataset: str, accounts: list[Account]) -> str:
     with TemporaryDirectory() as folder:
         pipeline = build_pipeline(destination, dataset, pipelines_dir=folder)
         with _files_of_database(pipeline), pipeline.destination_client() as client:
@@ -235,7 +200,8 @@ def _destination(destination: str, dataset: str, accounts: list[Account]) -> str
             # Where runs have written their balance the one of now is added; nowhere else is anything left.
             for account in accounts:
                 write_credits(pipeline, "check", str(uuid.uuid4()), account.credits, creates=False)
-        return f"{pipeline.destination.destination_name}: {where}; nothing is left there"
+            place = f"{pipeline.destination.destination_name} ({client.config})"
+        return f"{place}: {where}; nothing is left there"
 
 
 @contextmanager

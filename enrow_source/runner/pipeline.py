@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
 import dlt
+from dlt.common.configuration.utils import deserialize_value
 from dlt.common.destination import TDestinationReferenceArg
+from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
+from ..errors import ConfigurationError
 from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS
+from .defaults import DUCKDB_LIMITS, apply_defaults, configured, use_defaults
 
 PIPELINE_NAME = "enrow"
 
@@ -17,33 +23,84 @@ DATASET_NAME = "enrow_data"
 WAREHOUSE = "warehouse"
 """Name of the default destination, and so of its file: `warehouse.duckdb`."""
 
-DUCKDB_LIMITS = {"memory_limit": "96MB", "threads": 1}
-"""What DuckDB may use while it loads the default warehouse; more threads load no faster, and cost more."""
+DESTINATION_HELP = (
+    f"a dlt destination, or the name of a configured one (default: [destination.{WAREHOUSE}], else {WAREHOUSE}.duckdb)"
+)
 
 TABLES = tuple(table.name for table in (BATCHES, BATCH_STATS, PHONE_RESULTS, BATCH_ERRORS))
 
 
 def build_pipeline(
-    destination: TDestinationReferenceArg = "duckdb",
+    destination: TDestinationReferenceArg = None,
     dataset_name: str = DATASET_NAME,
     *,
     pipeline_name: str = PIPELINE_NAME,
     **options: Any,  # noqa: ANN401 - passed on as they are
 ) -> dlt.Pipeline:
-    """Build the dlt pipeline; `options` go to `dlt.pipeline`.
+    """Build the dlt pipeline, with `run()`'s settings as defaults; `options` go to `dlt.pipeline`.
 
-    `"duckdb"` alone is the file `warehouse.duckdb` in the working directory: a file named like the pipeline would
-    make `enrow.phone_results` ambiguous in a dataset of that name.
+    Args:
+        destination: Any of dlt's, or a name that is configured under `[destination.<name>]`. None is the configured
+            destination `warehouse`, and where there is none, DuckDB. DuckDB without a configured database is the file
+            `warehouse.duckdb` in the working directory: a file named like the pipeline would make
+            `enrow.phone_results` ambiguous in a dataset of that name.
+        dataset_name: Dataset or schema of the tables.
+        pipeline_name: Name of the pipeline and of its working folder.
+        options: As `dlt.pipeline` takes them.
+
+    Raises:
+        ConfigurationError: `destination` is an empty text, or names nothing that dlt knows.
     """
-    if destination == "duckdb" and not _is_configured("duckdb"):
-        destination = dlt.destinations.duckdb(
-            # Absolute: dlt would take a relative path from where the pipeline was first run.
-            {"database": str(Path(f"{WAREHOUSE}.duckdb").absolute()), "global_config": DUCKDB_LIMITS},
-            destination_name=WAREHOUSE,
+    use_defaults()
+    destination = default_destination() if destination is None else destination
+    if isinstance(destination, str):
+        if not destination.strip():
+            raise ConfigurationError("destination is empty: name one, or leave it out")
+        if destination_type(destination) == "duckdb":
+            destination = _duckdb(destination)
+    try:
+        pipeline: dlt.Pipeline = dlt.pipeline(
+            pipeline_name, destination=destination, dataset_name=dataset_name, **options
         )
-    pipeline: dlt.Pipeline = dlt.pipeline(pipeline_name, destination=destination, dataset_name=dataset_name, **options)
+    except UnknownDestinationModule as error:
+        known = configured(f"destination.{destination}.destination_type")
+        message = f"dlt has no destination {destination!r}, and none of that name is configured"
+        if known is not None:
+            message = f"dlt has no destination {known!r}, the destination_type of [destination.{destination}]"
+        raise ConfigurationError(message) from error
+    apply_defaults(pipeline)
     return pipeline
 
 
-def _is_configured(destination: str) -> bool:
-    return dlt.secrets.get(f"destination.{destination}.credentials") is not None
+def default_destination() -> str:
+    """Return the destination of who names none."""
+    return WAREHOUSE if _is_configured(WAREHOUSE) else "duckdb"
+
+
+def destination_type(name: str) -> str:
+    """Return the type of a named destination; one that is only named has its name for a type."""
+    default = "duckdb" if name == WAREHOUSE else name
+    return str(configured(f"destination.{name}.destination_type") or default).removeprefix("dlt.destinations.")
+
+
+def _duckdb(name: str) -> TDestinationReferenceArg:
+    """Make the DuckDB destination: what is not configured of its credentials gets our defaults."""
+    if name == "duckdb" and not _is_configured(name) and destination_type(WAREHOUSE) == "duckdb":
+        name = WAREHOUSE
+    section = f"destination.{name}.credentials"
+    given = configured(section)
+    path = given if isinstance(given, str) else configured(f"{section}.database")
+    limits = configured(f"{section}.global_config") or {}
+    if isinstance(limits, str):  # a variable of the environment
+        limits = deserialize_value("global_config", limits, dict)
+    # No mapping: dlt would look for the rest in secrets alone, and a path is none. Absolute: dlt would take a relative
+    # path from where the pipeline was first run.
+    credentials = DuckDbCredentials(path or str(Path(f"{WAREHOUSE}.duckdb").absolute()))
+    credentials.global_config = DUCKDB_LIMITS | limits
+    return dlt.destinations.duckdb(credentials, destination_name=name)
+
+
+def _is_configured(name: str) -> bool:
+    """Whether files or environment say anything of a named destination."""
+    prefix = f"DESTINATION__{name.upper()}__"
+    return configured(f"destination.{name}") is not None or any(key.startswith(prefix) for key in os.environ)

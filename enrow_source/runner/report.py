@@ -65,14 +65,21 @@ class RunReport(RunCounts):
     @property
     def exit_code(self) -> ExitCode:
         """What the command returns for this run."""
-        if self.error is not None:
-            return ExitCode.USAGE if self.is_config_error else ExitCode.FAILED
-        if self.stop_reason is not None:
-            is_unavailable = self.stop_reason is StopReason.API_UNAVAILABLE
-            return ExitCode.API_UNAVAILABLE if is_unavailable else ExitCode.INTERRUPTED
-        if self.stuck:
-            return ExitCode.STUCK
-        return ExitCode.PARTIAL if self.unreadable or self.invalid_ids else ExitCode.OK
+        return next(iter(self.reasons), ExitCode.OK)
+
+    @property
+    def reasons(self) -> list[ExitCode]:
+        """All that was not as it should be, the gravest first."""
+        is_unavailable = self.stop_reason is StopReason.API_UNAVAILABLE
+        found = {
+            ExitCode.USAGE: self.error is not None and self.is_config_error,
+            ExitCode.FAILED: self.error is not None and not self.is_config_error,
+            ExitCode.API_UNAVAILABLE: is_unavailable,
+            ExitCode.STUCK: bool(self.stuck),
+            ExitCode.PARTIAL: bool(self.unreadable or self.incomplete or self.invalid_ids),
+            ExitCode.INTERRUPTED: self.stop_reason is not None and not is_unavailable,
+        }
+        return [code for code, holds in found.items() if holds]
 
     def __str__(self) -> str:
         """Tell it in a few lines."""
@@ -83,6 +90,7 @@ class RunReport(RunCounts):
             "failed": self.failed,
             "status unknown": self.other,
             "could not be read": self.unreadable,
+            "incomplete": self.incomplete,
             "stuck": self.stuck,
             "invalid ids": self.invalid_ids,
             "skipped events": self.skipped_events,
@@ -96,6 +104,8 @@ class RunReport(RunCounts):
             lines.insert(0, f"{'recovered':<18}{self.recovered:>8,}  load package(s) of an earlier run")
         if self.stop_reason:
             lines.append(f"{'stopped early':<18}{self.stop_reason:>8}  the next run goes on")
+        if len(self.reasons) > 1:
+            lines.append(f"{'reasons':<18}{', '.join(f'{code.name.lower()} ({code})' for code in self.reasons):>8}")
         return "\n".join([*lines, f"in {self.destination}, dataset {self.dataset}"])
 
 

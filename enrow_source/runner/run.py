@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -26,10 +23,13 @@ from ..source import enrow_source
 from . import run_log
 from .alerts import alert
 from .causes import root_cause
+from .defaults import apply_defaults, prune_completed_loads
+from .hints import add_hints
 from .metrics import write_metrics
 from .pipeline import build_pipeline
 from .recover import recover_pending_loads
 from .report import RunReport, Start, failure_of, report_of
+from .signals import stopped_by_signals
 
 
 def run(
@@ -51,8 +51,9 @@ def run(
         PipelineStepFailed: The run ended; what was loaded before is as it was.
     """
     pipeline = pipeline or build_pipeline()
+    apply_defaults(pipeline)
     start = Start(trigger)
-    with _stopped_by_sigterm() as stop:
+    with stopped_by_signals() as stop:
         try:
             source = enrow_source(batch_ids, **{"stop": stop} | options)
         except (ConfigurationError, ConfigurationException) as error:
@@ -60,11 +61,15 @@ def run(
         try:
             recovered, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
         except PipelineStepFailed as error:
+            if isinstance(cause := root_cause(error), KeyboardInterrupt):
+                raise cause from None  # a second Ctrl-C ends at once
+            add_hints(pipeline, error)
             message = f"{type(root_cause(error)).__name__} in {error.step}"
             report = failure_of(pipeline, message, start, is_config_error=is_config_error(error))
             _record_outcome(pipeline, report, metrics_file, options)
             raise
     comment_tables(pipeline, info)
+    prune_completed_loads(pipeline)
     report = report_of(pipeline, source, info, recovered, start)
     _record_outcome(pipeline, report, metrics_file, options)
     return report
@@ -96,20 +101,6 @@ def _record_outcome(
             write_metrics(report, metrics_file)
         except OSError as error:
             logger.warning(f"no metrics of this run: {error}")
-
-
-@contextmanager
-def _stopped_by_sigterm() -> Iterator[Event]:
-    """Turn SIGTERM, which Airflow and Kubernetes send, into an event that ends the run with what it has."""
-    stop = Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop  # signals are the main thread's
-        return
-    before = signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def is_config_error(error: PipelineStepFailed) -> bool:

@@ -87,7 +87,10 @@ def batches_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Ta
             for batch, fetched_at, _ in batches
             if (
                 more := undocumented_columns(
-                    BATCHES, {"response": batch.undocumented_top, "general": batch.unknown}, context.names, context.privacy
+                    BATCHES,
+                    {"response": batch.undocumented_top, "general": batch.unknown},
+                    context.names,
+                    context.privacy,
                 )
             )
             is not None

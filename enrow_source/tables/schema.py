@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
 
 from ..lazy import pa
 from ..settings import CREDITS_PRECISION, CREDITS_SCALE
@@ -29,6 +29,18 @@ def arrow_types() -> Mapping[DataType, pa.DataType]:
 
 _PERSONAL: Final = "x-personal-data"
 """Marks a column in the schema of the pipeline."""
+
+PERSONAL_PARAMS: Final = frozenset(
+    {"first_name", "last_name", "full_name", "fullname", "name", "email", "email_address", "phone", "phone_number"}
+    | {"linkedin", "linkedin_profile", "profile_url"}
+)
+"""Undocumented fields of a search that name a person: clients send them, and the API sends back what it got."""
+
+
+def personal_marks(columns: Iterable[str]) -> dict[str, TColumnSchema]:
+    """Return the marks of the columns that hold what an undocumented field says of a person."""
+    names = [name for name in columns if name.removeprefix("params__") in PERSONAL_PARAMS and name.startswith("params")]
+    return {name: cast("TColumnSchema", {"name": name, _PERSONAL: True}) for name in names}
 
 
 @dataclass(frozen=True, slots=True)

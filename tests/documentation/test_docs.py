@@ -112,7 +112,7 @@ def test_snippets_run(file: Path, api: SimulatedEnrow) -> None:
 def test_settings_of_the_configuration_page_exist() -> None:
     options = inspect.signature(enrow_source).parameters.keys() - {"unknown_options"}
     for block in blocks(REPOSITORY / "docs" / "configuration.md", "toml"):
-        assert tomllib.loads(block)["sources"]["enrow"].keys() <= options
+        assert tomllib.loads(block).get("sources", {}).get("enrow", {}).keys() <= options
 
 
 def test_settings_of_the_destinations_exist() -> None:

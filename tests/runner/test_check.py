@@ -203,7 +203,7 @@ def test_a_duckdb_file_that_is_there_stays_as_it_is(checked: Checked, tmp_path: 
 
 
 def test_a_destination_that_nobody_knows(checked: Checked) -> None:
-    assert "no destination of that name" in checked("nowhere")["destination"].message
+    assert "dlt has no destination" in checked("nowhere")["destination"].message
 
 
 @pytest.mark.parametrize(

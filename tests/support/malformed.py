@@ -70,6 +70,8 @@ class Case:
     body: bytes | None = None
     """The whole answer, where its parts do not say it."""
     error: str | None = None
+    left_out: str | None = None
+    """Why a value of `stats` is null."""
     rows: tuple[Row, ...] = (ROW,)
     batch: Row = field(default_factory=lambda: {"status": "completed"})
     """The row of `batches`."""
@@ -87,5 +89,9 @@ class Case:
 def message(case: Case, rows_of_batch: BatchRows, usual: BatchRows) -> Seen:
     if case.error is not None:
         return Seen(case.what, "went on without it", faults_page.shown_error(rows_of_batch))
+    if case.left_out is not None:
+        (row,) = rows_of_batch.errors
+        where = f"`batch_errors`: `{row['kind']}`, {row['http_status']}: `{row['message']}`"
+        return Seen(case.what, "loaded it without the value", where)
     did = "loaded it" if case.batch["status"] == "completed" else "recorded it; looks again next time"
     return Seen(case.what, did, faults_page.shown_loaded(rows_of_batch, usual))

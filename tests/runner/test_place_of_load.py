@@ -1,0 +1,120 @@
+"""The destination that is configured is the one that is loaded."""
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from enrow_source import ConfigurationError, build_pipeline
+from enrow_source.cli import main
+from enrow_source.testing import SimulatedEnrow
+from tests.conftest import Configure
+from tests.support.postgres import Postgres
+
+pytest_plugins = ("tests.support.postgres",)
+
+
+class Loaded:
+    """Runs the command, and checks, for one batch."""
+
+    def __init__(self, api: SimulatedEnrow) -> None:
+        self.api = api
+
+    def __call__(self, command: str, *arguments: str) -> int:
+        batch = [self.api.add_completed("batch-1", 1)] if command == "run" else []
+        return main([command, *batch, "--base-url", self.api.url, *arguments])
+
+
+@pytest.fixture
+def enrow(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> Loaded:
+    monkeypatch.setenv("ENROW_API_KEY", api.api_key)
+    return Loaded(api)
+
+
+def rows(file: str) -> list[tuple[Any, ...]]:
+    with duckdb.connect(file, read_only=True) as connection:
+        return connection.execute("SELECT batch_id FROM enrow_data.batches").fetchall()
+
+
+@pytest.mark.parametrize(
+    "config, written",
+    [
+        ("", "warehouse.duckdb"),
+        ('[destination.duckdb.credentials]\ndatabase = "mine.duckdb"', "mine.duckdb"),
+        ('[destination.duckdb]\ncredentials = "mine.duckdb"', "mine.duckdb"),
+        ('[destination.warehouse.credentials]\ndatabase = "mine.duckdb"', "mine.duckdb"),
+        ('[destination.warehouse]\ndestination_type = "duckdb"', "warehouse.duckdb"),
+    ],
+)
+def test_duckdb_is_where_it_is_configured(
+    config: str, written: str, enrow: Loaded, configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`[destination.duckdb.credentials]` in config.toml was ignored, with exit code 0."""
+    configure(config=config)
+    assert enrow("check") == 0
+    assert written in capsys.readouterr().out
+    assert enrow("run") == 0
+    assert [path.name for path in Path.cwd().glob("*.duckdb")] == [written]
+    assert rows(written) == [("batch-1",)]
+
+
+def test_duckdb_from_the_environment(enrow: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS__DATABASE", "mine.duckdb")
+    assert enrow("run") == 0
+    assert rows("mine.duckdb") == [("batch-1",)]
+
+
+def test_the_configured_warehouse_is_loaded(
+    postgres: Postgres, enrow: Loaded, configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`[destination.warehouse] destination_type = "postgres"` still loaded DuckDB."""
+    configure(
+        config='[destination.warehouse]\ndestination_type = "postgres"',
+        secrets=f'[destination.warehouse]\ncredentials = "{postgres.url}"',
+    )
+    assert enrow("check", "--dataset", "placed") == 0
+    assert "warehouse (postgresql://" in capsys.readouterr().out
+    assert enrow("run", "--dataset", "placed") == 0
+    assert "warehouse (postgresql://" in capsys.readouterr().out
+    assert enrow("run", "--destination", "duckdb") == 0
+    assert [path.name for path in Path.cwd().glob("*.duckdb")] == ["warehouse.duckdb"]
+
+
+@pytest.mark.parametrize("command", ["run", "check", "erase"])
+def test_a_destination_that_dlt_has_not(
+    command: str, enrow: Loaded, configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(config='[destination.warehouse]\ndestination_type = "postgress"')
+    if command == "erase":
+        assert main(["erase", "--batch-id", "a-batch"]) == 2
+    else:
+        assert enrow(command) != 0
+    captured = capsys.readouterr()
+    named = "dlt has no destination 'postgress', the destination_type of [destination.warehouse]"
+    assert named in captured.out + captured.err
+
+
+def test_an_empty_destination_is_refused() -> None:
+    """`--destination "$UNSET"` took the destination of the last run."""
+    with pytest.raises(ConfigurationError, match="destination is empty"):
+        build_pipeline("")
+
+
+@pytest.mark.parametrize("command", ["run", "check", "erase", "backfill"])
+def test_broken_toml_is_named(command: str, tmp_path: Path) -> None:
+    """Each gave a traceback and exit code 1."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text("[load]\nworkers = 2\n[sources.enrow\n")
+    more = {"run": ["a"], "check": [], "erase": ["--batch-id", "batch-1"], "backfill": ["--batch-ids-file", "x"]}[
+        command
+    ]
+    shown = subprocess.run(
+        [sys.executable, "-m", "enrow_source", command, *more], capture_output=True, text=True, check=False, timeout=60
+    )
+    assert shown.returncode == 2
+    assert "Traceback" not in shown.stderr
+    if command != "backfill":  # which needs dask first
+        assert ".dlt/config.toml:3 is no TOML" in shown.stderr

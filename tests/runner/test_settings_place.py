@@ -1,0 +1,129 @@
+"""Settings count where they are documented, and nowhere else."""
+
+from pathlib import Path
+
+import dlt
+import pytest
+
+from enrow_source import ConfigurationError, enrow_source, fetch_account
+from enrow_source.options import misplaced_settings
+from enrow_source.runner.check import checks
+from enrow_source.testing import SimulatedEnrow
+from tests.conftest import Configure, NewSource
+from tests.support.warehouse import Warehouse
+
+OPTIONS = ("pii", "pii_secret", "shard", "max_batches", "enrow_api_key", "enrow_base_url", "connections")
+
+BARE = {
+    "SHARD": "1/4",
+    "PII": "drop",
+    "MAX_BATCHES": "1",
+    "BATCH_IDS_FILE": "/nowhere/ids.txt",
+    "CONNECTIONS": "0",
+    "DEADLINE_S": "0.000001",
+}
+
+
+def test_bare_variables_are_not_read(
+    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`SHARD=1/4` of a CI loaded one id of four, and `PII=drop` of another program dropped the numbers."""
+    for name, value in BARE.items():
+        monkeypatch.setenv(name, value)
+    warehouse.run(new_source([api.add_completed(f"batch-{n}") for n in range(8)]))
+    assert warehouse.sql("SELECT count(*), count(DISTINCT batch_id) FROM batches") == [(8, 8)]
+    assert warehouse.sql("SELECT count(*) > 0 FROM phone_results WHERE number IS NOT NULL") == [(True,)]
+
+
+def test_a_bare_url_gets_no_key(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bare `ENROW_BASE_URL` names us and is not read, so it is refused."""
+    monkeypatch.setenv("ENROW_API_KEY", api.api_key)
+    monkeypatch.setenv("ENROW_BASE_URL", "http://127.0.0.1:9")
+    with pytest.raises(ConfigurationError, match="did you mean SOURCES__ENROW__ENROW_BASE_URL"):
+        enrow_source([])
+
+
+@pytest.mark.parametrize("name", ["ENROW_API_KEY", "SOURCES__ENROW__ENROW_API_KEY"])
+def test_the_key_is_read_from_both_names(name: str, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, api.api_key)
+    monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
+    assert fetch_account().credits is not None
+    assert list(enrow_source([]).resources)
+
+
+@pytest.mark.parametrize(
+    "name, meant",
+    [
+        ("SOURCE__ENROW__PII", "SOURCES__ENROW__PII"),
+        ("SOURCE__ENROW__MAX_BATCH", "SOURCES__ENROW__MAX_BATCH"),
+        ("SOURCES__ENROW_SOURCE__PII", "SOURCES__ENROW__PII"),
+        ("SOURCES__PHONE_BULK__MAX_BATCHES", "SOURCES__ENROW__MAX_BATCHES"),
+        ("SOURCES_ENROW_PII", "SOURCES__ENROW__PII"),
+        ("sources__enrow__pii", "SOURCES__ENROW__PII"),
+        ("ENROW__PII", "SOURCES__ENROW__PII"),
+        ("SOURCES__PII", "SOURCES__ENROW__PII"),
+        ("SOURCES__ENROW_API_KEY", "SOURCES__ENROW__ENROW_API_KEY"),
+        ("ENROW_PII_SECRET", "SOURCES__ENROW__PII_SECRET"),
+        ("SOURCES__ENRWO__SHARD", "SOURCES__ENROW__SHARD"),
+    ],
+)
+def test_a_variable_that_is_nearly_ours(name: str, meant: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "drop")
+    with pytest.raises(ConfigurationError, match=f"nothing reads {name}, did you mean {meant}[?]"):
+        enrow_source([], enrow_api_key="made-up-key")
+    assert name in " ".join(check.message for check in checks("duckdb", "enrow_data", "http://127.0.0.1:9"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["ENROW_API_KEY", "ENROW_WAREHOUSE", "SHARD", "SOURCES__ENROW__SHARD", "SOURCES__GITHUB__PII", "SOURCE_PII"],
+)
+def test_other_variables_are_left_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "1/4")
+    assert not list(misplaced_settings(OPTIONS))
+
+
+@pytest.mark.parametrize(
+    "config, named",
+    [
+        ('[sources.enrow_source]\npii = "drop"', "[sources.enrow_source]"),
+        ('[sources.phone_bulk]\npii = "drop"', "[sources.phone_bulk]"),
+        ('[source.enrow]\npii = "drop"', "[source.enrow]"),
+        ('[enrow]\npii = "drop"', "[enrow]"),
+        ('[phone_bulk]\npii = "drop"', "[phone_bulk]"),
+        ('[sources.enrow_phones]\npii = "drop"', "[sources.enrow_phones]"),
+        ('[sources]\npii = "drop"', "pii under [sources]"),
+        ('pii = "drop"', "pii"),
+        ('[destinations.warehouse]\ndestination_type = "postgres"', "[destinations.warehouse]"),
+    ],
+)
+@pytest.mark.parametrize("file", ["config", "secrets"])
+def test_a_section_that_nothing_reads(config: str, named: str, file: str, configure: Configure) -> None:
+    """Each loaded the numbers in clear, with exit code 0."""
+    configure(**{file: config})
+    with pytest.raises(ConfigurationError) as caught:
+        enrow_source([], enrow_api_key="made-up-key")
+    assert f"{file}.toml: nothing reads {named}, did you mean [" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "config",
+    [
+        "[sources.enrow]\nmax_batches = 5\n[sources.enrow.fetched]\na = 1",
+        "[sources.enrow_emails]\nfolder = 'a'",
+        "[sources.github]\nconnections = 1",
+        "[my_pipeline.sources.enrow]\npii = 'drop'",
+        "[warehouse]\na = 1",
+    ],
+)
+def test_other_sections_are_left_alone(config: str, configure: Configure) -> None:
+    configure(config=config)
+    assert not list(misplaced_settings(OPTIONS))
+
+
+def test_broken_toml_names_file_and_line(configure: Configure) -> None:
+    configure()
+    (file,) = [place for p in dlt.config.config_providers for place in p.present_locations if "config.toml" in place]
+    Path(file).write_text("[load]\nworkers = 2\n[sources.enrow\n", encoding="utf-8")
+    with pytest.raises(ConfigurationError, match=r"config\.toml:3 is no TOML"):
+        enrow_source([], enrow_api_key="made-up-key")
