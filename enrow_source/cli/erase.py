@@ -71,7 +71,7 @@ def _hide(destination: str, dataset: str, *, execute: bool) -> int:
     """Hide what was loaded in clear, as `pii` says now."""
     try:
         with TemporaryDirectory() as folder:
-            pipeline = build_pipeline(destination, dataset, pipeline_name="enrow_erasures", pipelines_dir=folder)
+            pipeline = build_pipeline(destination, dataset, pipeline_name=ERASURES, pipelines_dir=folder)
             counts = hide_existing(pipeline, configured_pii(), execute=execute)
     except (ConfigurationError, ConfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)

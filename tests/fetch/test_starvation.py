@@ -73,9 +73,7 @@ def test_a_good_batch_a_day_beside_many_bad_ones(api: SimulatedEnrow, load: Load
     assert report.fetched == len(ids) - 3
 
 
-def test_files_and_ongoing_batches_are_served_before_those_that_fail(
-    api: SimulatedEnrow, load: Load, known: Known, tmp_path: Path
-) -> None:
+def test_ongoing_batches_go_before_failed_ones(api: SimulatedEnrow, load: Load, known: Known, tmp_path: Path) -> None:
     """Ids that no later file names, which fail, wait behind a batch that was ongoing."""
     folder = tmp_path / "ids"
     folder.mkdir()

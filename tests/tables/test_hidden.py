@@ -101,9 +101,7 @@ def places(destination: str) -> list[str]:
     return [place for place, text in everything(destination) if PERSON in text]
 
 
-def test_kept_data_is_found_by_the_search_of_the_other_tests(
-    api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_kept_data_is_found_by_this_search(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LOAD__DELETE_COMPLETED_JOBS", "false")
     assert load(api, "duckdb") is ExitCode.PARTIAL
     found = places("duckdb")
@@ -140,7 +138,7 @@ def test_an_error_says_what_kind_it_was(api: SimulatedEnrow, pii: str) -> None:
     ]
 
 
-def test_names_that_are_there_already_get_no_more_values(api: SimulatedEnrow) -> None:
+def test_columns_of_before_get_no_more_values(api: SimulatedEnrow) -> None:
     """Columns of a time when everything was kept stay, and are null in rows that are hashed."""
     load(api, "duckdb")
     load_again = build_pipeline("duckdb", "hidden")
