@@ -95,6 +95,7 @@ def test_contract_leaves_out_and_claims_nothing(  # noqa: PLR0917 - fixtures
     source, contract = new_source(["b"]), cast("TSchemaContractDict", {"columns": mode})
     if where == "resource":
         source.phone_results.apply_hints(schema_contract=contract)
+    store.pipeline()  # which sets up the log
     logging.getLogger("dlt").propagate = True
     store.run(source, schema_contract=contract if where == "run" else None)
     assert store.counts() == {"a": 2, "b": rows}
