@@ -9,7 +9,8 @@ import pytest
 
 from enrow_source.runner.report import ExitCode
 from enrow_source.testing import Response, SimulatedEnrow
-from tests.destination.erase.store import NAME, NUMBER, OTHER, PERSON, Command, Store, batch, load
+from tests.destination.erase.store import NAME, NUMBER, OTHER, PERSON, Store, batch, load
+from tests.support.command import Command
 
 pytest_plugins = ("tests.support.postgres",)
 pytestmark = pytest.mark.usefixtures("settings")
@@ -36,10 +37,10 @@ def test_nothing_stays_in_clear(
     assert (counted.code, counted.err) == (ExitCode.OK, "")
     assert re.search(r"values in clear +\d+  phone_results\.number", counted.out)
     assert store.dump() == before
-    assert command("--existing", "--execute").code == ExitCode.OK
+    assert command("--existing", "--execute").returncode == ExitCode.OK
     for text in (NAME, NUMBER):
         assert text not in store.dump()
-    assert command("--existing").out.splitlines() == [
+    assert command("--existing").stdout.splitlines() == [
         "values in clear          0  in all columns",
         "nothing was changed: --execute does it",
     ]
@@ -54,5 +55,5 @@ def test_nothing_stays_in_clear(
 def test_keep_hides_nothing(store: Store, command: Command) -> None:
     load(store, "first")
     ended = command("--existing", "--execute")
-    assert ended.code == ExitCode.USAGE
-    assert 'pii is "keep": set it to "hash" or "drop"' in ended.err
+    assert ended.returncode == ExitCode.USAGE
+    assert 'pii is "keep": set it to "hash" or "drop"' in ended.stderr

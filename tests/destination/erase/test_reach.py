@@ -16,12 +16,12 @@ from tests.destination.erase.store import (
     OTHER_NUMBER,
     PERSON,
     URL,
-    Command,
     Store,
     batch,
     in_duckdb,
     load,
 )
+from tests.support.command import Command
 
 pytest_plugins = ("tests.support.postgres",)
 pytestmark = pytest.mark.usefixtures("settings")
@@ -49,10 +49,10 @@ def test_staging_datasets_of_killed_shards(store: Store, command: Command) -> No
     store.query(table + ("" if store.destination == "duckdb" else "; SELECT 1"))
     counted = command("--number", NUMBER)
     assert "rows to erase            3  phone_results (staging)" in counted.out
-    assert command("--number", NUMBER, "--execute").code == ExitCode.OK
+    assert command("--number", NUMBER, "--execute").returncode == ExitCode.OK
     assert [left(store, schema) for schema in own] == [0, 0]
     assert [left(store, schema) for schema in others] == [1, 1]
-    assert command("--number", OTHER_NUMBER, "--execute").code == ExitCode.OK
+    assert command("--number", OTHER_NUMBER, "--execute").returncode == ExitCode.OK
     assert store.recorded()[-1][5] == 1
 
 
@@ -67,10 +67,10 @@ def test_texts_that_mention_a_person_are_emptied(store: Store, command: Command,
     near["results"][0] |= {"custom": f"{NUMBER}4", "referrer": f"{URL}-junior"}
     api.respond("near", near)
     load(store, "third", "near")
-    counted = command("--number", NUMBER).out
+    counted = command("--number", NUMBER).stdout
     assert "texts to empty           1  batches.custom" in counted
     for option, value in (("--number", NUMBER), ("--linkedin-url", URL)):
-        assert command(option, value, "--execute").code == ExitCode.OK
+        assert command(option, value, "--execute").returncode == ExitCode.OK
     assert store.sql("SELECT batch_id, custom, owner FROM batches ORDER BY 1") == [
         ("near", None, None),
         ("third", None, None),
@@ -80,7 +80,7 @@ def test_texts_that_mention_a_person_are_emptied(store: Store, command: Command,
         ("near", OTHER_NUMBER, f'"{NUMBER}4"', f"{URL}-junior"),
         ("third", OTHER_NUMBER, None, None),
     ]
-    assert "texts" not in command("--number", NUMBER).out
+    assert "texts" not in command("--number", NUMBER).stdout
 
 
 @in_duckdb
@@ -91,7 +91,7 @@ def test_a_count_wants_no_secret(store: Store, command: Command, monkeypatch: py
     assert (counted.code, counted.err) == (ExitCode.OK, "")
     assert counted.out.splitlines()[0] == "rows to erase            1  phone_results"
     assert "hashed rows are not counted: set pii_secret" in counted.out
-    assert "hashed" not in command("--batch-id", "first").out
+    assert "hashed" not in command("--batch-id", "first").stdout
     before = store.dump()
     refused = command("--number", NUMBER, "--execute")
     assert refused.code == ExitCode.USAGE
