@@ -149,7 +149,7 @@ class FileLease(Lease):
     def __init__(self, client: FilesystemClient) -> None:
         super().__init__()
         self._files = client.fs_client
-        self._prefix = f"{client.dataset_path}.{LOCK_TABLE}."
+        self._prefix = f"{client.dataset_path.rstrip('/')}.{LOCK_TABLE}."
         self._number = 0
 
     def _read(self) -> _State:

@@ -60,7 +60,7 @@ def _lock_file(pipeline: dlt.Pipeline) -> Path | None:
     if kind == FILESYSTEM:
         with pipeline.destination_client() as client:
             lake = cast("FilesystemClient", client)
-            return Path(f"{lake.dataset_path}.lock") if lake.is_local_filesystem else None
+            return Path(f"{lake.dataset_path.rstrip('/')}.lock") if lake.is_local_filesystem else None
     return None
 
 
