@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
+from tests.destinations.warehouse import Warehouse
+
 from enrow_source import enrow_source
 from enrow_source.testing import SimulatedEnrow
-from tests.destinations.legs import Leg, Started
 from tests.destinations.overlaps import rounds
-from tests.destinations.warehouse import Warehouse
 
 
 def test_run_between_extract_and_load(warehouse: Warehouse) -> None:
     """A extracts, B runs, A loads: A replaces what B has loaded."""
     with SimulatedEnrow() as api:
-        options = {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
+        options: dict[str, Any] = {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
         warehouse.run(enrow_source([api.add_completed("earlier", 3)], **options), "b")
         warehouse.pipeline().sync_destination()  # a lake is read by the schema
         api.add_completed("done", 4)
@@ -31,8 +31,10 @@ def test_run_between_extract_and_load(warehouse: Warehouse) -> None:
         assert len(warehouse.rows("phone_results")) == 7
 
 
-def test_runs_started_at_once(leg: Leg, started: Started, tmp_path: Path, warehouse: Warehouse) -> None:
+@pytest.mark.parametrize("name", QUICK)
+def test_runs_started_at_once(name: str, tmp_path: Path) -> None:
     """Two fresh containers run one schedule at the same time, twice."""
-    del warehouse  # it sets the environment of the destination
-    for found in rounds(leg, started, tmp_path, number=2, batches=6):
-        assert not found.wrong
+    leg = LEGS[name]
+    with leg.start(tmp_path) as started:
+        found = rounds(leg, started, tmp_path, number=2, batches=6)
+    assert [round_.wrong for round_ in found] == [[], []]
