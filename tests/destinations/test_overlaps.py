@@ -1,7 +1,10 @@
 """Runs that overlap: no batch is there twice, and none is missing."""
 
 from pathlib import Path
+from typing import Any
 
+import pytest
+from tests.destinations.legs import LEGS, QUICK
 from tests.destinations.warehouse import Warehouse
 
 from enrow_source import enrow_source
