@@ -56,25 +56,26 @@ def run(
     pipeline = pipeline or build_pipeline()
     apply_defaults(pipeline)
     start = Start(trigger)
-    with stopped_by_signals() as stop, _alone(pipeline):
-        try:
-            source = enrow_source(batch_ids, **{"stop": stop} | options)
-        except (ConfigurationError, ConfigurationException) as error:
-            raise error.with_traceback(None) from None  # the frames of dlt that it came through hold the key
-        try:
-            recovered, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
-        except PipelineStepFailed as error:
-            if isinstance(cause := root_cause(error), KeyboardInterrupt):
-                raise cause from None  # a second Ctrl-C ends at once
-            add_hints(pipeline, error)
-            message = f"{type(root_cause(error)).__name__} in {error.step}"
-            report = failure_of(pipeline, message, start, is_config_error=is_config_error(error))
-            _record_outcome(pipeline, report, metrics_file, options)
-            raise
-    comment_tables(pipeline, info)
-    prune_completed_loads(pipeline)
-    report = report_of(pipeline, source, info, recovered, start)
-    _record_outcome(pipeline, report, metrics_file, options)
+    with _alone(pipeline):
+        with stopped_by_signals() as stop:
+            try:
+                source = enrow_source(batch_ids, **{"stop": stop} | options)
+            except (ConfigurationError, ConfigurationException) as error:
+                raise error.with_traceback(None) from None  # the frames of dlt that it came through hold the key
+            try:
+                recovered, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
+            except PipelineStepFailed as error:
+                if isinstance(cause := root_cause(error), KeyboardInterrupt):
+                    raise cause from None  # a second Ctrl-C ends at once
+                add_hints(pipeline, error)
+                message = f"{type(root_cause(error)).__name__} in {error.step}"
+                report = failure_of(pipeline, message, start, is_config_error=is_config_error(error))
+                _record_outcome(pipeline, report, metrics_file, options)
+                raise
+        comment_tables(pipeline, info)
+        prune_completed_loads(pipeline)
+        report = report_of(pipeline, source, info, recovered, start)
+        _record_outcome(pipeline, report, metrics_file, options)
     return report
 
 
