@@ -21,12 +21,11 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
-from tests.destinations.legs import LEGS, Leg, Started
-from tests.destinations.warehouse import Warehouse
-
 from enrow_source import enrow_source, run
 from enrow_source.testing import SimulatedEnrow, bodies
+from tests.destinations.dataset import TargetDataset
 from tests.destinations.served import TABLES, Body, decoded, in_order, rows_of
+from tests.destinations.targets import TARGETS, Started, Target
 
 WITHIN_S: Final = 0.6
 TIMEOUT_S: Final = 300.0
@@ -46,7 +45,7 @@ class Round:
 class Schedule:
     """One schedule that overlaps itself."""
 
-    warehouse: Warehouse
+    warehouse: TargetDataset
     api: SimulatedEnrow
     batch_ids: list[str]
 
@@ -60,7 +59,7 @@ class Schedule:
             run(self.batch_ids, pipeline=pipeline, **options)
 
 
-def overlap(warehouse: Warehouse, rng: Random, batches: int, *, is_first: bool) -> Round:
+def overlap(warehouse: TargetDataset, rng: Random, batches: int, *, is_first: bool) -> Round:
     """Run twice at the same time, compare, run once more, and compare again."""
     found = Round()
     with SimulatedEnrow() as api:
@@ -132,7 +131,7 @@ def _message(schedule: Schedule, container: str) -> str:
     return " ".join(file.read_text(encoding="utf-8").split())[:160] if file.exists() else "killed"
 
 
-def _doubled(warehouse: Warehouse) -> list[str]:
+def _doubled(warehouse: TargetDataset) -> list[str]:
     """Tell which tables have a batch, or a result of it, twice."""
     wrong = []
     warehouse.pipeline().sync_destination()  # a lake is read by the schema
@@ -149,7 +148,7 @@ def _key(table: str, row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(lower[name] for name in columns.get(table, ("batch_id",)))
 
 
-def _unlike(warehouse: Warehouse, served: list[Body]) -> list[str]:
+def _unlike(warehouse: TargetDataset, served: list[Body]) -> list[str]:
     wrong = []
     for table, expected in rows_of(served).items():
         rows = [row for row in map(decoded, warehouse.rows(table)) if row["batch_id"] != "earlier"]
@@ -161,37 +160,37 @@ def _unlike(warehouse: Warehouse, served: list[Body]) -> list[str]:
     return wrong
 
 
-def rounds(leg: Leg, started: Started, folder: Path, number: int, batches: int) -> list[Round]:
+def rounds(target: Target, started: Started, folder: Path, number: int, batches: int) -> list[Round]:
     """Run so many rounds at one destination."""
     found = []
     for n in range(number):
         place = folder / f"round-{n}"
         place.mkdir()
         dataset = f"enrow_overlap_{uuid.uuid4().hex[:8]}"
-        warehouse = leg.warehouse(started.destination, dataset, place, started.pipeline_options)
+        warehouse = target.warehouse(started.destination, dataset, place, started.pipeline_options)
         found.append(overlap(warehouse, Random(n), batches, is_first=n % 2 == 0))
         warehouse.drop()
         yet = found[-1]
-        _say(f"{leg.name} round {n + 1:>3}  {'; '.join(yet.wrong) or 'every row is right'}", *yet.refused)
+        _say(f"{target.name} round {n + 1:>3}  {'; '.join(yet.wrong) or 'every row is right'}", *yet.refused)
     return found
 
 
 def main() -> int:
     """Run the rounds; the exit code is 1 where one was wrong."""
     parser = argparse.ArgumentParser(prog="python -m tests.destinations.overlaps", description=__doc__)
-    parser.add_argument("leg", choices=list(LEGS), help="run it with the Python of its environment")
+    parser.add_argument("target", choices=list(TARGETS), help="run it with the Python of its environment")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--batches", type=int, default=12)
     options = parser.parse_args()
     os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "CRITICAL"}
-    leg = LEGS[options.leg]
+    target = TARGETS[options.target]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        started = stack.enter_context(leg.start(folder))
+        started = stack.enter_context(target.start(folder))
         os.environ |= started.environ
-        found = rounds(leg, started, folder, options.rounds, options.batches)
+        found = rounds(target, started, folder, options.rounds, options.batches)
     wrong, refused = sum(bool(r.wrong) for r in found), sum(bool(r.refused) for r in found)
-    _say(f"{leg.name}: {len(found)} rounds, {wrong} wrong, {refused} with a run that refused")
+    _say(f"{target.name}: {len(found)} rounds, {wrong} wrong, {refused} with a run that refused")
     return int(wrong > 0)
 
 

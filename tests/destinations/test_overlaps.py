@@ -4,15 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from tests.destinations.legs import LEGS, QUICK
-from tests.destinations.warehouse import Warehouse
 
 from enrow_source import enrow_source
 from enrow_source.testing import SimulatedEnrow
+from tests.destinations.dataset import TargetDataset
 from tests.destinations.overlaps import rounds
+from tests.destinations.targets import QUICK, TARGETS
 
 
-def test_run_between_extract_and_load(warehouse: Warehouse) -> None:
+def test_run_between_extract_and_load(warehouse: TargetDataset) -> None:
     """A extracts, B runs, A loads: A replaces what B has loaded."""
     with SimulatedEnrow() as api:
         options: dict[str, Any] = {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
@@ -37,7 +37,7 @@ def test_run_between_extract_and_load(warehouse: Warehouse) -> None:
 @pytest.mark.parametrize("name", QUICK)
 def test_runs_started_at_once(name: str, tmp_path: Path) -> None:
     """Two fresh containers run one schedule at the same time, twice."""
-    leg = LEGS[name]
-    with leg.start(tmp_path) as started:
-        found = rounds(leg, started, tmp_path, number=2, batches=6)
+    target = TARGETS[name]
+    with target.start(tmp_path) as started:
+        found = rounds(target, started, tmp_path, number=2, batches=6)
     assert [round_.wrong for round_ in found] == [[], []]
