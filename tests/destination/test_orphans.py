@@ -1,5 +1,7 @@
 """Loads that have begun and were killed."""
 
+from typing import Any
+
 import duckdb
 
 from enrow_source import run
@@ -8,7 +10,7 @@ from enrow_source.testing import SimulatedEnrow
 
 def test_killed_load_of_some_tables(api: SimulatedEnrow) -> None:
     """A load of `batches` alone was killed: there is no `phone_results` to clean up, and the next run goes on."""
-    options = {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
+    options: dict[str, Any] = {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
     run([api.add_completed("first", 2)], tables=["batches"], **options)
     with duckdb.connect("warehouse.duckdb") as connection:
         connection.execute(
