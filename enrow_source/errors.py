@@ -8,7 +8,8 @@ EnrowError
 ├── RunError                  ends the run: no batch can be read
 │   ├── InvalidApiKeyError    401
 │   ├── NotAllowedError       401 that says so: the key is right, the plan has no phone searches
-│   └── OutOfCreditsError     402, or 422 that says so
+│   ├── OutOfCreditsError     402, or 422 that says so
+│   └── BusyError             another run is at work in the same working folder or dataset
 └── BatchError                becomes a row of `batch_errors`; the other batches load, this one is looked at again
     ├── RequestFailedError    no usable answer: refused, timed out, 4xx, 429 or 5xx after the retries, a redirect
     └── InvalidResponseError  an answer that is not what the API documents; the message names the field
@@ -80,6 +81,10 @@ class NotAllowedError(RunError):
 
 class OutOfCreditsError(RunError):
     """The account has no credits left (402, or 422 on older pages)."""
+
+
+class BusyError(RunError):
+    """Another run is at work in the same working folder or dataset."""
 
 
 class BatchError(EnrowError):

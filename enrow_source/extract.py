@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from . import warn
 from .api.client import EnrowClient
-from .destination.ledger import read_ledger
+from .destination.guard import LoadGuard
+from .destination.ledger import LedgerSnapshot, read_ledger
+from .destination.orphans import remove_orphans
 from .destination.repair import detach
 from .destination.replace import delete_superseded_results
-from .destination.session import Session, claim_package
+from .destination.session import Session
 from .destination.suppressions import Suppressions, read_suppressions
 from .errors import ConfigurationError
 from .fetch.batches import fetch_batches
@@ -41,12 +44,13 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         RunError: No batch can be read.
     """
     session = Session.current()
-    claim_package()
+    guard = LoadGuard.of(session.pipeline) if session.pipeline is not None else None
+    has_given_up = guard is not None and guard.begin(session)
     check_keys(session)
     use_delta_tables_on_filesystem(session)
 
     ledger_tables = [name for name in LEDGER_TABLES if name in session.resources]
-    is_full_refresh = not all(session.keeps_rows(name) for name in ledger_tables)
+    is_full_refresh = has_given_up or not all(session.keeps_rows(name) for name in ledger_tables)
     cursors = Cursors(session, batch_ids.resources, str(options.shard)).reset_stale(is_full_refresh=is_full_refresh)
     stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
     restore_cursors = save_cursors()
@@ -55,7 +59,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
 
     submitted = _submitted_batch_ids(session, ledger_tables)
     given = [*read.ids, *submitted] if submitted else read.ids
-    ledger = read_ledger(session, options.shard.select(given), retry_failed=options.retry_failed)
+    ledger = _read_ledger(session, options.shard.select(given), retry_failed=options.retry_failed)
     is_idle = not ledger.missing and not ledger.entries
     suppressions = Suppressions() if is_idle else read_suppressions(session, privacy, options.suppressions)
     plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches, read.given)
@@ -68,10 +72,10 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         read, plan = BatchIdsRead((), (), frozenset(), read.invalid, read.skipped_events), Plan((), (), {})
 
     context = _row_context(session, privacy, suppressions, plan)
-    if ledger.gone or _lacks_tables(session):
+    if ledger.gone or has_given_up or _lacks_tables(session):
         yield Chunk(context, creates_tables=True)
 
-    seen, evidence = Seen(), Evidence()
+    seen, evidence, superseded = Seen(), Evidence(), list[str]()
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
             plan.fetch,
@@ -81,7 +85,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
             stop=stop,
             progress=options.progress,
         ):
-            delete_superseded_results(session, _superseded(session, chunk, plan.with_results))
+            superseded += _superseded(session, chunk, plan.with_results)
             for fetched in chunk.batches:
                 evidence.note(fetched.batch)
             seen.add(chunk)
@@ -90,6 +94,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
             yield chunk
         files = writer.finish() if writer is not None else []
 
+    if guard is not None:
+        # Not now: another run may load the same batches before this one does.
+        guard.end(session, partial(delete_superseded_results, session, superseded) if superseded else None)
     if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
             evidence.record(sql_client)
@@ -136,6 +143,15 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
         stop_reason=stop.reason if is_unread or seen.fetched < len(plan.fetch) else stop.outage,
     )
     return Chunk(context, deferred=deferred, counts=counts, files=files)
+
+
+def _read_ledger(session: Session, ids: Sequence[str], *, retry_failed: bool) -> LedgerSnapshot:
+    """Read the ledger; again, where killed loads have left rows that are deleted first."""
+    ledger = read_ledger(session, ids, retry_failed=retry_failed)
+    if not ledger.begun:
+        return ledger
+    remove_orphans(session, ledger.begun)
+    return read_ledger(session, ids, retry_failed=retry_failed)
 
 
 def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> list[str]:
@@ -234,7 +250,7 @@ def _superseded(session: Session, chunk: Chunk, had_results: Collection[str]) ->
         return []
     if session.is_filesystem:
         # Rows are appended to Delta tables, and a load that was killed may have left some that no ledger knows of.
-        replaced = {f.batch.batch_id for f in chunk.batches if f.results_loaded or f.batch.batch_id in had_results}
+        replaced = {f.batch.batch_id for f in chunk.batches}
     else:
         replaced = {f.batch.batch_id for f in chunk.batches if not f.results_loaded and f.batch.batch_id in had_results}
     return sorted(replaced)

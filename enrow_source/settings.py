@@ -151,3 +151,15 @@ INSERT_ROWS: Final = 500
 
 STREAM_ROWS: Final = 10_000
 """Rows of a table that are held in memory at a time, where it is read as a whole."""
+
+LOCK_POLL_S: Final = 0.05
+"""How often a run looks whether a locked file is free."""
+
+LOAD_WAIT_S: Final = 1_800.0
+"""A run waits this long for another one that loads into the same dataset."""
+
+LOAD_LEASE_S: Final = 30.0
+"""A lease that was not renewed for this long has ended."""
+
+LOAD_LEASE_POLL_S: Final = 1.0
+"""How often a run looks whether a lease has ended."""

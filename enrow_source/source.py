@@ -36,20 +36,8 @@ from .settings import (
     WARN_AFTER_H,
 )
 from .tables.privacy import Pii, Privacy
-from .tables.rows import (
-    batch_errors_table,
-    batch_stats_table,
-    batches_table,
-    phone_results_ledger_table,
-)
-from .tables.schema import (
-    BATCH_ERRORS,
-    BATCH_STATS,
-    BATCHES,
-    DEFERRED_BATCH_IDS,
-    PHONE_RESULTS,
-    PHONE_RESULTS_LEDGER,
-)
+from .tables.rows import batch_errors_table, batch_stats_table, batches_table, phone_results_ledger_table
+from .tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER
 
 
 @in_own_section

@@ -10,17 +10,16 @@ import sys
 from collections.abc import Sequence
 from tempfile import TemporaryDirectory
 
-import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.providers.toml import TomlProviderReadException
-from dlt.pipeline.exceptions import CannotRestorePipelineException
 
 from ..destination.erase import Erasure, erase
 from ..destination.hide import hide_existing
+from ..destination.packages import left_packages
 from ..destination.suppressions import ERASURES, Subject, SubjectKind, configured_pii
 from ..errors import ConfigurationError
 from ..runner.causes import first_line
-from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, PIPELINE_NAME, build_pipeline
+from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, build_pipeline
 from ..runner.report import ExitCode
 
 OPTIONS = {
@@ -57,7 +56,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _erase(subject: Subject, destination: str | None, dataset: str, *, execute: bool) -> Erasure:
     """Erase with a pipeline of its own, so that the one that loads keeps its schema and its state."""
-    if execute and _has_pending_data():
+    if execute and left_packages(build_pipeline(destination, dataset)):
         raise ConfigurationError(
             "a killed run has left load packages here, which may hold what is erased and would bring it back: finish"
             " them first, with enrow run --pending"
@@ -86,13 +85,6 @@ def _hide(destination: str, dataset: str, *, execute: bool) -> int:
     if not execute:
         print("nothing was changed: --execute does it")
     return ExitCode.OK
-
-
-def _has_pending_data() -> bool:
-    try:
-        return dlt.attach(PIPELINE_NAME).has_pending_data
-    except CannotRestorePipelineException:
-        return False  # no run has had its working folder here
 
 
 def _message(erasure: Erasure) -> str:

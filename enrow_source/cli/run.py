@@ -13,7 +13,7 @@ import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.pipeline.exceptions import PipelineStepFailed
 
-from ..errors import ConfigurationError, EnrowError
+from ..errors import BusyError, ConfigurationError, EnrowError
 from ..ids.formats import read_stream
 from ..runner.causes import one_line, root_cause
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, TABLES, build_pipeline
@@ -75,6 +75,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except (ConfigurationError, ConfigurationException) as error:
         _print_error(str(error), as_json=as_json)
         return ExitCode.USAGE
+    except BusyError as error:
+        _print_error(str(error), as_json=as_json)
+        return ExitCode.FAILED
     except PipelineStepFailed as error:
         _print_error(_message(error), as_json=as_json)
         return ExitCode.USAGE if is_config_error(error) else ExitCode.FAILED

@@ -24,6 +24,7 @@ from ..tables.privacy import Privacy
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, SUBMITTED_SEARCHES, TABLES
 from .erase_people import ErasedPeople, find_people, submissions_of
 from .mentions import Mentions, find_mentions
+from .packages import left_packages
 from .results_loaded import correct_results_loaded
 from .staging import places
 from .suppressions import (
@@ -79,7 +80,7 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
             f"rows cannot be deleted with SQL from {pipeline.destination.destination_name}: rewrite its files without"
             " them, with the tool that manages them"
         )
-    if execute and pipeline.has_pending_data:
+    if execute and left_packages(pipeline):
         raise ConfigurationError("the pipeline has packages of a killed run, which may hold what is erased: load them")
     privacy = Privacy()
     if subject.kind is not SubjectKind.BATCH:

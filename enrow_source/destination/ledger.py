@@ -54,6 +54,8 @@ class LedgerSnapshot:
     """The ids of the input that are not loaded for good, in their order."""
     entries: Mapping[str, LedgerEntry] = field(default_factory=dict)
     """What is known of each batch that is not loaded for good."""
+    begun: Sequence[str] = ()
+    """Loads that have begun and are not complete: under way, or killed."""
     gone: frozenset[str] = frozenset()
     """Tables that earlier loads made, and that are gone from the destination: this load makes them again."""
 
@@ -78,7 +80,7 @@ def read_ledger(session: Session, batch_ids: Sequence[str], *, retry_failed: boo
             for batch_id, first_seen in _first_seen(client, found.missing).items():
                 entry = found.entries.get(batch_id, LedgerEntry(None, is_pending=False))
                 found.entries[batch_id] = replace(entry, first_seen=first_seen)
-    return LedgerSnapshot(tuple(found.missing), found.entries, reader.gone)
+    return LedgerSnapshot(tuple(found.missing), found.entries, found.begun, reader.gone)
 
 
 @dataclass(slots=True)
@@ -88,13 +90,16 @@ class _Found:
     missing: dict[str, None]
     entries: dict[str, LedgerEntry]
     has_no_loads: bool = False
+    begun: list[str] = field(default_factory=list)
     loaded_deferrals: list[str] = field(default_factory=list)
 
     @classmethod
     def of(cls, batch_ids: Sequence[str], rows: Iterable[Row]) -> Self:
         found = cls(dict.fromkeys(batch_ids), {})
         for row in rows:
-            if row.is_loaded:
+            if row.is_begun:
+                found.begun.append(row.batch_id)
+            elif row.is_loaded:
                 found.missing.pop(row.batch_id, None)
                 if row.is_deferred:
                     found.loaded_deferrals.append(row.batch_id)

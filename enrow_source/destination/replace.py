@@ -44,6 +44,8 @@ def _delete_from_lake(pipeline: dlt.Pipeline, batch_ids: Sequence[str]) -> None:
     matched: dict[str, Any] = {"predicate": "t.batch_id = s.batch_id", "source_alias": "s", "target_alias": "t"}
     with pipeline.destination_client() as client:
         lake = cast("FilesystemClient", client)
+        if not lake.is_storage_initialized():
+            return  # and to open a table would make its folder
         try:
             tables = [lake.load_open_table("delta", table.name) for table in (PHONE_RESULTS_LEDGER, PHONE_RESULTS)]
         except DestinationUndefinedEntity:

@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import dlt
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
-
-from ..errors import ConfigurationError
+from dlt.common.storages.load_package import commit_load_package_state
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
 
 FILESYSTEM: Final = "dlt.destinations.filesystem"
 BIGQUERY: Final = "dlt.destinations.bigquery"
-_MARK: Final = "enrow_source"
-"""Marks a load package that holds the rows of a source: a second source cannot know what the first one fetched."""
+DUCKDB: Final = "dlt.destinations.duckdb"
+POSTGRES: Final = "dlt.destinations.postgres"
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,20 +108,14 @@ def is_loading() -> bool:
     return True
 
 
-def claim_package() -> None:
-    """Claim the load package for this source.
+def package_state() -> dict[str, Any]:
+    """Return the state of the running load package, which dlt writes down when the step ends."""
+    return cast("dict[str, Any]", dlt.current.load_package_state()["state"])
 
-    Raises:
-        ConfigurationError: Another Enrow source has claimed it: a batch of both would be loaded twice.
-    """
-    if not is_loading():
-        return
-    state = cast("dict[str, Any]", dlt.current.load_package_state()["state"])
-    if state.get(_MARK):
-        raise ConfigurationError(
-            "two Enrow sources in one run would load a batch twice: give all ids to one enrow_source"
-        )
-    state[_MARK] = True
+
+def commit_package_state() -> None:
+    """Write the state of the running load package down now."""
+    commit_load_package_state()
 
 
 def running_load_id() -> str:

@@ -22,8 +22,18 @@ _IS_GIVEN_UP: Final = 16
 _UNKNOWN_ANSWER: Final = 32
 """Added to the flag of a pending batch, so that all flags, and a count, come in one column."""
 
+_IS_BEGUN: Final = -2
+"""The flags of a load that has begun and is not complete."""
+
 _IS_LOADED: Final = -1
 """The flags of a deferred batch that is loaded for good; of one that was not deferred they are null."""
+
+
+BEGUN: Final = 1
+"""Status in `_dlt_loads` of a load that has begun; dlt's own, for a complete one, is 0."""
+
+REMOVED: Final = 2
+"""Status of a load that was killed, and whose rows were removed: it keeps its place among the oldest ones."""
 
 
 class Row(NamedTuple):
@@ -42,6 +52,8 @@ class Row(NamedTuple):
     is_given_up: bool = False
     unknown_answers: int | None = None
     has_failed: bool = False
+    is_begun: bool = False
+    """Whether it is no batch, but a load that has begun and is not complete."""
 
 
 class LedgerStatement:
@@ -94,6 +106,9 @@ class LedgerStatement:
         with self.client.execute_query(sql, *parameters) as cursor:
             while rows := cursor.fetchmany(LEDGER_FETCH_ROWS):
                 for batch_id, flags, last_fetched_at, first_seen, last_failed_at in rows:
+                    if flags == _IS_BEGUN:
+                        yield Row(batch_id, is_loaded=False, is_begun=True)
+                        continue
                     if flags is None or flags < 0:
                         yield Row(batch_id, is_loaded=True, is_deferred=flags is not None)
                         continue
@@ -133,6 +148,7 @@ class LedgerStatement:
         parts += [self._deferrals(count)] if self._deferred else []
         nothing = f"NULL, NULL, {self._flags(count)}, 0, NULL, 0, 0, 0, 0, 0, 0"
         parts += [f"SELECT {nothing} FROM {self.table(table)} WHERE 1 = 0" for table in empty]  # noqa: S608 - escaped
+        parts += [self._begun_loads(count)] if self.has_loads else []
         is_loaded = self._is_loaded(count)
         deferred = f"CASE WHEN MAX(deferred) = 1 THEN {_IS_LOADED} ELSE NULL END"
         flags = (
@@ -213,6 +229,14 @@ class LedgerStatement:
             f"SELECT {self._column('t', 'batch_id')}, NULL, {self._flags(tables)}, 1 - {given_up},"  # noqa: S608
             f" {self._column('t', 'deferred_at')}, 0, 0, 1, {given_up}, 1 + {self._column('t', 'unknown_answers')}, 0"
             f" FROM {self.table(DEFERRED_BATCH_IDS.name)} t"
+        )
+
+    def _begun_loads(self, tables: int) -> str:
+        """Select the loads that have begun and are not complete, among the batches: it saves a statement."""
+        load_id, status = self._dlt_column("load_id"), self._dlt_column("status")
+        return (
+            f"SELECT {load_id}, NULL, {self._flags(tables)}, 0, NULL, 0, {_IS_BEGUN}, 0, 0, 0, 0"  # noqa: S608 - escaped
+            f" FROM {self.table(self._schema.loads_table_name)} GROUP BY {load_id} HAVING MIN({status}) = {BEGUN}"
         )
 
     @staticmethod

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
+import re
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
@@ -12,6 +15,7 @@ from dlt.common.destination import TDestinationReferenceArg
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
+from ..destination.packages import target_of
 from ..errors import ConfigurationError
 from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS
 from .defaults import DUCKDB_LIMITS, apply_defaults, configured, use_defaults
@@ -34,7 +38,7 @@ def build_pipeline(
     destination: TDestinationReferenceArg = None,
     dataset_name: str = DATASET_NAME,
     *,
-    pipeline_name: str = PIPELINE_NAME,
+    pipeline_name: str | None = None,
     **options: Any,  # noqa: ANN401 - passed on as they are
 ) -> dlt.Pipeline:
     """Build the dlt pipeline, with `run()`'s settings as defaults; `options` go to `dlt.pipeline`.
@@ -45,7 +49,8 @@ def build_pipeline(
             `warehouse.duckdb` in the working directory: a file named like the pipeline would make
             `enrow.phone_results` ambiguous in a dataset of that name.
         dataset_name: Dataset or schema of the tables.
-        pipeline_name: Name of the pipeline and of its working folder.
+        pipeline_name: Name of the pipeline and of its working folder; by default made of destination and dataset, so
+            that what a killed run has left is found by runs for the same tables alone.
         options: As `dlt.pipeline` takes them.
 
     Raises:
@@ -60,7 +65,10 @@ def build_pipeline(
             destination = _duckdb(destination)
     try:
         pipeline: dlt.Pipeline = dlt.pipeline(
-            pipeline_name, destination=destination, dataset_name=dataset_name, **options
+            pipeline_name or _name(destination, dataset_name),
+            destination=destination,
+            dataset_name=dataset_name,
+            **options,
         )
     except UnknownDestinationModule as error:
         known = configured(f"destination.{destination}.destination_type")
@@ -70,6 +78,16 @@ def build_pipeline(
         raise ConfigurationError(message) from error
     apply_defaults(pipeline)
     return pipeline
+
+
+def _name(destination: TDestinationReferenceArg, dataset_name: str) -> str:
+    with TemporaryDirectory() as folder:
+        probe = dlt.pipeline(PIPELINE_NAME, destination=destination, dataset_name=dataset_name, pipelines_dir=folder)
+        # Without the folder of the probe, where a database may be that is named after the pipeline's.
+        digest = hashlib.sha256(target_of(probe).replace(folder, "").encode()).hexdigest()[:8]
+        probe.deactivate()
+    readable = re.sub(r"[^a-z0-9]+", "_", dataset_name.lower()).strip("_")
+    return f"{PIPELINE_NAME}_{readable.removeprefix('enrow_')}_{digest}"
 
 
 def default_destination() -> str:

@@ -1,34 +1,78 @@
-"""Load packages that a killed run has left behind."""
+"""Load packages that a killed or failed run has left behind."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import dlt
+from dlt.common import logger
+from dlt.common.exceptions import SignalReceivedException
+from dlt.common.pipeline import LoadInfo
 from dlt.common.storages import LoadStorage
 from dlt.common.storages.load_package import LoadPackageInfo, PackageStorage
+from dlt.pipeline.exceptions import PipelineStepFailed
+
+from ..destination.guard import LoadGuard
+from ..destination.packages import left_packages, refuse_foreign
+from ..errors import BusyError
+from .causes import one_line, root_cause
 
 
 def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     """Finish what a killed run left behind, since dlt would load it instead of the source; return the packages.
 
-    A package whose load had begun is given up instead, with its state: dlt cannot know which of its jobs were
-    committed in the last moment, and would do them twice. The ledger knows nothing of its batches, so they are
-    fetched again.
+    What cannot be loaded is given up instead, with its state: where the load had begun, since dlt cannot know which of
+    its jobs were committed in the last moment, and would do them twice; where it replaces rows; and where its load
+    fails. The ledger knows nothing of its batches, so they are fetched again.
+
+    Raises:
+        ConfigurationError: The packages are for another destination.
     """
     _make_folders(pipeline)
+    refuse_foreign(pipeline)
     normalized, extracted = pipeline.list_normalized_load_packages(), pipeline.list_extracted_load_packages()
     # Not has_pending_data: it leaves out a package that was being given up, whose end would take a new one with it.
     if not normalized and not extracted:
         return 0
     # In both places: killed between moving a package on, or giving it up, and removing what it was made of.
     moved_on = {*normalized, *pipeline.list_completed_load_packages()}.intersection(extracted)
-    if moved_on or any(_has_begun(pipeline.get_load_package_info(load_id)) for load_id in normalized):
-        pipeline.abort_packages()
+    replaces = any(mark["replaces"] for mark in left_packages(pipeline).values())
+    if moved_on or replaces or any(_has_begun(pipeline.get_load_package_info(load_id)) for load_id in normalized):
+        _give_up(pipeline, "its load had begun")
         return 0
-    info = pipeline.run()
-    # None, whatever dlt declares, where a first load was killed: the destination knows nothing of it, and dlt drops it.
+    try:
+        info = load_left(pipeline)
+    except PipelineStepFailed as error:
+        if isinstance(root_cause(error), SignalReceivedException | BusyError):
+            raise
+        _give_up(pipeline, one_line(root_cause(error)))
+        return 0
+    # None, whatever dlt declares, where there was nothing but a state.
     return len(info.loads_ids) if info else 0  # type: ignore[redundant-expr]
+
+
+def load_left(pipeline: dlt.Pipeline) -> LoadInfo:
+    """Load the packages in the working folder.
+
+    Raises:
+        PipelineStepFailed: One of them cannot be loaded.
+    """
+    guard = LoadGuard.of(pipeline)
+    if pipeline.list_extracted_load_packages():
+        pipeline.normalize()
+    for load_id in pipeline.list_normalized_load_packages():
+        guard.allow(load_id, pipeline.get_load_package_info(load_id).schema_name)
+    return pipeline.load()
+
+
+def _give_up(pipeline: dlt.Pipeline, reason: str) -> None:
+    left = sorted({*pipeline.list_normalized_load_packages(), *pipeline.list_extracted_load_packages()})
+    logger.warning(
+        f"gave up {len(left)} load package(s) that a killed or failed run has left: {', '.join(left)} ({reason:.300});"
+        " what they held is fetched again"
+    )
+    LoadGuard.of(pipeline).disallow()
+    pipeline.abort_packages()
 
 
 def _make_folders(pipeline: dlt.Pipeline) -> None:

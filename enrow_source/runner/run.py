@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -18,6 +19,8 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from ..api.account import fetch_account
 from ..destination.comments import comment_tables
 from ..destination.credits import Credits, record_credits
+from ..destination.load_lock import database_file, held_database
+from ..destination.packages import held_folder
 from ..errors import ConfigurationError
 from ..source import enrow_source
 from . import run_log
@@ -27,7 +30,7 @@ from .defaults import apply_defaults, prune_completed_loads
 from .hints import add_hints
 from .metrics import write_metrics
 from .pipeline import build_pipeline
-from .recover import recover_pending_loads
+from .recover import load_left, recover_pending_loads
 from .report import RunReport, Start, failure_of, report_of
 from .signals import stopped_by_signals
 
@@ -53,25 +56,26 @@ def run(
     pipeline = pipeline or build_pipeline()
     apply_defaults(pipeline)
     start = Start(trigger)
-    with stopped_by_signals() as stop:
-        try:
-            source = enrow_source(batch_ids, **{"stop": stop} | options)
-        except (ConfigurationError, ConfigurationException) as error:
-            raise error.with_traceback(None) from None  # the frames of dlt that it came through hold the key
-        try:
-            recovered, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
-        except PipelineStepFailed as error:
-            if isinstance(cause := root_cause(error), KeyboardInterrupt):
-                raise cause from None  # a second Ctrl-C ends at once
-            add_hints(pipeline, error)
-            message = f"{type(root_cause(error)).__name__} in {error.step}"
-            report = failure_of(pipeline, message, start, is_config_error=is_config_error(error))
-            _record_outcome(pipeline, report, metrics_file, options)
-            raise
-    comment_tables(pipeline, info)
-    prune_completed_loads(pipeline)
-    report = report_of(pipeline, source, info, recovered, start)
-    _record_outcome(pipeline, report, metrics_file, options)
+    with _alone(pipeline):
+        with stopped_by_signals() as stop:
+            try:
+                source = enrow_source(batch_ids, **{"stop": stop} | options)
+            except (ConfigurationError, ConfigurationException) as error:
+                raise error.with_traceback(None) from None  # the frames of dlt that it came through hold the key
+            try:
+                recovered, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
+            except PipelineStepFailed as error:
+                if isinstance(cause := root_cause(error), KeyboardInterrupt):
+                    raise cause from None  # a second Ctrl-C ends at once
+                add_hints(pipeline, error)
+                message = f"{type(root_cause(error)).__name__} in {error.step}"
+                report = failure_of(pipeline, message, start, is_config_error=is_config_error(error))
+                _record_outcome(pipeline, report, metrics_file, options)
+                raise
+        comment_tables(pipeline, info)
+        prune_completed_loads(pipeline)
+        report = report_of(pipeline, source, info, recovered, start)
+        _record_outcome(pipeline, report, metrics_file, options)
     return report
 
 
@@ -84,7 +88,7 @@ def _load(pipeline: dlt.Pipeline, source: DltSource, stop: Event) -> tuple[int, 
             raise
         # dlt leaves off between two files; what it has is loaded all the same.
         stop.set()
-        return recovered, pipeline.run()
+        return recovered, load_left(pipeline)
 
 
 def _record_outcome(
@@ -101,6 +105,19 @@ def _record_outcome(
             write_metrics(report, metrics_file)
         except OSError as error:
             logger.warning(f"no metrics of this run: {error}")
+
+
+@contextmanager
+def _alone(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Keep the working folder, and a file of DuckDB, which one process at a time can open, for this run.
+
+    Raises:
+        BusyError: Another run is at work in the folder, or in the file for longer than this one waits.
+    """
+    with held_folder(pipeline):
+        file = database_file(pipeline)
+        with held_database(file) if file is not None else nullcontext():
+            yield
 
 
 def is_config_error(error: PipelineStepFailed) -> bool:

@@ -71,7 +71,9 @@ def served(api: SimulatedEnrow, batches: Iterable[Batch], starts: list[int]) -> 
     fetches: dict[str, int] = dict.fromkeys(answers, 0)
     found = []
     for number, request in enumerate(api.requests):
-        batch_id = request.batch_id or ""
+        if request.batch_id is None:
+            continue  # a run that has ended asks for the credits
+        batch_id = request.batch_id
         response = answers[batch_id][min(fetches[batch_id], len(answers[batch_id]) - 1)]
         fetches[batch_id] += 1
         if response.status != request.status:

@@ -195,7 +195,7 @@ def test_dlt_finds_the_default_warehouse(folder: Path, simulated: SimulatedEnrow
         enrow_api_key=simulated.api_key,
         enrow_base_url=simulated.url,
     )
-    attached = dlt.attach("enrow", pipelines_dir=pipelines_dir)
+    attached = dlt.attach(build_pipeline().pipeline_name, pipelines_dir=pipelines_dir)
     assert attached.dataset().row_counts().fetchall()
     assert (folder / "warehouse.duckdb").exists()
 

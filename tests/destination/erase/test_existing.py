@@ -34,8 +34,8 @@ def test_nothing_stays_in_clear(
     monkeypatch.setenv("SOURCES__ENROW__PII", pii)
     before = store.dump()
     counted = command("--existing")
-    assert (counted.code, counted.err) == (ExitCode.OK, "")
-    assert re.search(r"values in clear +\d+  phone_results\.number", counted.out)
+    assert (counted.returncode, counted.stderr) == (ExitCode.OK, "")
+    assert re.search(r"values in clear +\d+  phone_results\.number", counted.stdout)
     assert store.dump() == before
     assert command("--existing", "--execute").returncode == ExitCode.OK
     for text in (NAME, NUMBER):

@@ -48,7 +48,7 @@ def test_staging_datasets_of_killed_shards(store: Store, command: Command) -> No
     table = f"CREATE TABLE {others[0]}._dlt_loads AS SELECT * FROM {store.dataset}._dlt_loads"
     store.query(table + ("" if store.destination == "duckdb" else "; SELECT 1"))
     counted = command("--number", NUMBER)
-    assert "rows to erase            3  phone_results (staging)" in counted.out
+    assert "rows to erase            3  phone_results (staging)" in counted.stdout
     assert command("--number", NUMBER, "--execute").returncode == ExitCode.OK
     assert [left(store, schema) for schema in own] == [0, 0]
     assert [left(store, schema) for schema in others] == [1, 1]
@@ -88,14 +88,14 @@ def test_a_count_wants_no_secret(store: Store, command: Command, monkeypatch: py
     load(store, "first")
     monkeypatch.delenv("SOURCES__ENROW__PII_SECRET")
     counted = command("--number", NUMBER)
-    assert (counted.code, counted.err) == (ExitCode.OK, "")
-    assert counted.out.splitlines()[0] == "rows to erase            1  phone_results"
-    assert "hashed rows are not counted: set pii_secret" in counted.out
+    assert (counted.returncode, counted.stderr) == (ExitCode.OK, "")
+    assert counted.stdout.splitlines()[0] == "rows to erase            1  phone_results"
+    assert "hashed rows are not counted: set pii_secret" in counted.stdout
     assert "hashed" not in command("--batch-id", "first").stdout
     before = store.dump()
     refused = command("--number", NUMBER, "--execute")
-    assert refused.code == ExitCode.USAGE
-    assert refused.err.startswith("error: erasing a person needs pii_secret")
+    assert refused.returncode == ExitCode.USAGE
+    assert refused.stderr.startswith("error: erasing a person needs pii_secret")
     assert store.dump() == before
     assert not erase(store.pipeline("counting"), Subject(SubjectKind.NUMBER, NUMBER)).has_hashes
 

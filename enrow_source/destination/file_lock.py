@@ -1,0 +1,85 @@
+"""Locks on files: held by a process, and released by the operating system when it ends, however it ends."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from threading import RLock
+from typing import Final
+
+from ..errors import BusyError
+from ..settings import LOCK_POLL_S
+
+_HAS_LOCKS: Final = importlib.util.find_spec("fcntl") is not None
+"""Windows has other ones: two runs at a time are not kept apart there."""
+if _HAS_LOCKS:
+    import fcntl
+
+_GUARD: Final = RLock()
+_HELD: Final[dict[Path, tuple[int, int]]] = {}
+"""The locks of this process: the open file, and how often it was taken. One process may take a lock again."""
+
+
+def take(file: Path, wait_s: float, busy: str) -> None:
+    """Take the lock, at most after `wait_s` seconds.
+
+    Raises:
+        BusyError: Another process holds it; the message is `busy`.
+    """
+    if not _HAS_LOCKS:
+        return
+    path, until = file.absolute(), time.monotonic() + wait_s
+    while not _is_taken(path):
+        if time.monotonic() >= until:
+            raise BusyError(busy)
+        time.sleep(LOCK_POLL_S)
+
+
+def release(file: Path) -> None:
+    """Release the lock, where it was taken as often as it is released."""
+    path = file.absolute()
+    with _GUARD:
+        if path not in _HELD:
+            return
+        descriptor, times = _HELD.pop(path)
+        if times > 1:
+            _HELD[path] = descriptor, times - 1
+            return
+        # Before the lock ends: whoever waits for this file sees that it is gone, and makes another.
+        path.unlink(missing_ok=True)
+        os.close(descriptor)
+
+
+@contextmanager
+def held(file: Path, wait_s: float, busy: str) -> Iterator[None]:
+    """Hold the lock while the `with` block runs; raises as `take` does."""
+    take(file, wait_s, busy)
+    try:
+        yield
+    finally:
+        release(file)
+
+
+def _is_taken(path: Path) -> bool:
+    with _GUARD:
+        if path in _HELD:
+            descriptor, times = _HELD[path]
+            _HELD[path] = descriptor, times + 1
+            return True
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            return False
+        with suppress(FileNotFoundError):
+            if os.fstat(descriptor).st_ino == path.stat().st_ino:
+                _HELD[path] = descriptor, 1
+                return True
+        os.close(descriptor)  # it was deleted by who held it before
+        return False

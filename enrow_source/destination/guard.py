@@ -1,0 +1,189 @@
+"""What happens around a load of this source, also where a user calls `pipeline.run` and not `run()`.
+
+A source runs while dlt extracts. It leaves a guard in the place of the pipeline's progress collector, which dlt calls
+when a load begins, after its copies and when it ends.
+
+- A package is loaded by the process that extracted it, or by nobody: dlt cannot know which jobs of a killed load were
+  committed in the last moment, and would do them twice. So a package is marked to be given up, except while this
+  process loads it.
+- One load at a time: see `load_lock`.
+- What the load replaces is deleted when it begins, and not while another run may load it.
+- Before the first merge the load is written down as begun: rows that it leaves when it is killed have an owner.
+
+https://dlthub.com/docs/general-usage/destination-tables#load-packages-and-load-ids
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any, Final, Self
+
+import dlt
+from dlt.common.runtime.collector_base import Collector
+
+from ..errors import ConfigurationError
+from . import file_lock
+from .load_lock import load_lock
+from .orphans import note_begun, note_complete
+from .packages import (
+    MARK,
+    delete_left,
+    folder_lock_file,
+    normalized_packages,
+    refuse_foreign,
+    take_folder,
+    target_of,
+)
+from .session import Session, commit_package_state, package_state
+
+_GIVE_UP: Final = "abort_requested"
+"""Key in the state of a load package that dlt gives up instead of loading it."""
+_LOAD: Final = "Load "
+_JOBS: Final = "Jobs"
+
+
+class LoadGuard(Collector):
+    """The progress collector of a pipeline, and what a load of this source needs besides."""
+
+    def __init__(self, pipeline: dlt.Pipeline) -> None:
+        self._pipeline, self._progress = pipeline, pipeline.collector
+        self._folder = folder_lock_file(pipeline)
+        self._own: dict[str, tuple[str, Callable[[], None]]] = {}
+        """Load packages of this process: the name of the schema, and what their load does first."""
+        self._starting = ""
+        """A load before its first job."""
+        self._copying = ""
+        """A load before its first merge."""
+        self._merging = ""
+        """A load from its first merge on."""
+        self._schema_name = ""
+        """Of the load that runs."""
+        self._held = ExitStack()
+        self._is_folder_held = False
+
+    @classmethod
+    def of(cls, pipeline: dlt.Pipeline) -> Self:
+        """Return the guard of a pipeline; puts it there where there is none."""
+        if not isinstance(pipeline.collector, cls):
+            pipeline.collector = cls(pipeline)
+        return pipeline.collector
+
+    def begin(self, session: Session) -> bool:
+        """Claim the load package of a running extraction, and the working folder.
+
+        Returns:
+            Whether packages were given up that an earlier run had left: cursors may have moved on with them.
+
+        Raises:
+            BusyError: Another run is at work in the folder.
+            ConfigurationError: Another Enrow source has claimed the package: a batch of both would be loaded twice; or
+                the folder has packages for another destination.
+        """
+        state = package_state()
+        if state.get(MARK):
+            raise ConfigurationError(
+                "two Enrow sources in one run would load a batch twice: give all ids to one enrow_source"
+            )
+        self._take_folder()
+        refuse_foreign(self._pipeline)
+        has_given_up = bool(delete_left(self._pipeline, self._own))
+        state[MARK] = {"target": target_of(self._pipeline), "replaces": True}
+        state[_GIVE_UP] = True
+        self._own[session.load_id] = session.schema.name, _nothing
+        return has_given_up
+
+    def end(self, session: Session, replace: Callable[[], None] | None) -> None:
+        """Note that the extraction is complete, and what its load does first; None where it replaces nothing."""
+        package_state()[MARK]["replaces"] = replace is not None
+        if replace is not None:
+            self._own[session.load_id] = session.schema.name, replace
+
+    def allow(self, load_id: str, schema_name: str) -> None:
+        """Let this process load a package that was left, and which has nothing to replace any more."""
+        self._own[load_id] = schema_name, _nothing
+
+    def disallow(self) -> None:
+        """Let no package be loaded that is there now."""
+        self._own.clear()
+
+    def update(  # noqa: PLR0913, PLR0917 - as dlt declares it
+        self,
+        name: str,
+        inc: int = 1,
+        total: int | None = None,
+        inc_total: int | None = None,
+        message: str | None = None,
+        label: str | None = None,
+    ) -> None:
+        """Show progress; where a load begins, or has made its merges, do what is due."""
+        if name == _JOBS and self._starting:
+            self._copying, self._starting = self._starting, ""
+            if total:
+                self._begin_load(self._copying)
+        elif name == _JOBS and self._copying and inc_total:
+            self._merging, self._copying = self._copying, ""
+            note_begun(self._pipeline, self._schema_name, self._merging)
+        self._progress.update(name, inc, total, inc_total, message, label)  # type: ignore[arg-type] # dlt's None
+
+    def _begin_load(self, load_id: str) -> None:
+        # Taken out in `_start`, or dlt would not load it at all: from here on nobody resumes this load.
+        package_state()[_GIVE_UP] = True
+        commit_package_state()
+        self._schema_name, replace = self._own.pop(load_id)
+        self._held.enter_context(load_lock(self._pipeline))
+        replace()
+
+    def _start(self, step: str) -> None:
+        load_id = step.rpartition(" ")[2] if step.startswith(_LOAD) else ""
+        if load_id in self._own:
+            self._take_folder()
+            packages = normalized_packages(self._pipeline)
+            state: dict[str, Any] = packages.get_load_package_state(load_id)  # type: ignore[assignment]
+            if state[MARK]["target"] == target_of(self._pipeline):
+                state.pop(_GIVE_UP, None)
+                packages.save_load_package_state(load_id, state)  # type: ignore[arg-type]
+                self._starting = load_id
+        self._progress._start(step)  # noqa: SLF001 - what dlt itself calls
+
+    def _stop(self) -> None:
+        try:
+            if self._merging:
+                note_complete(self._pipeline, self._schema_name, self._merging)
+        finally:
+            self._starting = self._copying = self._merging = ""
+            self._held.close()
+            if self.step.startswith(_LOAD):
+                self._let_folder_go()
+            self._progress._stop()  # noqa: SLF001 - what dlt itself calls
+
+    def _take_folder(self) -> None:
+        if not self._is_folder_held:
+            take_folder(self._pipeline)
+            self._is_folder_held = True
+
+    def _let_folder_go(self) -> None:
+        if self._is_folder_held:
+            self._is_folder_held = False
+            file_lock.release(self._folder)
+
+    def on_start_trace(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
+        """Pass on."""
+        self._progress.on_start_trace(*arguments)
+
+    def on_start_trace_step(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
+        """Pass on."""
+        self._progress.on_start_trace_step(*arguments)
+
+    def on_end_trace_step(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
+        """Pass on."""
+        self._progress.on_end_trace_step(*arguments)
+
+    def on_end_trace(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
+        """Let the folder go: this is the end of what the user called."""
+        self._let_folder_go()
+        self._progress.on_end_trace(*arguments)
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -1,0 +1,100 @@
+"""One load at a time into a dataset.
+
+A merge deletes and inserts. Two at a time would both find nothing to delete, and both insert.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, cast
+
+import dlt
+from dlt.destinations.exceptions import DatabaseException
+
+from ..errors import BusyError
+from ..settings import LOAD_WAIT_S
+from . import file_lock
+from .lease import FileLease, RowLease
+from .session import DUCKDB, FILESYSTEM, POSTGRES
+
+if TYPE_CHECKING:
+    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+
+_BUSY: Final = f"another run has been loading into this dataset for more than {LOAD_WAIT_S:g} seconds: try again later"
+
+
+@contextmanager
+def load_lock(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Hold the dataset of the pipeline while the `with` block runs; wait for who holds it.
+
+    Postgres and the operating system release the lock of a process that was killed. Elsewhere the lock is a lease,
+    which ends when its holder is known to be gone or has not renewed it.
+
+    Raises:
+        BusyError: Another run holds it for too long.
+    """
+    kind = pipeline.destination.destination_type
+    if kind == POSTGRES:
+        with _advisory_lock(pipeline):
+            yield
+    elif (file := _lock_file(pipeline)) is not None:
+        with file_lock.held(file, LOAD_WAIT_S, _BUSY):
+            yield
+    elif kind == FILESYSTEM:
+        with pipeline.destination_client() as files, FileLease(cast("FilesystemClient", files)).held(_BUSY):
+            yield
+    else:
+        with pipeline.sql_client() as client, RowLease(client).held(_BUSY):
+            yield
+
+
+def _lock_file(pipeline: dlt.Pipeline) -> Path | None:
+    """Return the file whose lock stands for the dataset; None where it is not on this machine."""
+    kind = pipeline.destination.destination_type
+    if kind == DUCKDB:
+        database = database_file(pipeline)
+        return database and _beside(database)
+    if kind == FILESYSTEM:
+        with pipeline.destination_client() as client:
+            lake = cast("FilesystemClient", client)
+            return Path(f"{lake.dataset_path.rstrip('/')}.lock") if lake.is_local_filesystem else None
+    return None
+
+
+def database_file(pipeline: dlt.Pipeline) -> Path | None:
+    """Return the file of a DuckDB database; None where the destination is another one or in memory."""
+    if pipeline.destination.destination_type != DUCKDB:
+        return None
+    database = str(getattr(getattr(pipeline.destination_client().config, "credentials", None), "database", "") or "")
+    return Path(database) if database and not database.startswith(":") else None
+
+
+@contextmanager
+def held_database(database: Path) -> Iterator[None]:
+    """Hold a file of DuckDB while the `with` block runs; raises as `load_lock` does."""
+    with file_lock.held(_beside(database), LOAD_WAIT_S, _BUSY):
+        yield
+
+
+def _beside(database: Path) -> Path:
+    return database.with_name(f"{database.name}.lock")
+
+
+@contextmanager
+def _advisory_lock(pipeline: dlt.Pipeline) -> Iterator[None]:
+    with pipeline.sql_client() as client:
+        digest = hashlib.sha256(f"enrow_source {client.dataset_name}".encode()).digest()
+        try:
+            # The server asks a connection that says nothing for an hour whether somebody is still there.
+            client.execute_sql(
+                f"SET tcp_keepalives_idle = 60; SET lock_timeout = '{LOAD_WAIT_S:g}s'; SELECT pg_advisory_lock(%s)",
+                int.from_bytes(digest[:8], signed=True),
+            )
+        except DatabaseException as error:
+            if "lock timeout" in str(error):
+                raise BusyError(_BUSY) from None
+            raise
+        yield

@@ -1,0 +1,109 @@
+"""Rows of `phone_results` that a killed load has left, and that no ledger knows of.
+
+A load is written down in `_dlt_loads` as begun before its first merge: dlt writes a row with status 0 when it is
+complete. A load that has begun and is not complete is either under way or was killed; who holds the lock on the dataset
+knows that it was killed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any, cast
+
+import dlt
+from dlt.common import logger
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.destinations.exceptions import DatabaseException
+from dlt.destinations.job_client_impl import SqlJobClientBase
+
+from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
+from .load_lock import load_lock
+from .session import FILESYSTEM, POSTGRES, Session
+from .statement import BEGUN, REMOVED
+
+if TYPE_CHECKING:
+    from dlt.destinations.sql_client import SqlClientBase
+
+
+def note_begun(pipeline: dlt.Pipeline, schema_name: str, load_id: str) -> None:
+    """Write down that a load is about to merge.
+
+    Rows are appended to Delta tables, and deleted before for each batch of a load: nothing is written down for them.
+    """
+    with pipeline.destination_client(schema_name) as job_client:
+        if not isinstance(job_client, SqlJobClientBase) or pipeline.destination.destination_type == FILESYSTEM:
+            return
+        client, schema = job_client.sql_client, job_client.schema
+        table = client.make_qualified_table_name(schema.loads_table_name)
+        client.execute_sql(
+            f"INSERT INTO {table} ({job_client.loads_table_schema_columns}) VALUES (%s, %s, %s, %s, %s)",  # noqa: S608
+            load_id,
+            schema.name,
+            BEGUN,
+            datetime.now(UTC),
+            schema.version_hash,
+        )
+
+
+def note_complete(pipeline: dlt.Pipeline, schema_name: str, load_id: str) -> None:
+    """Take back that a load has begun, where it is complete. A row that stays beside dlt's says nothing."""
+    if pipeline.destination.destination_type == FILESYSTEM:
+        return
+    with suppress(DatabaseException), pipeline.sql_client(schema_name) as client:
+        table, load, status = _loads(client, pipeline.schemas[schema_name])
+        client.execute_sql(
+            f"DELETE FROM {table} WHERE {load} = %s AND {status} = {BEGUN}"  # noqa: S608 - escaped names
+            f" AND {load} IN (SELECT {load} FROM {table} WHERE {status} = 0)",
+            load_id,
+        )
+
+
+def remove_orphans(session: Session, load_ids: Sequence[str]) -> None:
+    """Delete what killed loads have left in `phone_results`; waits for those that are under way.
+
+    Their batches leave their load in the ledger first: whatever ends the run from here on, the next one fetches them.
+    """
+    pipeline = cast("dlt.Pipeline", session.pipeline)
+    with load_lock(pipeline), session.sql_client() as client:
+        if pipeline.destination.destination_type == POSTGRES:
+            _wait_for_writers(client)
+        table, load, status = _loads(client, session.schema)
+        names = ", ".join(["%s"] * len(load_ids))
+        rows = client.execute_sql(
+            f"SELECT {load} FROM {table} WHERE {load} IN ({names}) GROUP BY {load} HAVING MIN({status}) = {BEGUN}",  # noqa: S608
+            *load_ids,
+        )
+        killed = [str(row[0]) for row in rows or ()]
+        if not killed:
+            return
+        batch_id, load_id = client.escape_column_name("batch_id"), client.escape_column_name("_dlt_load_id")
+        ledger, results = (client.make_qualified_table_name(t.name) for t in (PHONE_RESULTS_LEDGER, PHONE_RESULTS))
+        names = ", ".join(["%s"] * len(killed))
+        # Of destinations that have transactions, dlt says True or nothing.
+        at_once = client.capabilities.supports_transactions is not False
+        transaction: AbstractContextManager[Any] = client.begin_transaction() if at_once else nullcontext()
+        with suppress(DestinationUndefinedEntity), transaction:  # a run that selected other tables makes neither
+            client.execute_sql(
+                f"UPDATE {ledger} SET {load_id} = '' WHERE {batch_id} IN"  # noqa: S608 - escaped names
+                f" (SELECT {batch_id} FROM {results} WHERE {load_id} IN ({names}))",
+                *killed,
+            )
+            client.execute_sql(f"DELETE FROM {results} WHERE {load_id} IN ({names})", *killed)  # noqa: S608
+        client.execute_sql(f"UPDATE {table} SET {status} = {REMOVED} WHERE {load} IN ({names})", *killed)  # noqa: S608
+    logger.warning(f"removed what {len(killed)} killed load(s) had left in {PHONE_RESULTS.name}: {', '.join(killed)}")
+
+
+def _wait_for_writers(client: SqlClientBase[Any]) -> None:
+    """Wait for statements of killed processes: Postgres finishes one that it has, also when nobody waits for it."""
+    for table in (*TABLES, DEFERRED_BATCH_IDS):
+        with suppress(DestinationUndefinedEntity), client.begin_transaction():
+            name = client.make_qualified_table_name(table.name)
+            client.execute_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
+
+
+def _loads(client: SqlClientBase[Any], schema: Any) -> tuple[str, str, str]:  # noqa: ANN401 - dlt's schema
+    """Return the names of `_dlt_loads` and of its columns, escaped."""
+    load, status = (client.escape_column_name(schema.naming.normalize_identifier(n)) for n in ("load_id", "status"))
+    return client.make_qualified_table_name(schema.loads_table_name), load, status

@@ -1,0 +1,112 @@
+"""Load packages of this source in the working folder of a pipeline, and the lock on that folder."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import dlt
+from dlt.common import logger
+from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
+
+from ..errors import ConfigurationError
+from . import file_lock
+
+if TYPE_CHECKING:
+    from dlt.common.storages.load_package import PackageStorage
+
+MARK: Final = "enrow_source"
+"""Key in the state of a load package that holds rows of this source; what it is of stands there."""
+
+
+def target_of(pipeline: dlt.Pipeline) -> str:
+    """Return a name for the destination and the dataset, without its secrets; empty where there is none yet."""
+    try:
+        return f"{pipeline.destination_client().config} {pipeline.dataset_name}"
+    except (PipelineNeverRan, PipelineConfigMissing):
+        return ""
+
+
+def normalized_packages(pipeline: dlt.Pipeline) -> PackageStorage:
+    """Return the packages that are ready to be loaded."""
+    return pipeline._get_load_storage().normalized_packages  # noqa: SLF001 - dlt lists them in public, without their state
+
+
+def left_packages(pipeline: dlt.Pipeline) -> dict[str, dict[str, Any]]:
+    """Return what earlier runs left of this source: load ids, and what each package is of."""
+    found: dict[str, dict[str, Any]] = {}
+    for storage in _storages(pipeline):
+        for load_id in storage.list_packages():
+            mark = cast("dict[str, Any]", storage.get_load_package_state(load_id)).get(MARK)
+            if mark:
+                found[load_id] = mark
+    return found
+
+
+def refuse_foreign(pipeline: dlt.Pipeline) -> None:
+    """Refuse to work in a folder that has packages for another destination.
+
+    Raises:
+        ConfigurationError: There are some.
+    """
+    target = target_of(pipeline)
+    foreign = sorted({mark["target"] for mark in left_packages(pipeline).values()} - {target})
+    if foreign:
+        raise ConfigurationError(
+            f"the working folder {pipeline.working_dir} has load packages of a killed run for {foreign[0]}, and this"
+            f" run is for {target}: name another pipeline, or give them up with"
+            f" dlt pipeline {pipeline.pipeline_name} drop-pending-packages"
+        )
+
+
+def delete_left(pipeline: dlt.Pipeline, keep: Collection[str]) -> list[str]:
+    """Delete the packages of this source that earlier runs left, but those to keep; return their load ids.
+
+    Their batches are in no completed load, so they are fetched again.
+    """
+    deleted = sorted(set(left_packages(pipeline)).difference(keep))
+    for storage in _storages(pipeline):
+        for load_id in set(deleted).intersection(storage.list_packages()):
+            storage.delete_package(load_id)
+    if deleted:
+        logger.warning(
+            f"gave up {len(deleted)} load package(s) that a killed or failed run has left:"
+            f" {', '.join(deleted)}; what they held is fetched again"
+        )
+    return deleted
+
+
+def _storages(pipeline: dlt.Pipeline) -> Iterator[PackageStorage]:
+    # dlt lists packages in public, and has no public way to their state.
+    load, normalize = pipeline._get_load_storage(), pipeline._get_normalize_storage()  # noqa: SLF001
+    if load.is_storage_ready():
+        yield load.normalized_packages
+    if normalize.is_storage_ready():
+        yield normalize.extracted_packages
+
+
+def folder_lock_file(pipeline: dlt.Pipeline) -> Path:
+    """Return the file whose lock says that a run is at work; beside the folder, since dlt may delete it."""
+    return Path(pipeline.pipelines_dir, f"{pipeline.pipeline_name}.lock")
+
+
+def take_folder(pipeline: dlt.Pipeline) -> None:
+    """Lock the working folder.
+
+    Raises:
+        BusyError: Another run is at work there.
+    """
+    busy = f"another run is at work in {pipeline.working_dir}: try again later, or name another pipeline"
+    file_lock.take(folder_lock_file(pipeline), 0.0, busy)
+
+
+@contextmanager
+def held_folder(pipeline: dlt.Pipeline) -> Iterator[None]:
+    """Hold the working folder while the `with` block runs; raises as `take_folder` does."""
+    take_folder(pipeline)
+    try:
+        yield
+    finally:
+        file_lock.release(folder_lock_file(pipeline))

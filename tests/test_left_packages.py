@@ -1,0 +1,138 @@
+"""Load packages that a killed or failed run has left: loaded by nobody else, and in nobody's way."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pytest
+
+from enrow_source import ConfigurationError, enrow_source, run
+from enrow_source.runner.pipeline import build_pipeline
+from enrow_source.testing import SimulatedEnrow, bodies
+
+KILLED = """
+import os, signal, sys
+import dlt
+from dlt.common.destination.client import RunnableLoadJob
+from dlt.destinations.job_client_impl import SqlLoadJob
+from enrow_source import enrow_source
+
+point, url, file, *ids = sys.argv[1:]
+owner, method = (RunnableLoadJob, "_release") if point == "copied" else (SqlLoadJob, "run")
+original = getattr(owner, method)
+
+def die(job, *arguments):
+    is_merge, is_results = isinstance(job, SqlLoadJob), job.job_file_info().table_name == "phone_results"
+    if point == "merged" or is_merge or not is_results:
+        original(job, *arguments)
+    if is_results and is_merge == (point == "merged"):
+        os.kill(os.getpid(), signal.SIGKILL)
+
+if point != "none":
+    setattr(owner, method, die)
+pipeline = dlt.pipeline("enrow", destination=dlt.destinations.duckdb(file), dataset_name="enrow_data")
+pipeline.run(enrow_source(ids, enrow_base_url=url))
+"""
+
+
+def run_plain(api: SimulatedEnrow, point: str, *ids: str) -> None:
+    """Call `pipeline.run` in a process of its own, killed at a point of its load."""
+    ended = subprocess.run(
+        [sys.executable, "-c", KILLED, point, api.url, "warehouse.duckdb", *ids],
+        env={**os.environ, "ENROW_API_KEY": api.api_key, "LOAD__WORKERS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert ended.returncode == (0 if point == "none" else -signal.SIGKILL), ended.stderr
+
+
+def results() -> list[tuple[Any, ...]]:
+    """Return how many results each batch has in the table, and how many the ledger says."""
+    with duckdb.connect("warehouse.duckdb") as connection:
+        return connection.execute(
+            "SELECT l.batch_id, results_loaded, (SELECT count(*) FROM enrow_data.phone_results r"
+            " WHERE r.batch_id = l.batch_id) FROM enrow_data.phone_results_ledger l ORDER BY 1"
+        ).fetchall()
+
+
+def test_copies_of_a_killed_load_are_not_merged_twice(api: SimulatedEnrow) -> None:
+    """`pipeline.run`, killed after the copy of `phone_results` and before dlt notes it, and again."""
+    run_plain(api, "none", api.add_completed("earlier", 2))
+    api.add_completed("done", 5)
+    run_plain(api, "copied", "done")
+    run_plain(api, "none", "done")
+    assert results() == [("done", 5, 5), ("earlier", 2, 2)]
+
+
+@pytest.mark.parametrize("then", ["failed", "empty", "ongoing"])
+def test_rows_of_a_killed_merge_have_an_owner(api: SimulatedEnrow, then: str) -> None:
+    """A first load is killed after the merge of `phone_results`, and the batch comes back without results."""
+    again = {
+        "failed": bodies.failed("done"),
+        "empty": bodies.completed("done", 0),
+        "ongoing": bodies.ongoing("done", 5, 1),
+    }
+    api.respond("done", bodies.completed("done", 5), again[then])
+    run_plain(api, "merged", "done")
+    run_plain(api, "none", "done")
+    assert results() == [("done", 0, 0)]
+    with duckdb.connect("warehouse.duckdb") as connection:
+        assert connection.execute("SELECT count(*) FROM enrow_data.phone_results").fetchall() == [(0,)]
+        assert connection.execute("SELECT status FROM enrow_data._dlt_loads ORDER BY 1").fetchall() == [(0,), (2,)]
+
+
+def options_of(api: SimulatedEnrow) -> dict[str, Any]:
+    return {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
+
+
+def test_two_datasets_have_two_folders(api: SimulatedEnrow) -> None:
+    """What a run for one client has left is not loaded into the dataset of another one."""
+    theirs, ours = build_pipeline(dataset_name="client_a"), build_pipeline(dataset_name="client_b")
+    assert theirs.working_dir != ours.working_dir
+    run([], pipeline=theirs, **options_of(api))
+    theirs.extract(enrow_source([api.add_completed("a", 3)], **options_of(api)))
+    run([api.add_completed("b", 2)], pipeline=ours, **options_of(api))
+    assert run([], pipeline=theirs, **options_of(api)).recovered == 1
+    with duckdb.connect("warehouse.duckdb") as connection:
+        for dataset, batch_id in (("client_a", "a"), ("client_b", "b")):
+            found = connection.execute(f"SELECT DISTINCT batch_id FROM {dataset}.phone_results").fetchall()
+            assert found == [(batch_id,)]
+
+
+def test_another_destination_is_refused(api: SimulatedEnrow, tmp_path: Path) -> None:
+    """One name for two datasets: the second one does not get what the first one has left."""
+    names = {"pipeline_name": "enrow", "pipelines_dir": str(tmp_path / "shared")}
+    theirs = build_pipeline(dataset_name="client_a", **names)
+    run([], pipeline=theirs, **options_of(api))
+    theirs.extract(enrow_source([api.add_completed("a", 3)], **options_of(api)))
+    ours = build_pipeline(dataset_name="client_b", **names)
+    with pytest.raises(ConfigurationError, match="client_a"):
+        run([api.add_completed("b", 2)], pipeline=ours, **options_of(api))
+
+
+def test_a_package_that_cannot_load_is_given_up(api: SimulatedEnrow) -> None:
+    """`add_dlt_id` over tables that have rows ends the run that has it, and none after it."""
+
+    def command(batch_id: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "enrow_source", "run", "--base-url", api.url, batch_id],
+            env={**os.environ, "ENROW_API_KEY": api.api_key, **environment},
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+
+    assert command(api.add_completed("first", 2)).returncode == 0
+    api.add_completed("second", 4)
+    assert command("second", NORMALIZE__PARQUET_NORMALIZER__ADD_DLT_ID="true").returncode == 1
+    ended = command(api.add_completed("third", 3))
+    assert (ended.returncode, "gave up 1 load package(s)" in ended.stderr) == (0, True), ended.stderr
+    assert command("second").returncode == 0
+    assert results() == [("first", 2, 2), ("second", 4, 4), ("third", 3, 3)]
