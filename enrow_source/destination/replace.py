@@ -46,12 +46,15 @@ def _delete_from_lake(pipeline: dlt.Pipeline, batch_ids: Sequence[str]) -> None:
         lake = cast("FilesystemClient", client)
         if not lake.is_storage_initialized():
             return  # and to open a table would make its folder
-        try:
-            tables = [lake.load_open_table("delta", table.name) for table in (PHONE_RESULTS_LEDGER, PHONE_RESULTS)]
-        except DestinationUndefinedEntity:
-            return  # nothing was ever loaded
-        tables[0].merge(source, **matched).when_matched_update({"_dlt_load_id": "''"}).execute()
-        tables[1].merge(source, **matched).when_matched_delete().execute()
+        for table in (PHONE_RESULTS_LEDGER, PHONE_RESULTS):
+            try:
+                merge = lake.load_open_table("delta", table.name).merge(source, **matched)
+            except DestinationUndefinedEntity:
+                continue  # nothing was ever loaded, or the ledger alone is gone
+            if table is PHONE_RESULTS_LEDGER:
+                merge.when_matched_update({"_dlt_load_id": "''"}).execute()
+            else:
+                merge.when_matched_delete().execute()
 
 
 def _delete_with_sql(session: Session, batch_ids: Sequence[str]) -> None:

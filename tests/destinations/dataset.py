@@ -98,6 +98,11 @@ class TargetDataset:
     def delete_batch(self, table: str, batch_id: str) -> None:
         self._delete(table, "batch_id", batch_id)
 
+    def drop_table(self, table: str) -> None:
+        """Drop one table, as a person does by hand."""
+        with self._client() as client:
+            client.sql_client.drop_tables(table)
+
     def drop(self) -> None:
         """Leave nothing behind: the destination may be a real account."""
         with self._client() as client:
@@ -135,6 +140,10 @@ class LakeDataset(TargetDataset):
         with self._files() as client:
             found = [json.loads(client.fs_client.read_text(file)) for file in client.list_table_files("_dlt_loads")]
         return [row["load_id"] for row in found if row["status"] == 0]
+
+    def drop_table(self, table: str) -> None:
+        with self._files() as client:
+            client.fs_client.rm(client.get_table_dir(table), recursive=True)
 
     def drop(self) -> None:
         with self._files() as client:

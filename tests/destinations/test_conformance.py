@@ -277,6 +277,22 @@ def test_torn_load_and_fresh_container(warehouse: TargetDataset, account: Accoun
     assert account.fetches(whole, unmarked, partial, unknown) == (1, 2, 2, 2)
 
 
+@pytest.mark.parametrize("table", ["batches", "phone_results", "phone_results_ledger"])
+def test_dropped_table_and_pruned_loads(warehouse: TargetDataset, account: Account, table: str) -> None:
+    """What was in the table is fetched again, once; loads stay complete when `_dlt_loads` is pruned."""
+    one, two, new = (account.completed(name, 3) for name in ("one", "two", "new"))
+    warehouse.run(account.source(one, two))
+    warehouse.drop_table(table)
+    warehouse.run(account.source(new))
+    warehouse.run(account.source())
+    assert not differences(held(warehouse), account.expected(one, two, new))
+    fetches = account.fetches(one, two, new)
+    for load_id in sorted(warehouse.finished_loads())[:-1]:
+        warehouse.forget_load(load_id)
+    warehouse.run(account.source(one, two, new), container="fresh")
+    assert account.fetches(one, two, new) == fetches
+
+
 TEXTS = (
     "Zoë Ødegård-Łukasz, 山田 太郎, Мария, \u200f\u05dc\u05d9\u05d0\u05d5\u05e8\u200e, e\u0301",
     "👩🏽‍💻 🇺🇸 \U0010ffff",
