@@ -1,7 +1,6 @@
 """The README and the guides are true: commands and snippets run, settings exist, queries answer."""
 
 import inspect
-import json
 import re
 import shlex
 import tomllib
@@ -158,7 +157,7 @@ def test_monitoring_queries_answer(api: SimulatedEnrow) -> None:
 
 
 def test_the_speed_is_what_was_measured() -> None:
-    results = json.loads((REPOSITORY / "benchmarks" / "results.json").read_text(encoding="utf-8"))
+    results = page.read_results()
     marked = page.MARKS.search(README.read_text(encoding="utf-8"))
     assert marked is not None
     assert marked[0] == page.paragraph(results), "run: python -m benchmarks.page"
