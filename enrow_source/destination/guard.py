@@ -35,7 +35,7 @@ from .packages import (
     take_folder,
     target_of,
 )
-from .session import Session, commit_package_state, package_state
+from .session import DUCKDB, Session, commit_package_state, package_state
 
 _GIVE_UP: Final = "abort_requested"
 """Key in the state of a load package that dlt gives up instead of loading it."""
@@ -132,6 +132,11 @@ class LoadGuard(Collector):
         commit_package_state()
         self._schema_name, replace = self._own.pop(load_id)
         self._held.enter_context(load_lock(self._pipeline))
+        if self._pipeline.destination.destination_type == DUCKDB:
+            # While one connection is open, others open and close at any time: DuckDB cannot open a file that it closes.
+            client = self._pipeline.sql_client(self._schema_name)
+            client.open_connection()
+            self._held.callback(client.close_connection)
         replace()
 
     def _start(self, step: str) -> None:

@@ -81,7 +81,7 @@ class Sequence:
             if self._is_done():
                 break
         else:
-            self._outcome.wrong.append(f"not done after {_CLEAN_RUNS} runs without a kill")
+            self._outcome.wrong.append(f"not done after {_CLEAN_RUNS} runs without a kill: {self._left()}")
         self._outcome.wrong += differences(self._warehouse.read(TABLES), self._answers(), self._killed)
         return self._outcome
 
@@ -127,7 +127,7 @@ class Sequence:
             "RUNTIME__REQUEST_MAX_ATTEMPTS": "2",
             "RUNTIME__REQUEST_BACKOFF_FACTOR": "0.001",
         }
-        arguments = [*self._warehouse.arguments, "--base-url", self._api.url, "--pending", *batch_ids]
+        arguments = [*self._warehouse.arguments, "--base-url", self._api.url, *(batch_ids or ["--pending"])]
         return Job(str(self._folder), arguments, environment | self._warehouse.environment, kill)
 
     def _wait_for_silence(self) -> None:
@@ -138,6 +138,13 @@ class Sequence:
 
     def _answers(self) -> list[Served]:
         return served(self._api, self._batches, self._starts)
+
+    def _left(self) -> list[str]:
+        """Name the batches that have not ended, or that the last run asked for."""
+        answers, last = self._answers(), self._outcome.runs - 1
+        ended = {answer.batch_id for answer in answers if answer.is_terminal}
+        asked = {answer.batch_id for answer in answers if answer.run == last}
+        return sorted({batch.batch_id for batch in self._batches} - ended | asked)
 
     def _is_done(self) -> bool:
         """Whether all has ended that ever does, and the last run asked for nothing else."""

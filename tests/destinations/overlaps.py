@@ -8,7 +8,6 @@ run may refuse (a file of DuckDB can be opened by one process at a time); it may
 import argparse
 import multiprocessing
 import os
-import signal
 import sys
 import tempfile
 import time
@@ -95,7 +94,7 @@ def _at_once(schedule: Schedule, rng: Random) -> list[str]:
     for number, process in enumerate(processes):
         process.join(TIMEOUT_S)
         if process.exitcode is None:
-            os.kill(process.pid or 0, signal.SIGKILL)
+            process.kill()
             refused.append("did not end")
         elif process.exitcode:
             refused.append(_message(schedule, f"c{number}"))
