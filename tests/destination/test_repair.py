@@ -14,6 +14,7 @@ from tests.conftest import NewSource
 from tests.support.store import DATASET, Store, duckdb_store, postgres_store
 
 pytest_plugins = ("tests.support.postgres",)
+pytestmark = pytest.mark.slow
 
 TABLES = ("batches", "batch_stats", "phone_results", "phone_results_ledger")
 

@@ -6,6 +6,8 @@ import multiprocessing
 import resource
 from datetime import UTC, datetime
 
+import pytest
+
 from enrow_source.submissions.history import read_history
 from enrow_source.submissions.store import Store
 from enrow_source.tables.privacy import Privacy
@@ -14,6 +16,7 @@ from .conftest import Place
 from .rows import people
 
 pytest_plugins = ("tests.support.postgres",)
+pytestmark = pytest.mark.slow
 
 FEW, MANY = 50_000, 600_000
 ALLOWED_MB = 40
