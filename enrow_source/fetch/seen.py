@@ -26,15 +26,13 @@ class Seen:
     """Searches of each batch."""
     unknown: set[str] = field(default_factory=set)
     """Ids that the API answered with 'unknown or expired'."""
-    unanswered: int = 0
-    """Batches that a stopped run had asked for and did not wait for."""
     incomplete: int = 0
     """Batches that were loaded without a count or an amount of credits that was invalid."""
 
     @property
     def fetched(self) -> int:
         """Batches whose fetch ended in this run."""
-        return self.statuses.total() - self.unanswered
+        return self.statuses.total()
 
     def add(self, chunk: Chunk) -> None:
         """Count a chunk."""
@@ -46,10 +44,11 @@ class Seen:
                 self.ended.add(batch.batch_id)
             elif batch.known_status is BatchStatus.UNKNOWN:
                 self.undocumented[batch.batch_id] = batch.status
-        self.statuses[None] += chunk.unreadable
+        unanswered = sum(error.kind is ErrorKind.NOT_ANSWERED for _, error, _ in chunk.errors)
+        # Who did not answer before the run stopped is left to the next run, and is no batch that cannot be read.
+        self.statuses[None] += chunk.unreadable - unanswered
         self.incomplete += len(chunk.errors) - chunk.unreadable
         self.unknown |= {batch_id for batch_id, error, _ in chunk.errors if error.kind in _UNKNOWN}
-        self.unanswered += sum(error.kind is ErrorKind.NOT_ANSWERED for _, error, _ in chunk.errors)
 
 
 _UNKNOWN = frozenset({ErrorKind.NOT_READABLE})
