@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 from dlt.common import logger
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.destinations.exceptions import DatabaseTerminalException
 
 from ..settings import DELETE_IDS
 from ..tables.schema import SUBMISSIONS
@@ -41,6 +42,12 @@ def accepted_batch_ids(client: SqlClientBase[Any], ledger_tables: Sequence[str])
             rows = client.execute_sql(sql + condition + order)
         except DestinationUndefinedEntity:
             continue  # one of the tables does not exist: before the first load, or before the first submission
+        except DatabaseTerminalException as error:
+            # A table of that name is somebody else's.
+            logger.warning(
+                f"{SUBMISSIONS.name} is not the table of enrow submit, and is not read: {error}".split("\n")[0]
+            )
+            return []
         return [batch_id for (batch_id,) in rows or () if batch_id]
     return []
 

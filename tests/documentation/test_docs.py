@@ -74,7 +74,7 @@ def test_readme_commands_run(api: SimulatedEnrow, tmp_path: Path, capsys: pytest
 def test_ci_runs_the_commands_of_the_readme() -> None:
     ci = (REPOSITORY / ".ci" / "run").read_text(encoding="utf-8").splitlines()
     assert "make demo" in ci
-    assert "make test-all" in ci
+    assert "make test" in ci
     assert re.search(r"^test-all: test\b", (REPOSITORY / "Makefile").read_text(encoding="utf-8"), re.MULTILINE)
 
 
