@@ -76,6 +76,7 @@ def test_long_ids_fit_into_the_index(api: SimulatedEnrow, store: Store, monkeypa
 NEW: list[dict[str, Any]] = [{"seniority": "cto"}, {}, {"params": {"team": "x"}}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode,rows", [("discard_row", 1), ("discard_value", 3)])
 @pytest.mark.parametrize("where", ["resource", "run", "config"])
 def test_contract_leaves_out_and_claims_nothing(  # noqa: PLR0917 - fixtures
