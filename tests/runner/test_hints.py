@@ -44,8 +44,6 @@ def load(api: SimulatedEnrow) -> Loads:
         "ALTER TABLE batches DROP COLUMN custom",
         "ALTER TABLE phone_results RENAME COLUMN number TO phone",
         "ALTER TABLE batches DROP COLUMN status",
-        "DROP TABLE batch_stats",
-        "ALTER TABLE phone_results RENAME TO numbers",
     ],
 )
 def test_a_change_of_the_tables_names_its_remedy(statement: str, load: Loads) -> None:
