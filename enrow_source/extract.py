@@ -216,7 +216,7 @@ def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWri
     writer = ResultsWriter(Path(session.pipeline.working_dir), known)
     try:
         yield writer
-    except BaseException:
+    except BaseException:  # also Ctrl-C: half a file must not stay; raised again
         writer.discard()
         raise
 

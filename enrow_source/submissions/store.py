@@ -93,7 +93,7 @@ class Store:
         self._disconnect()  # DuckDB has one writer
         try:
             create_tables(self.pipeline)
-        except Exception:
+        except Exception:  # drivers raise what they like where another one creates the tables; raised again otherwise
             if not self.has(SUBMISSION_LEASE.name):
                 raise
         finally:
