@@ -27,6 +27,11 @@ _CONFIGURATION = ("SOURCES__", "RUNTIME__", "DESTINATION__", "EXTRACT__", "NORMA
 _OTHER = ("SCHEMA__", "PIPELINES__", "DLT_", "ENROW_", "API_KEY", "NETRC")
 
 
+def pytest_configure() -> None:
+    """Turn telemetry off before a test module, when it is imported, makes dlt start it."""
+    os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+
+
 @pytest.fixture(scope="session", autouse=True)
 def unconfigured(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Run without the machine's configuration and the repository's own, and without telemetry."""
@@ -109,50 +114,3 @@ def load(api: SimulatedEnrow, warehouse: Warehouse) -> Load:
         return run(batch_ids, **({"pipeline": warehouse.pipeline()} | where | options))
 
     return run_it
-
-
-_TEST_ALL_ALONE = frozenset(
-    {
-        "tests/chaos/test_chaos.py",
-        "tests/cli/test_backfill.py",
-        "tests/cli/test_progress.py",
-        "tests/destination/erase/test_existing.py",
-        "tests/destination/erase/test_killed.py",
-        "tests/destination/erase/test_persons.py",
-        "tests/destination/erase/test_reach.py",
-        "tests/destination/erase/test_safety.py",
-        "tests/destination/test_statements.py",
-        "tests/destinations/test_conformance.py",
-        "tests/destinations/test_overlaps.py",
-        "tests/documentation/test_reference.py",
-        "tests/fetch/test_api_unavailable.py",
-        "tests/fetch/test_expiry_warning.py",
-        "tests/fetch/test_http_faults.py",
-        "tests/fetch/test_limits.py",
-        "tests/fetch/test_malformed_input.py",
-        "tests/fetch/test_rate_limits.py",
-        "tests/fuzz/test_fuzz.py",
-        "tests/ids/test_malformed_ids.py",
-        "tests/install/test_container.py",
-        "tests/install/test_operations.py",
-        "tests/install/test_wheel.py",
-        "tests/runner/test_run_log.py",
-        "tests/runner/test_stopping.py",
-        "tests/runner/test_wheel_settings.py",
-        "tests/submissions/test_chaos.py",
-        "tests/submissions/test_lease.py",
-        "tests/tables/test_results_file.py",
-        "tests/test_left_packages.py",
-        "tests/test_recovery.py",
-        "tests/testing/test_command.py",
-        "tests/testing/test_scripts.py",
-    }
-)
-"""Files that `make test-all` runs and `make test` does not: each was not seen to pass as a whole."""
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark them as slow."""
-    for item in items:
-        if item.nodeid.split("::")[0] in _TEST_ALL_ALONE:
-            item.add_marker(pytest.mark.slow)

@@ -42,7 +42,7 @@ def alert_of(pipeline_name: str, report: RunReport, balance: Credits) -> str:
     message += [reason for reason in (report.stop_reason, report.error) if reason]
     message += [str(balance)] if balance.are_few else []
     outcome = report.exit_code.name.lower().replace("_", " ")
-    counts = f"{report.fetched:,} looked at, {report.completed:,} completed"
+    counts = f"{report.fetched:,} fetched, {report.completed:,} completed"
     return (
         f"*{pipeline_name}*: {outcome} (exit code {report.exit_code}): {', '.join(message)}; {counts}; {report.dataset}"
     )

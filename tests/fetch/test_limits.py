@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 import zlib
@@ -182,8 +183,11 @@ class _WithoutEnd(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
 
     def do_GET(self) -> None:
-        (batch_id,) = parse_qs(urlsplit(self.path).query)["id"]
-        pieces, headers = WITHOUT_END[batch_id.split(", ")[0]]
+        batch_ids = parse_qs(urlsplit(self.path).query).get("id")
+        if batch_ids is None:  # the balance of the account
+            self.send_error(404)
+            return
+        pieces, headers = WITHOUT_END[re.sub(r"_again|_once_more", "", batch_ids[0])]
         self.send_response(200)
         for name, value in {"Transfer-Encoding": "chunked", **headers}.items():
             self.send_header(name, value)

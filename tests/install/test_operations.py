@@ -46,7 +46,9 @@ def test_kill_in_the_load_then_run_again(
 ) -> None:
     """The next run loads again what a run killed after the first merge of its load has fetched."""
     ids = [api.add_completed("a", 3), api.add_completed("b", 2)]
-    killed = installed.run(tmp_path, "python", "-c", KILLED_IN_ITS_LOAD, "run", *ids, env=environ, check=False)
+    # Enough workers, or those that wait would leave none for the merge of `batches`.
+    dying = environ | {"LOAD__WORKERS": "20"}
+    killed = installed.run(tmp_path, "python", "-c", KILLED_IN_ITS_LOAD, "run", *ids, env=dying, check=False)
     assert killed.returncode == -signal.SIGKILL
     assert query(tmp_path, "SELECT count(*) FROM batches") == [(2,)]
     assert query(tmp_path, "SELECT count(*) FROM phone_results") == [(0,)]

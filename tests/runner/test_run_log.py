@@ -169,7 +169,7 @@ def hook() -> Iterator[tuple[str, list[Any]]]:
 
 
 def test_an_alert_when_a_run_does_not_end_well(
-    api: SimulatedEnrow, load: Run, hook: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch
+    api: SimulatedEnrow, load: Run, hook: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     url, received = hook
     monkeypatch.setenv("RUNTIME__SLACK_INCOMING_HOOK", url)
@@ -178,9 +178,10 @@ def test_an_alert_when_a_run_does_not_end_well(
     load("nobody-knows")
     with pytest.raises(PipelineStepFailed):
         load("nobody-knows", enrow_api_key="wrong")
+    name = build_pipeline("duckdb", pipelines_dir=str(tmp_path)).pipeline_name
     assert [message["text"] for message in received] == [
-        "*enrow*: partial (exit code 3): 1 could not be read; 1 looked at, 0 completed; enrow_data",
-        "*enrow*: failed (exit code 1): InvalidApiKeyError in extract; 0 looked at, 0 completed; enrow_data",
+        f"*{name}*: partial (exit code 3): 1 could not be read; 1 fetched, 0 completed; enrow_data",
+        f"*{name}*: failed (exit code 1): InvalidApiKeyError in extract; 0 fetched, 0 completed; enrow_data",
     ]
 
 

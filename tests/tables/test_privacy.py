@@ -173,7 +173,7 @@ def test_the_key_is_written_nowhere(
     api: SimulatedEnrow, written: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setenv("RUNTIME__LOG_LEVEL", "DEBUG")
-    logging.getLogger("urllib3").setLevel(logging.DEBUG)
+    caplog.set_level(logging.DEBUG, "urllib3")
     api.respond("echo", Response.message(400, f"the key {KEY} is not allowed"))
     api.respond("down", Response.server_error())
     api.respond("cut", Response(body=b" " * 100, reset_after=10))
