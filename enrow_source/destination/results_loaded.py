@@ -1,11 +1,14 @@
-"""Keeps `phone_results_ledger.results_loaded` true where rows of `phone_results` are deleted."""
+"""`phone_results_ledger.results_loaded`: kept true where rows are deleted, and compared with what is there."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..tables.schema import PHONE_RESULTS_LEDGER
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+from ..tables.schema import PHONE_RESULTS, PHONE_RESULTS_LEDGER
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
@@ -33,3 +36,40 @@ def correct_results_loaded(client: SqlClientBase[Any], results: str, condition: 
             int(kept),
             erased_from,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class RowsDiffer:
+    """A batch that has other rows in `phone_results` than the ledger says."""
+
+    batch_id: str
+    claimed: int
+    """`results_loaded`; 0 where the ledger does not count the batch as loaded."""
+    found: int
+    """Rows in `phone_results`."""
+
+    def __str__(self) -> str:
+        """Tell it in a few words."""
+        return f"{self.batch_id} ({self.found:,} rows, {self.claimed:,} loaded)"
+
+
+def rows_that_differ(client: SqlClientBase[Any]) -> list[RowsDiffer] | None:
+    """Compare the rows of `phone_results` with the ledger, batch by batch; None where nothing was loaded yet.
+
+    Batches that a run is loading at this moment differ too.
+
+    Args:
+        client: Of the destination.
+    """
+    column, table = client.escape_column_name, client.make_qualified_table_name
+    batch_id, load_id = column("batch_id"), column("_dlt_load_id")
+    sql = (
+        f"SELECT batch_id, MAX(claimed), MAX(found) FROM (SELECT {batch_id} AS batch_id,"  # noqa: S608 - escaped names
+        f" {column('results_loaded')} AS claimed, 0 AS found FROM {table(PHONE_RESULTS_LEDGER.name)}"
+        f" WHERE {load_id} <> '' UNION ALL SELECT {batch_id}, 0, COUNT(*) FROM {table(PHONE_RESULTS.name)}"
+        f" GROUP BY {batch_id}) counts GROUP BY batch_id HAVING MAX(claimed) <> MAX(found) ORDER BY batch_id"
+    )
+    try:
+        return [RowsDiffer(name, int(claimed), int(found)) for name, claimed, found in client.execute_sql(sql) or ()]
+    except DestinationUndefinedEntity:
+        return None

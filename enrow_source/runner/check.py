@@ -1,6 +1,6 @@
-"""Checks before the first load: settings, key, versions, destination.
+"""Checks of settings, key, versions and destination, and of what is loaded there.
 
-One line for each check; no id is looked at, nothing stays at the destination, and no value of a setting is shown.
+One line for each check; no batch is fetched, nothing stays at the destination, and no value of a setting is shown.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ from ..options import misplaced_settings, settings_files
 from ..settings import SOURCE_NAME
 from ..source import enrow_source
 from .causes import first_line
+from .compare_rows import compare_rows
 from .pipeline import build_pipeline
 
 
@@ -104,7 +105,9 @@ def checks(destination: str | None, dataset: str, base_url: str | None = None) -
     yield from _options()
     accounts: list[Account] = []
     yield _tried("api key", lambda: _account(base_url, accounts))
-    yield _tried("destination", lambda: _destination(destination, dataset, accounts))
+    yield (reached := _tried("destination", lambda: _destination(destination, dataset, accounts)))
+    if reached.outcome is Outcome.OK:
+        yield _tried("results", lambda: _results(destination, dataset))
 
 
 def _tried(name: str, check: Callable[[], str]) -> Check:
@@ -202,6 +205,14 @@ def _destination(destination: str | None, dataset: str, accounts: list[Account])
                 write_credits(pipeline, "check", str(uuid.uuid4()), account.credits, creates=False)
             place = f"{pipeline.destination.destination_name} ({client.config})"
         return f"{place}: {where}; nothing is left there"
+
+
+def _results(destination: str | None, dataset: str) -> str:
+    """Compare what is loaded with what the ledger says."""
+    with TemporaryDirectory() as folder:
+        pipeline = build_pipeline(destination, dataset, pipelines_dir=folder)
+        with _files_of_database(pipeline):
+            return compare_rows(pipeline)
 
 
 @contextmanager

@@ -12,6 +12,8 @@ from dlt.extract import DltSource
 
 from enrow_source import enrow_source
 from enrow_source.destination.comments import comment_tables
+from enrow_source.errors import EnrowError
+from enrow_source.runner.compare_rows import compare_rows
 from enrow_source.testing import SimulatedEnrow, bodies
 from tests.destinations.dataset import Column, TargetDataset
 from tests.destinations.served import TABLES, Body, Row, decoded, in_order, rows_of
@@ -381,6 +383,16 @@ def test_personal_data_hashed_and_dropped(warehouse: TargetDataset, account: Acc
     fields = {keyed_hash("seniority"): keyed_hash("senior")}
     decoded = [json.loads(value) if isinstance(value, str) else value for value in overflow]
     assert decoded == [fields if is_hashed else None for is_hashed in undocumented]
+
+
+def test_rows_are_compared_with_the_ledger(warehouse: TargetDataset, account: Account) -> None:
+    """What `enrow check` compares, from another container."""
+    warehouse.run(account.source(account.completed("a", 3), account.completed("none", 0), account.completed("b", 2)))
+    elsewhere = warehouse.pipeline("elsewhere")
+    assert compare_rows(elsewhere) == "phone_results has the rows that results_loaded says"
+    warehouse.delete_batch("phone_results", "b")
+    with pytest.raises(EnrowError, match=r" b \(0 rows, 2 loaded\)\. .*enrow run b --refetch"):
+        compare_rows(elsewhere)
 
 
 @pytest.mark.timeout(600)

@@ -53,6 +53,7 @@ def test_a_machine_that_can_run(
         ["ok", "options"],
         ["ok", "api"],
         ["ok", "destination"],
+        ["ok", "results"],
     ]
     message = "\n".join(lines)
     assert "enrow_api_key from secrets.toml" in message
