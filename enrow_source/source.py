@@ -17,6 +17,8 @@ from dlt.extract.items import DataItemWithMeta
 
 from .api.access import checked_is_set
 from .api.client import EnrowClient
+from .destination.packages import delete_half_normalized
+from .destination.session import active_pipeline
 from .destination.suppressions import Suppressions
 from .extract import extract
 from .fetch.results import Chunk, Progress
@@ -122,6 +124,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     limits |= {"stuck_after_h": stuck_after_h, "max_consecutive_failures": max_consecutive_failures}
     check_limits(limits | {"max_response_mb": max_response_mb})
     enrow_api_key = checked_is_set(enrow_api_key)
+    delete_half_normalized(active_pipeline())
     client = EnrowClient(enrow_api_key, enrow_base_url, connections=connections, max_response_mb=max_response_mb)
     configured = configured_resources(batch_ids_file, batch_ids_query, batch_ids_cursor, batch_ids_database)
     input_ids = BatchIdInput((), ()) if pending_only else read_batch_ids(batch_ids, *configured)

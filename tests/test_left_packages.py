@@ -18,6 +18,7 @@ KILLED = """
 import os, signal, sys
 import dlt
 from dlt.common.destination.client import RunnableLoadJob
+from dlt.common.storages import LoadStorage
 from dlt.destinations.job_client_impl import SqlLoadJob
 from enrow_source import enrow_source
 
@@ -32,7 +33,14 @@ def die(job, *arguments):
     if is_results and is_merge == (point == "merged"):
         os.kill(os.getpid(), signal.SIGKILL)
 
-if point != "none":
+def commit_and_die(storage, *arguments):
+    commit(storage, *arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+commit = LoadStorage.commit_new_load_package
+if point == "normalized":
+    LoadStorage.commit_new_load_package = commit_and_die
+elif point != "none":
     setattr(owner, method, die)
 pipeline = dlt.pipeline("enrow", destination=dlt.destinations.duckdb(file), dataset_name="enrow_data")
 pipeline.run(enrow_source(ids, enrow_base_url=url))
@@ -40,7 +48,7 @@ pipeline.run(enrow_source(ids, enrow_base_url=url))
 
 
 def run_plain(api: SimulatedEnrow, point: str, *ids: str) -> None:
-    """Call `pipeline.run` in a process of its own, killed at a point of its load."""
+    """Call `pipeline.run` in a process of its own, killed at a point of it."""
     ended = subprocess.run(
         [sys.executable, "-c", KILLED, point, api.url, "warehouse.duckdb", *ids],
         env={**os.environ, "ENROW_API_KEY": api.api_key, "LOAD__WORKERS": "1"},
@@ -68,6 +76,17 @@ def test_copies_of_a_killed_load_are_not_merged_twice(api: SimulatedEnrow) -> No
     run_plain(api, "copied", "done")
     run_plain(api, "none", "done")
     assert results() == [("done", 5, 5), ("earlier", 2, 2)]
+
+
+def test_a_package_that_is_in_two_places(api: SimulatedEnrow) -> None:
+    """A package whose normalized copy a killed run has left is normalized again: dlt would stop at it for ever."""
+    ids = [api.add_completed("a", 3), api.add_completed("b", 2)]
+    run_plain(api, "none", "a")
+    run_plain(api, "normalized", "b")
+    run_plain(api, "none", "b")
+    # dlt loads what is left, instead of what it is given.
+    run_plain(api, "none", "b")
+    assert results() == [("a", 3, 3), ("b", 2, 2)]
 
 
 @pytest.mark.parametrize("then", ["failed", "empty", "ongoing"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -11,7 +11,7 @@ import dlt
 from dlt.common import logger
 from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
 
-from ..errors import ConfigurationError
+from ..errors import BusyError, ConfigurationError
 from . import file_lock
 
 if TYPE_CHECKING:
@@ -76,6 +76,22 @@ def delete_left(pipeline: dlt.Pipeline, keep: Collection[str]) -> list[str]:
             f" {', '.join(deleted)}; what they held is fetched again"
         )
     return deleted
+
+
+def delete_half_normalized(pipeline: dlt.Pipeline | None) -> None:
+    """Delete what was made of packages of this source by a run that was killed before it removed the packages.
+
+    dlt normalizes what is left before it extracts, cannot put it in a place that is taken, and every later
+    `pipeline.run` would end there. Where another run is at work in the folder, it is left alone.
+    """
+    if pipeline is None:
+        return
+    half = left_packages(pipeline).keys() & set(pipeline.list_extracted_load_packages())
+    half &= set(pipeline.list_normalized_load_packages())
+    if half:
+        with suppress(BusyError), held_folder(pipeline):
+            for load_id in half:
+                normalized_packages(pipeline).delete_package(load_id)
 
 
 def _storages(pipeline: dlt.Pipeline) -> Iterator[PackageStorage]:

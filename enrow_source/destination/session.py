@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import dlt
+from dlt.common.configuration.container import Container
+from dlt.common.pipeline import PipelineContext
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.storages.load_package import commit_load_package_state
 
@@ -121,6 +123,12 @@ def commit_package_state() -> None:
 def running_load_id() -> str:
     """Return the id of the running load."""
     return str(dlt.current.load_package_state()["load_id"])
+
+
+def active_pipeline() -> dlt.Pipeline | None:
+    """Return the pipeline that was made last in this process, whether it runs or not."""
+    context = Container()[PipelineContext]
+    return cast("dlt.Pipeline", context.pipeline()) if context.is_active() else None
 
 
 def running_pipeline() -> dlt.Pipeline:

@@ -26,7 +26,7 @@ def compare_rows(pipeline: dlt.Pipeline) -> str:
         EnrowError: Some batches have other rows; names them, and the command that loads them again.
     """
     pipeline.sync_destination()
-    if not pipeline.default_schema_name:
+    if not pipeline.schema_names:
         return _NOTHING
     with pipeline.sql_client() as client:
         differ = rows_that_differ(client)

@@ -1,17 +1,23 @@
-"""`python -m tests.chaos`: kill runs until it is enough, and tell whether the tables were right each time."""
+"""`python -m tests.chaos`: kill runs of the built wheel until it is enough, and compare the tables each time.
+
+Between the kills there is what `themes` lists: plain `pipeline.run`, runs beside each other, restores, erasures. Delta
+tables need another environment: this module starts itself in it.
+"""
 
 from __future__ import annotations
 
 import argparse
+import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from typing import Final
 
-from tests.support.postgres import Postgres
+from tests.support import REPOSITORY
 
 from .campaign import DESTINATIONS, CampaignResult, DestinationName, run_campaign
 from .forks import Forks
@@ -20,6 +26,15 @@ from .sequence import SequenceResult
 
 _KILLS: Final = 200
 _REPORT_EVERY: Final = 10
+_OF_SQL_ALONE: Final = (
+    Point.FOLLOWED,
+    Point.MERGING,
+    Point.MERGED,
+    Point.UNCOMMITTED,
+    Point.COMPLETING,
+    Point.COMPLETED,
+)
+"""Points that a load of Delta tables does not pass."""
 
 
 def main() -> int:
@@ -29,32 +44,68 @@ def main() -> int:
     parser.add_argument("--destination", choices=DESTINATIONS, help="default: all of them, side by side")
     parser.add_argument("--kills", type=int, default=_KILLS, help="at least so many for each destination")
     parser.add_argument("--sequences", type=int, help="so many sequences instead, however many kills that are")
+    parser.add_argument("--package", type=Path, help="where enrow_source is (default: the wheel, unpacked)")
     options = parser.parse_args()
     destinations = [options.destination] if options.destination else list(DESTINATIONS)
 
     with ExitStack() as stack:
-        server = stack.enter_context(Postgres())
+        package = options.package or _unpacked_wheel(_folder(stack))
+        if len(destinations) == 1 and not (destinations == ["delta"] and not options.package):
+            return _campaign(destinations[0], options, package, stack)
         threads = stack.enter_context(ThreadPoolExecutor(len(destinations)))
-        started = [
-            threads.submit(
-                run_campaign,
-                destination,
-                seed=options.seed,
-                kills=options.kills,
-                sequences=options.sequences,
-                forks=stack.enter_context(Forks(_folder(stack))),
-                server=server,
-                tell=_record_outcome,
-            )
-            for destination in destinations
-        ]
-        tallies = [campaign.result() for campaign in started]
+        codes = threads.map(partial(_elsewhere, options=options, package=package), destinations)
+        return max(codes)
 
-    _print_counts(tallies)
-    reached = {point.split(", in ")[0] for tally in tallies for point in tally.kills}
-    left_out = [] if options.sequences else [point for point in Point if point not in reached]
-    _say("", *(f"never reached: {point}" for point in left_out), *(tally.details for tally in tallies), *tallies)
-    return int(bool(left_out) or any(tally.wrong for tally in tallies))
+
+def _elsewhere(destination: DestinationName, options: argparse.Namespace, package: Path) -> int:
+    """Run the campaign of one destination in a process of the environment that it needs."""
+    python = Path(sys.executable)
+    if destination == "delta":
+        from tests.destinations.environments import python_of  # noqa: PLC0415 - made where it is wanted alone
+
+        python = python_of("lake")
+    arguments = [f"--destination={destination}", f"--package={package}", f"--seed={options.seed}"]
+    wanted = f"--kills={options.kills}" if options.sequences is None else f"--sequences={options.sequences}"
+    return subprocess.run([python, "-m", "tests.chaos", *arguments, wanted], cwd=REPOSITORY, check=False).returncode
+
+
+def _campaign(destination: DestinationName, options: argparse.Namespace, package: Path, stack: ExitStack) -> int:
+    server = None
+    if destination == "postgres":
+        from tests.support.postgres import Postgres  # noqa: PLC0415 - not every environment has the server
+
+        server = stack.enter_context(Postgres())
+    tally = run_campaign(
+        destination,
+        seed=options.seed,
+        kills=options.kills,
+        sequences=options.sequences,
+        forks=(
+            stack.enter_context(Forks(_folder(stack), package)),
+            stack.enter_context(Forks(_folder(stack), package)),
+        ),
+        server=server,
+        tell=_record_outcome,
+    )
+    reached = {point.split(", in ")[0] for point in tally.kills}
+    passed = [point for point in Point if destination != "delta" or point not in _OF_SQL_ALONE]
+    left_out = [] if options.sequences else [point for point in passed if point not in reached]
+    counts = [f"{count:>6}  killed at {point}" for point, count in sorted(tally.kills.items())]
+    _say("", *counts, *(f"never reached: {point}" for point in left_out), tally.details, tally)
+    return int(bool(left_out or tally.wrong))
+
+
+def _unpacked_wheel(folder: Path) -> Path:
+    """Build the wheel, and unpack it: a run imports it as if it were installed."""
+    from tests.support.wheel import build  # noqa: PLC0415 - not every environment can
+
+    with zipfile.ZipFile(build(folder)) as wheel:
+        wheel.extractall(folder / "wheel")
+    return folder / "wheel"
+
+
+def _forks(stack: ExitStack, package: Path) -> Forks:
+    return stack.enter_context(Forks(_folder(stack), package))
 
 
 def _folder(stack: ExitStack) -> Path:
@@ -63,23 +114,16 @@ def _folder(stack: ExitStack) -> Path:
 
 def _record_outcome(destination: DestinationName, outcome: SequenceResult, tally: CampaignResult) -> None:
     if outcome.wrong:
-        again = f"python -m tests.chaos --seed {outcome.seed} --destination {destination} --sequences 1"
-        _say(f"WRONG, {destination}, seed {outcome.seed}: {again}")
+        again = f"python -m tests.chaos --seed {outcome.seed % 1_000_000} --destination {destination} --sequences 1"
+        _say(f"WRONG, {destination}, {outcome.theme}, seed {outcome.seed}: {again}")
         _say(*(f"  {line}" for line in (*outcome.story, *outcome.wrong)))
     elif tally.sequences % _REPORT_EVERY == 0:
         _say(f"{tally}, {tally.seconds:.0f} s")
 
 
-def _print_counts(tallies: Sequence[CampaignResult]) -> None:
-    points = sorted({point for tally in tallies for point in tally.kills})
-    width = max(map(len, points), default=0)
-    _say("", f"{'killed at':{width}}" + "".join(f"{tally.destination:>10}" for tally in tallies))
-    for point in points:
-        _say(f"{point:{width}}" + "".join(f"{tally.kills[point]:>10}" for tally in tallies))
-
-
 def _say(*lines: object) -> None:
-    sys.stdout.write("".join(f"{line}\n" for line in lines))
+    for line in lines:
+        sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 

@@ -1,4 +1,4 @@
-"""The run itself: the command of `pipelines.phone_bulk`, as one process after another becomes it."""
+"""The run itself: a command of `enrow`, or a plain `pipeline.run`, as one process after another becomes it."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from typing import Final, NoReturn
 
 from .points import Kill
 
+PLAIN: Final = "plain"
+"""The command that is none of `enrow`'s: `pipeline.run`, as `plain` has it."""
 STAGES: Final = "stages"
 """A file in the folder of a run: the steps that it began, a line each."""
 
@@ -31,7 +33,7 @@ class Job:
     file_limit_bytes: int | None = None
     """The most that a file may have, as on a disk that is full."""
     command: str = "run"
-    """The one of `enrow`'s that it runs."""
+    """The one of `enrow`'s that it runs, or `PLAIN`."""
 
 
 def run(job: Job) -> NoReturn:
@@ -55,4 +57,5 @@ def run(job: Job) -> NoReturn:
         hooks.arm(job.kill, job.signal)
     if job.file_limit_bytes is not None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (job.file_limit_bytes, job.file_limit_bytes))
-    sys.exit(importlib.import_module(f"enrow_source.cli.{job.command}").main(job.arguments))
+    package = "tests.chaos" if job.command == PLAIN else "enrow_source.cli"
+    sys.exit(importlib.import_module(f"{package}.{job.command}").main(job.arguments))

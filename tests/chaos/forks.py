@@ -10,7 +10,6 @@ import importlib
 import json
 import math
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -31,8 +30,10 @@ from .submit_points import SubmitPoint
 _LOADED_BEFORE: Final = (
     "tests.chaos.submit_hooks",
     "tests.chaos.hooks",
+    "tests.chaos.plain",
     "dlt.common.libs.pyarrow",
     "dlt.destinations.impl.postgres.postgres",
+    "enrow_source.cli.erase",
     "enrow_source.cli.run",
     "enrow_source.cli.submissions",
     "enrow_source.cli.submit",
@@ -77,17 +78,19 @@ class Forks:
     """Starts runs, one at a time, while the `with` block runs.
 
     Args:
-        folder: Where the settings of this checkout are copied to, for the runs: theirs and nobody else's.
+        folder: A folder without settings, where it is started.
+        package: Where `enrow_source` is imported from; by default this checkout.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, package: Path = REPOSITORY) -> None:
         self._folder = folder
+        self._path = os.pathsep.join(map(str, (package, REPOSITORY)))
         self._server: subprocess.Popen[str] | None = None
 
     def __enter__(self) -> Self:
         """Start the process that forks."""
         environment = {k: v for k, v in os.environ.items() if not k.startswith((*_SETTINGS, *_OTHER_SETTINGS))}
-        environment |= {"PYTHONPATH": str(REPOSITORY), "DLT_DATA_DIR": str(self._folder)} | _WITHOUT_THREADS
+        environment |= {"PYTHONPATH": self._path, "DLT_DATA_DIR": str(self._folder)} | _WITHOUT_THREADS
         self._server = subprocess.Popen(
             [sys.executable, "-m", __name__],
             cwd=self._folder,
@@ -111,7 +114,6 @@ class Forks:
         if self._server is None or self._server.stdin is None or self._server.stdout is None:
             raise RuntimeError("jobs are run inside the with block")
         folder = Path(job.folder)
-        shutil.copytree(REPOSITORY / ".dlt", folder / ".dlt", ignore=lambda *_: ["secrets.toml"], dirs_exist_ok=True)
         print(json.dumps(asdict(job)), file=self._server.stdin, flush=True)
         for line in self._server.stdout:
             message = json.loads(line)

@@ -78,6 +78,10 @@ class Postgres:
             check=True,
         )
 
+    def command(self, name: str, *arguments: str) -> None:
+        """Run one of the programs that come with the server, such as `pg_dump`, on its database."""
+        subprocess.run([POSTGRES_BIN_PATH / name, f"--dbname={self.url}", *arguments], check=True)
+
     def query(self, sql: str, *parameters: object) -> list[dict[str, Any]]:
         """Run a statement, commit it, and return its rows by the names of their columns."""
         with closing(psycopg2.connect(self.url)) as connection, connection, connection.cursor() as cursor:
