@@ -80,9 +80,8 @@ def test_copies_of_a_killed_load_are_not_merged_twice(api: SimulatedEnrow) -> No
 
 def test_a_package_that_is_in_two_places(api: SimulatedEnrow) -> None:
     """A package whose normalized copy a killed run has left is normalized again: dlt would stop at it for ever."""
-    ids = [api.add_completed("a", 3), api.add_completed("b", 2)]
-    run_plain(api, "none", "a")
-    run_plain(api, "normalized", "b")
+    run_plain(api, "none", api.add_completed("a", 3))
+    run_plain(api, "normalized", api.add_completed("b", 2))
     run_plain(api, "none", "b")
     # dlt loads what is left, instead of what it is given.
     run_plain(api, "none", "b")
