@@ -98,7 +98,8 @@ def _gets(answers: Iterable[Served], killed: AbstractSet[int], beside: AbstractS
             ended[answer.batch_id][answer.run] += 1
     for batch_id, runs in ended.items():
         if again := [run for run in sorted(runs)[:-1] if run not in killed]:
-            yield f"{batch_id} was asked for again, though run {again[0]} had loaded it"
+            later = min(run for run in runs if run > again[0])
+            yield f"{batch_id} was asked for again by run {later}, though run {again[0]} had loaded it"
     for (batch_id, run), count in fetches.items():
         if count > 1 and run not in beside:
             yield f"{batch_id} was asked for {count} times in run {run}"

@@ -16,6 +16,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
@@ -32,7 +33,6 @@ _LOADED_BEFORE: Final = (
     "tests.chaos.hooks",
     "tests.chaos.plain",
     "dlt.common.libs.pyarrow",
-    "dlt.destinations.impl.postgres.postgres",
     "enrow_source.cli.erase",
     "enrow_source.cli.run",
     "enrow_source.cli.submissions",
@@ -41,6 +41,11 @@ _LOADED_BEFORE: Final = (
     "rich",
 )
 """What takes the time of a start; without duckdb, which starts a thread."""
+_DESTINATIONS: Final = {
+    "psycopg2": "dlt.destinations.impl.postgres.postgres",
+    "deltalake": "dlt.destinations.impl.filesystem.filesystem",
+}
+"""What is loaded before in an environment that has the package."""
 _WITHOUT_THREADS: Final = {"JE_ARROW_MALLOC_CONF": "background_thread:false", "OPENBLAS_NUM_THREADS": "1"}
 """What keeps pyarrow and numpy from starting any when they are imported."""
 _THREADS: Final = Path("/proc/self/task")
@@ -133,7 +138,8 @@ def _read(file: Path) -> str:
 
 def _serve() -> None:
     """Fork a run for each line of standard input, and tell on standard output how it ended."""
-    for module in _LOADED_BEFORE:
+    destinations = [module for package, module in _DESTINATIONS.items() if find_spec(package) is not None]
+    for module in (*_LOADED_BEFORE, *destinations):
         importlib.import_module(module)
     if _THREADS.exists() and (count := len([*_THREADS.iterdir()])) != 1:
         raise RuntimeError(f"a fork copies one thread, and here are {count}")

@@ -216,5 +216,5 @@ def test_the_comparison_counts_what_was_fetched_again() -> None:
     tables, answers = right()
     again = [*answers, Served("done", 1, COMPLETED)]
     assert differences(tables, again, killed={0}) == []
-    assert differences(tables, again, killed={1}) == ["done was asked for again, though run 0 had loaded it"]
+    assert differences(tables, again, killed={1}) == ["done was asked for again by run 1, though run 0 had loaded it"]
     assert differences(tables, [*answers, answers[0]], killed={0}) == ["done was asked for 2 times in run 0"]
