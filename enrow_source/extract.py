@@ -15,6 +15,7 @@ from .destination.ledger import LedgerSnapshot, read_ledger
 from .destination.orphans import remove_orphans
 from .destination.repair import detach
 from .destination.replace import delete_superseded_results
+from .destination.seen_before import requested_before
 from .destination.session import Session
 from .destination.suppressions import Suppressions, read_suppressions
 from .errors import ConfigurationError
@@ -104,13 +105,15 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         cursors.tie(wrote_rows=bool(seen.answered))
     # Later runs could not tell them from loads that were completed long ago.
     detach(session, [i for i, entry in ledger.entries.items() if entry.is_unfinished and i not in seen.answered])
-    yield _summary(context, plan, read, seen, options, client, stop, files, is_unread=is_unread)
+    yield _summary(session, context, plan, read, submitted, seen, options, client, stop, files, is_unread=is_unread)
 
 
 def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
+    session: Session,
     context: RowContext,
     plan: Plan,
     read: BatchIdsRead,
+    submitted: Collection[str],
     seen: Seen,
     options: Options,
     client: EnrowClient,
@@ -121,14 +124,16 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
 ) -> Chunk:
     """Warn of what a person has to know; return the last chunk, with the counts of the run."""
     now = datetime.now(UTC)
-    deferred = plan.deferred(
-        read.from_resources, seen.answered, seen.unknown, now, GiveUp(options.give_up_fetches, options.give_up_days)
-    )
+    end = GiveUp(options.give_up_fetches, options.give_up_days)
+    deferred = plan.deferred(read.from_resources, submitted, seen.answered, seen.unknown, now, end)
     given_up = plan.given_up(deferred)
     warn.of_given_up(given_up)
     stuck = plan.stuck(options.stuck_after_h, seen.ended, now)
     warn.of_stuck(stuck, options.stuck_after_h)
-    warn.of_expiry(plan.stuck(options.warn_after_h, seen.ended, now), seen.requested, options.warn_after_h)
+    old = plan.stuck(options.warn_after_h, seen.ended, now)
+    before = requested_before(session, (seen.unknown | old.keys()) - seen.answered)
+    warn.of_expiry(old, before | seen.requested, options.warn_after_h)
+    warn.of_lost({batch_id: before[batch_id] for batch_id in sorted(seen.unknown & before.keys())})
     undocumented = plan.undocumented_for_long(seen.undocumented, now)
     warn.of_undocumented(undocumented)
     warn.of_columns(context)

@@ -40,6 +40,8 @@ class LedgerEntry:
     """Whether a deferred id was given up: it is fetched only where it is named."""
     unknown_answers: int | None = None
     """Fetches of a deferred id that the API answered with 'unknown or expired'; None where it is not deferred."""
+    deferred_at: datetime | None = None
+    """When it was deferred; None where it is not."""
     has_failed: bool = False
     """Whether its last fetch failed."""
     is_unfinished: bool = False
@@ -113,6 +115,7 @@ class _Found:
                         row.has_results,
                         is_given_up=row.is_given_up,
                         unknown_answers=row.unknown_answers,
+                        deferred_at=row.deferred_at,
                         has_failed=row.has_failed,
                         is_unfinished=row.is_unfinished,
                     )

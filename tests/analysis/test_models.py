@@ -82,7 +82,9 @@ def test_batches_reconciles_claims_with_what_arrived(built: BuiltModels) -> None
     agreement |= {"silent": "not_claimed", "failed": "not_claimed", "ongoing": "not_ended", "all-done": "not_ended"}
     if each == 50:
         agreement |= dict.fromkeys(("spring-2", "odd"), "disagrees")
-    expected = {UNKNOWN: (UNKNOWN, "unreadable", *[None] * 3, 0, *[None] * 4, "not_ended", False, True, "not_readable")}
+    expected = {
+        UNKNOWN: (UNKNOWN, "unreadable", *[None] * 3, 0, *[None] * 4, "not_ended", False, True, "expired_or_unknown")
+    }
     for batch_id, body in served().items():
         stats, results = body.get("stats", {}), body.get("results") or []
         status = body["general"]["status"]
