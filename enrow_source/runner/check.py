@@ -26,6 +26,7 @@ from packaging.specifiers import SpecifierSet
 
 from ..api.account import Account, fetch_account
 from ..destination.credits import write_credits
+from ..destination.credits_reading import CreditsReading, read_credits
 from ..destination.session import settings_folder
 from ..destination.suppressions import configured_privacy, recorded_suppressions
 from ..errors import ConfigurationError, EnrowError
@@ -104,10 +105,12 @@ def checks(destination: str | None, dataset: str, base_url: str | None = None) -
     yield from _files()
     yield from _options()
     accounts: list[Account] = []
+    readings: list[CreditsReading] = []
     yield _tried("api key", lambda: _account(base_url, accounts))
-    yield (reached := _tried("destination", lambda: _destination(destination, dataset, accounts)))
+    yield (reached := _tried("destination", lambda: _destination(destination, dataset, accounts, readings)))
     if reached.outcome is Outcome.OK:
         yield _tried("results", lambda: _results(destination, dataset))
+    yield from (Check("credits", Outcome.OK, f"credits_cost is {reading}") for reading in readings if reading.is_told)
 
 
 def _tried(name: str, check: Callable[[], str]) -> Check:
@@ -189,7 +192,7 @@ def _account(base_url: str | None, found: list[Account]) -> str:
     return "accepted" if account.credits is None else f"accepted; {account.credits:,.0f} credits left"
 
 
-def _destination(destination: str | None, dataset: str, accounts: list[Account]) -> str:
+def _destination(destination: str | None, dataset: str, accounts: list[Account], readings: list[CreditsReading]) -> str:
     with TemporaryDirectory() as folder:
         pipeline = build_pipeline(destination, dataset, pipelines_dir=folder)
         with _files_of_database(pipeline), pipeline.destination_client() as client:
@@ -198,6 +201,7 @@ def _destination(destination: str | None, dataset: str, accounts: list[Account])
             elif isinstance(client, SqlJobClientBase):
                 erased = recorded_suppressions(client.sql_client, configured_privacy())
                 where = f"{_write_to_tables(client)}{f', {erased} are erased and kept out' if erased else ''}"
+                readings.append(read_credits(client.sql_client))
             else:
                 raise TypeError(f"{type(client).__name__} has neither tables nor files")
             # Where runs have written their balance the one of now is added; nowhere else is anything left.

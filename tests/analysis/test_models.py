@@ -40,7 +40,7 @@ def test_the_build_passes_with_its_warnings(built: BuiltModels) -> None:
     assert warnings == ["claims_agree_with_what_arrived"]
     models = {result["unique_id"] for result in results if result["unique_id"].startswith("model.")}
     assert models == {f"model.enrow.{name}" for name in STAGING | MARTS}
-    assert sum(result["unique_id"].startswith("unit_test.") for result in results) == 4
+    assert sum(result["unique_id"].startswith("unit_test.") for result in results) == 5
 
 
 def test_phone_searches_has_a_row_for_each_result(built: BuiltModels) -> None:
