@@ -44,11 +44,12 @@ def read_credits(client: SqlClientBase[Any]) -> CreditsReading:
     cost, refund, requested, found = map(name, ("credits_cost", "credits_to_refund", "requested", "found"))
     # No casts: exact numbers stay exact, and no destination spells a float of eight bytes like another.
     is_net, is_gross = (f"{cost} * ({requested} - {found}) = {refund} * {of}" for of in (found, requested))
-    reading = f"CASE WHEN {is_net} THEN 1 WHEN {is_gross} THEN 2 ELSE 0 END"
+    which = f"CASE WHEN {is_net} THEN 1 WHEN {is_gross} THEN 2 ELSE 0 END"
     table = client.make_qualified_table_name(BATCH_STATS.name)
-    sql = f"SELECT {reading}, COUNT(*) FROM {table} WHERE {refund} > 0 GROUP BY {reading}"  # noqa: S608 - escaped names
+    sql = f"SELECT {which}, COUNT(*) FROM {table} WHERE {refund} > 0 AND {cost} IS NOT NULL GROUP BY {which}"  # noqa: S608 - escaped names
     try:
-        counts = dict(client.execute_sql(sql) or ())
+        rows: Any = client.execute_sql(sql) or ()
     except DestinationUndefinedEntity:
         return CreditsReading()
+    counts = dict(rows)
     return CreditsReading(counts.get(1, 0), counts.get(2, 0), counts.get(0, 0))
