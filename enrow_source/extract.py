@@ -10,6 +10,7 @@ from pathlib import Path
 
 from . import warn
 from .api.client import EnrowClient
+from .caller import check_keys, check_steps
 from .destination.guard import LoadGuard
 from .destination.ledger import LedgerSnapshot, read_ledger
 from .destination.orphans import remove_orphans
@@ -48,6 +49,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     guard = LoadGuard.of(session.pipeline) if session.pipeline is not None else None
     has_given_up = guard is not None and guard.begin(session)
     check_keys(session)
+    check_steps(session)
     use_delta_tables_on_filesystem(session)
 
     ledger_tables = [name for name in LEDGER_TABLES if name in session.resources]
@@ -166,26 +168,6 @@ def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> li
     is_kept = all(session.keeps_rows(name) for name in ledger_tables)
     with session.sql_client() as client:
         return accepted_batch_ids(client, [LEDGER_TABLES[name] for name in ledger_tables] if is_kept else [])
-
-
-def check_keys(session: Session) -> None:
-    """Check that tables and keys are those of the source: dlt deletes by any key that it is given.
-
-    Raises:
-        ConfigurationError: The caller has set another one, as `pipeline.run(source, primary_key=...)` does for all.
-    """
-    for table in TABLES:
-        if table.name not in session.resources:
-            continue
-        computed = session.resources[table.name].compute_table_schema()
-        if computed["name"] != table.name:
-            raise ConfigurationError(f"table_name of {table.name} is {computed['name']!r}: leave it out")
-        key = [name for name, column in computed["columns"].items() if column.get("primary_key")]
-        if set(key) != set(() if table.replaces_batches else table.key):
-            raise ConfigurationError(
-                f"primary_key of {table.name} is {', '.join(key) or 'empty'}: leave it out, since rows of"
-                f" {'a batch are replaced together' if table.replaces_batches else 'another batch would be replaced'}"
-            )
 
 
 def use_delta_tables_on_filesystem(session: Session) -> None:
