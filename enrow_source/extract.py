@@ -62,7 +62,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
 
     submitted = _submitted_batch_ids(session, ledger_tables)
     given = [*read.ids, *submitted] if submitted else read.ids
-    ledger = _read_ledger(session, options.shard.select(given), retry_failed=options.retry_failed)
+    again = _named_again(read.given, options)
+    ledger = _read_ledger(session, options.shard.select(given), again, retry_failed=options.retry_failed)
     is_idle = not ledger.missing and not ledger.entries
     suppressions = Suppressions() if is_idle else read_suppressions(session, privacy, options.suppressions)
     plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches, read.given)
@@ -152,13 +153,24 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
     return Chunk(context, deferred=deferred, counts=counts, files=files)
 
 
-def _read_ledger(session: Session, ids: Sequence[str], *, retry_failed: bool) -> LedgerSnapshot:
+def _named_again(given: Sequence[str], options: Options) -> frozenset[str]:
+    """Return the ids that are fetched whatever the ledger has of them.
+
+    Raises:
+        ConfigurationError: `refetch` is set, and no id is named.
+    """
+    if options.refetch and not given:
+        raise ConfigurationError("refetch is set, and no id is named: name the batches that are to be fetched again")
+    return frozenset(given) if options.refetch else frozenset()
+
+
+def _read_ledger(session: Session, ids: Sequence[str], again: frozenset[str], *, retry_failed: bool) -> LedgerSnapshot:
     """Read the ledger; again, where killed loads have left rows that are deleted first."""
-    ledger = read_ledger(session, ids, retry_failed=retry_failed)
+    ledger = read_ledger(session, ids, again, retry_failed=retry_failed)
     if not ledger.begun:
         return ledger
     remove_orphans(session, ledger.begun)
-    return read_ledger(session, ids, retry_failed=retry_failed)
+    return read_ledger(session, ids, again, retry_failed=retry_failed)
 
 
 def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> list[str]:

@@ -32,6 +32,7 @@ class Options:
 
     max_batches: int | None
     retry_failed: bool
+    refetch: bool
     shard: Shard
     stuck_after_h: float | None
     warn_after_h: float | None
