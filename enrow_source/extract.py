@@ -17,7 +17,7 @@ from .destination.orphans import remove_orphans
 from .destination.repair import detach
 from .destination.replace import delete_superseded_results
 from .destination.seen_before import requested_before
-from .destination.session import Session
+from .destination.session import Session, is_loading, source_state
 from .destination.suppressions import Suppressions, read_suppressions
 from .errors import ConfigurationError
 from .fetch.batches import fetch_batches
@@ -32,7 +32,7 @@ from .plan import GiveUp, Plan, plan_batches
 from .settings import UNDECLARED_COLUMNS
 from .submissions.evidence import Evidence, accepted_batch_ids
 from .tables.columns import DISCARD_ROW, DISCARD_VALUE, ColumnNames, NameRules
-from .tables.privacy import Privacy
+from .tables.privacy import Pii, Privacy
 from .tables.results_file import ResultsFile, ResultsWriter
 from .tables.rows import RowContext
 from .tables.schema import LEDGER_TABLES, PHONE_RESULTS, TABLES
@@ -109,6 +109,10 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     # Later runs could not tell them from loads that were completed long ago.
     detach(session, [i for i, entry in ledger.entries.items() if entry.is_unfinished and i not in seen.answered])
     yield _summary(session, context, plan, read, submitted, seen, options, client, stop, files, is_unread=is_unread)
+
+
+_PII = "pii"
+"""In the state of the source: the option as the last load had it."""
 
 
 def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
@@ -221,6 +225,10 @@ def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWri
 
 
 def _row_context(session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan) -> RowContext:
+    if is_loading():
+        if privacy.hides and source_state().get(_PII) == Pii.KEEP:
+            warn.of_rows_in_clear()
+        source_state()[_PII] = privacy.mode.value
     existing = {name: table["columns"] for name, table in session.schema.tables.items()}
     names = ColumnNames(_name_rules(session), existing, UNDECLARED_COLUMNS, hides_names=privacy.hides)
     return RowContext(session.load_id, names, privacy, suppressions.is_erased, plan.first_seen)

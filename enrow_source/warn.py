@@ -39,8 +39,9 @@ def of_lost(requested: Mapping[str, int]) -> None:
     if requested:
         named = ", ".join(f"{batch_id!r:.80}" for batch_id in list(requested)[:5])
         logger.warning(
-            f"{len(requested)} batches that earlier runs have seen are unknown to the API now, or expired: {named}."
-            f" What their credits have paid for may be lost: {_at_stake(requested.values())}. Ask Enrow about them"
+            f"{len(requested)} batches that earlier runs have seen pending are unknown to the API now, or expired:"
+            f" {named}. What their credits have paid for may be lost: {_at_stake(requested.values())}. Ask Enrow about"
+            " them"
         )
 
 
@@ -48,6 +49,13 @@ def _at_stake(requested: Collection[int]) -> str:
     searches, unknown = sum(requested), sum(not count for count in requested)
     besides = f", and {unknown:,} batches whose size is not known" if unknown else ""
     return f"up to {searches * CREDITS_PER_FOUND:,.0f} credits for {searches:,} searches{besides}"
+
+
+def of_rows_in_clear() -> None:
+    """Warn of what earlier runs have loaded with `pii="keep"`."""
+    logger.warning(
+        'rows that earlier runs loaded with pii = "keep" stay in clear: enrow erase --existing --execute hides them'
+    )
 
 
 def of_given_up(batch_ids: Sequence[str]) -> None:

@@ -6,13 +6,15 @@ from collections.abc import Collection
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
+from ..api.models import BatchStatus
 from ..settings import DELETE_IDS
 from ..tables.schema import BATCH_STATS, BATCHES
 from .session import Session
 
 
 def requested_before(session: Session, batch_ids: Collection[str]) -> dict[str, int]:
-    """Return the searches of those of the batches that an earlier run has seen; 0 where it does not say how many."""
+    """Return the searches of those of the batches that an earlier run has seen pending; 0 where it is not known."""
+    ended = ", ".join(f"'{status.value}'" for status in BatchStatus if status.is_terminal)
     if not batch_ids or session.destination_type is None:
         return {}
     with session.sql_client() as client:
@@ -23,6 +25,7 @@ def requested_before(session: Session, batch_ids: Collection[str]) -> dict[str, 
                 sql = (
                     f"SELECT {column('batch_id')}, {requested} FROM {client.make_qualified_table_name(table.name)}"  # noqa: S608 - names
                     f" WHERE {column('batch_id')} IN ({', '.join(['%s'] * len(some))})"
+                    f" AND {column('status')} NOT IN ({ended})"
                 )
                 try:
                     found |= {batch_id: int(count or 0) for batch_id, count in client.execute_sql(sql, *some) or ()}

@@ -22,13 +22,15 @@ import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.destinations.sql_client import SqlClientBase
 from packaging.specifiers import SpecifierSet
 
 from ..api.account import Account, fetch_account
 from ..destination.credits import write_credits
-from ..destination.credits_reading import CreditsReading, read_credits
+from ..destination.credits_reading import read_credits
+from ..destination.hide import rows_in_clear
 from ..destination.session import settings_folder
-from ..destination.suppressions import configured_privacy, recorded_suppressions
+from ..destination.suppressions import configured_pii, configured_privacy, recorded_suppressions
 from ..errors import ConfigurationError, EnrowError
 from ..options import misplaced_settings, settings_files
 from ..settings import SOURCE_NAME
@@ -105,12 +107,12 @@ def checks(destination: str | None, dataset: str, base_url: str | None = None) -
     yield from _files()
     yield from _options()
     accounts: list[Account] = []
-    readings: list[CreditsReading] = []
+    more: list[Check] = []
     yield _tried("api key", lambda: _account(base_url, accounts))
-    yield (reached := _tried("destination", lambda: _destination(destination, dataset, accounts, readings)))
+    yield (reached := _tried("destination", lambda: _destination(destination, dataset, accounts, more)))
     if reached.outcome is Outcome.OK:
         yield _tried("results", lambda: _results(destination, dataset))
-    yield from (Check("credits", Outcome.OK, f"credits_cost is {reading}") for reading in readings if reading.is_told)
+    yield from more
 
 
 def _tried(name: str, check: Callable[[], str]) -> Check:
@@ -192,7 +194,7 @@ def _account(base_url: str | None, found: list[Account]) -> str:
     return "accepted" if account.credits is None else f"accepted; {account.credits:,.0f} credits left"
 
 
-def _destination(destination: str | None, dataset: str, accounts: list[Account], readings: list[CreditsReading]) -> str:
+def _destination(destination: str | None, dataset: str, accounts: list[Account], more: list[Check]) -> str:
     with TemporaryDirectory() as folder:
         pipeline = build_pipeline(destination, dataset, pipelines_dir=folder)
         with _files_of_database(pipeline), pipeline.destination_client() as client:
@@ -201,7 +203,7 @@ def _destination(destination: str | None, dataset: str, accounts: list[Account],
             elif isinstance(client, SqlJobClientBase):
                 erased = recorded_suppressions(client.sql_client, configured_privacy())
                 where = f"{_write_to_tables(client)}{f', {erased} are erased and kept out' if erased else ''}"
-                readings.append(read_credits(client.sql_client))
+                more += _of_rows(client.sql_client)
             else:
                 raise TypeError(f"{type(client).__name__} has neither tables nor files")
             # Where runs have written their balance the one of now is added; nowhere else is anything left.
@@ -217,6 +219,17 @@ def _results(destination: str | None, dataset: str) -> str:
         pipeline = build_pipeline(destination, dataset, pipelines_dir=folder)
         with _files_of_database(pipeline):
             return compare_rows(pipeline)
+
+
+def _of_rows(client: SqlClientBase[Any]) -> Iterator[Check]:
+    """Tell what the rows say that are there already."""
+    if configured_pii().hides and (count := rows_in_clear(client)):
+        message = (
+            f"{count:,} rows were loaded in clear, before pii was set: enrow erase --existing --execute hides them"
+        )
+        yield Check("privacy", Outcome.WARNING, message)
+    if (reading := read_credits(client)).is_told:
+        yield Check("credits", Outcome.OK, f"credits_cost is {reading}")
 
 
 @contextmanager

@@ -146,7 +146,7 @@ def test_monitoring_queries_answer(api: SimulatedEnrow) -> None:
     for _ in range(2):
         pipeline.run(enrow_source(["was-fine", "nobody-knows", "wrong"]))
     run([api.add_ongoing("stuck", None)], pipeline=pipeline, trigger="cron")
-    runs, pending, disagreeing, unreadable = blocks(REPOSITORY / "docs" / "monitoring.md", "sql")
+    runs, pending, disagreeing, billed, unreadable, prune = blocks(REPOSITORY / "docs" / "monitoring.md", "sql")
     with pipeline.sql_client() as client:
         assert [row[:3] for row in client.execute_sql(runs) or []] == [("cron", "ok", 1)]
         assert [row[:2] for row in client.execute_sql(pending) or []] == [("stuck", "ongoing")]
@@ -154,6 +154,9 @@ def test_monitoring_queries_answer(api: SimulatedEnrow) -> None:
         ((batch_id, since, last_tried, tries),) = client.execute_sql(unreadable) or []
         assert (batch_id, tries) == ("nobody-knows", 2)
         assert since < last_tried
+        assert client.execute_sql(billed) == []
+        client.execute_sql(prune)
+        assert client.execute_sql("SELECT count(*) FROM batch_errors") == [(2,)]
 
 
 def test_the_speed_is_what_was_measured() -> None:

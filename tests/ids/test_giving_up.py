@@ -105,7 +105,7 @@ def test_an_ongoing_batch_that_expires_is_given_up(
     assert kinds(warehouse) == [("expired_or_unknown", 400)] * 2
     assert [report.exit_code for report in reports] == [ExitCode.PARTIAL] * 2 + [ExitCode.OK]
     assert [report.given_up for report in reports] == [0, 1, 0]
-    assert "seen are unknown to the API now, or expired: 'lost'. What their credits" in logged.text
+    assert "seen pending are unknown to the API now, or expired: 'lost'. What their credits" in logged.text
     assert "up to 1,000 credits for 25 searches. Ask Enrow" in logged.text
     assert logged.text.count("1 deferred ids are given up") == 1
     assert deferred(warehouse) == [("lost", 2, False)]

@@ -241,3 +241,23 @@ def test_the_reading_of_credits_is_told(
     message = checked()["credits"].message
     counts = "1 batches net, 0 gross" if reading == "net" else "0 batches net, 1 gross"
     assert message == f"credits_cost is {reading} of refunds ({counts}, 0 neither)"
+
+
+def test_rows_in_clear_are_told(  # noqa: PLR0917 - fixtures
+    api: SimulatedEnrow,
+    checked: Checked,
+    load: Load,
+    warehouse: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who sets `pii` later is told, by the check and by the first run, which command treats what is there."""
+    pipeline = build_pipeline("duckdb")
+    load([api.add_completed("before", 4)], pipeline=pipeline)
+    monkeypatch.setenv("SOURCES__ENROW__PII", "drop")
+    warehouse.close()
+    assert "privacy" in (found := checked())
+    assert "rows are in clear, loaded before pii was set: enrow erase --existing --execute" in found["privacy"].message
+    load([api.add_completed("after", 4)], pipeline=pipeline)
+    load([api.add_completed("later", 4)], pipeline=pipeline)
+    assert caplog.text.count("stay in clear: enrow erase --existing --execute hides them") == 1
