@@ -257,7 +257,7 @@ def test_rows_in_clear_are_told(  # noqa: PLR0917 - fixtures
     monkeypatch.setenv("SOURCES__ENROW__PII", "drop")
     warehouse.close()
     assert "privacy" in (found := checked())
-    assert "rows are in clear, loaded before pii was set: enrow erase --existing --execute" in found["privacy"].message
+    assert "rows were loaded in clear, before pii was set: enrow erase --existing --execute" in found["privacy"].message
     load([api.add_completed("after", 4)], pipeline=pipeline)
     load([api.add_completed("later", 4)], pipeline=pipeline)
     assert caplog.text.count("stay in clear: enrow erase --existing --execute hides them") == 1
