@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **{name: value for name, value in source_options.items() if value is not None},
         )
     except (ConfigurationError, ConfigurationException) as error:
-        _print_error(str(error), as_json=as_json)
+        _print_error(one_line(error), as_json=as_json)
         return ExitCode.USAGE
     except BusyError as error:
         _print_error(str(error), as_json=as_json)

@@ -35,7 +35,7 @@ from ..errors import ConfigurationError, EnrowError
 from ..options import misplaced_settings, settings_files
 from ..settings import SOURCE_NAME
 from ..source import enrow_source
-from .causes import first_line
+from .causes import first_line, one_line
 from .compare_rows import compare_rows
 from .pipeline import build_pipeline
 
@@ -119,7 +119,7 @@ def _tried(name: str, check: Callable[[], str]) -> Check:
     try:
         return Check(name, Outcome.OK, check())
     except (EnrowError, ConfigurationException) as error:
-        return Check(name, Outcome.FAILED, str(error))
+        return Check(name, Outcome.FAILED, one_line(error))
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
         return Check(name, Outcome.FAILED, first_line(error))
 
