@@ -1,5 +1,6 @@
 """The README and the guides are true: commands and snippets run, settings exist, queries answer."""
 
+import ast
 import inspect
 import re
 import shlex
@@ -157,6 +158,27 @@ def test_monitoring_queries_answer(api: SimulatedEnrow) -> None:
         assert client.execute_sql(billed) == []
         client.execute_sql(prune)
         assert client.execute_sql("SELECT count(*) FROM batch_errors") == [(2,)]
+
+
+def test_messages_of_the_troubleshooting_page_exist() -> None:
+    """What the page quotes is what the package says, or dlt."""
+    of_others = {"Setting add_limit to a transformer", "No module named", "extension", "delta"}
+    texts = list(_texts(REPOSITORY / "enrow_source"))
+    rows = re.findall(r"^\| (.*?) \|", (REPOSITORY / "docs" / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+    quoted = {quote for row in rows for quote in re.findall(r"(?:^| )'([^`]+?)'(?=[ ,]|$)", row)} - of_others
+    assert len(quoted) > 20
+    parts = {quote: [part.strip() for part in re.split(r"\.\.\.|\S*:3(?= )|<.*?>", quote)] for quote in quoted}
+    assert [q for q, found in parts.items() if not any(all(one in text for one in found) for text in texts)] == []
+
+
+def _texts(folder: Path) -> Iterator[str]:
+    """Yield the texts in the code; what is formatted into one is left out."""
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else " " for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
 
 
 def test_the_speed_is_what_was_measured() -> None:
