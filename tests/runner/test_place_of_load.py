@@ -120,6 +120,8 @@ def test_an_empty_destination_is_refused() -> None:
     """`--destination "$UNSET"` took the destination of the last run."""
     with pytest.raises(ConfigurationError, match="destination is empty"):
         build_pipeline("")
+    with pytest.raises(ConfigurationError, match="dataset_name is empty"):
+        build_pipeline("duckdb", "")
 
 
 @pytest.mark.parametrize("command", ["run", "check", "erase", "backfill"])
