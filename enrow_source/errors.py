@@ -27,8 +27,12 @@ from enum import StrEnum
 class ErrorKind(StrEnum):
     """What went wrong with one look at a batch; the `kind` column of `batch_errors`."""
 
+    EXPIRED_OR_UNKNOWN = "expired_or_unknown"
+    """400 or 404 in the API's words: it does not know the id, or no longer. Check where the id comes from; ask Enrow
+    about a batch that earlier runs have seen. After `give_up_fetches` and `give_up_days` a run stops asking."""
     NOT_READABLE = "not_readable"
-    """400 or 404: the API does not know the id, or cannot read the batch. Check where the id comes from; ask Enrow."""
+    """400 or 404 in other words: not the API, but a proxy or another server, may have answered. Check
+    `enrow_base_url`; the next run tries again."""
     RATE_LIMITED = "rate_limited"
     """Still 429 after the retries. Use fewer `connections`; the next run tries again."""
     SERVER_ERROR = "server_error"

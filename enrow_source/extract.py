@@ -10,12 +10,14 @@ from pathlib import Path
 
 from . import warn
 from .api.client import EnrowClient
+from .caller import check_keys, check_steps
 from .destination.guard import LoadGuard
 from .destination.ledger import LedgerSnapshot, read_ledger
 from .destination.orphans import remove_orphans
 from .destination.repair import detach
 from .destination.replace import delete_superseded_results
-from .destination.session import Session
+from .destination.seen_before import requested_before
+from .destination.session import Session, is_loading, source_state
 from .destination.suppressions import Suppressions, read_suppressions
 from .errors import ConfigurationError
 from .fetch.batches import fetch_batches
@@ -30,7 +32,7 @@ from .plan import GiveUp, Plan, plan_batches
 from .settings import UNDECLARED_COLUMNS
 from .submissions.evidence import Evidence, accepted_batch_ids
 from .tables.columns import DISCARD_ROW, DISCARD_VALUE, ColumnNames, NameRules
-from .tables.privacy import Privacy
+from .tables.privacy import Pii, Privacy
 from .tables.results_file import ResultsFile, ResultsWriter
 from .tables.rows import RowContext
 from .tables.schema import LEDGER_TABLES, PHONE_RESULTS, TABLES
@@ -47,6 +49,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     guard = LoadGuard.of(session.pipeline) if session.pipeline is not None else None
     has_given_up = guard is not None and guard.begin(session)
     check_keys(session)
+    check_steps(session)
     use_delta_tables_on_filesystem(session)
 
     ledger_tables = [name for name in LEDGER_TABLES if name in session.resources]
@@ -59,7 +62,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
 
     submitted = _submitted_batch_ids(session, ledger_tables)
     given = [*read.ids, *submitted] if submitted else read.ids
-    ledger = _read_ledger(session, options.shard.select(given), retry_failed=options.retry_failed)
+    again = _named_again(read.given, options)
+    ledger = _read_ledger(session, options.shard.select(given), again, retry_failed=options.retry_failed)
     is_idle = not ledger.missing and not ledger.entries
     suppressions = Suppressions() if is_idle else read_suppressions(session, privacy, options.suppressions)
     plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches, read.given)
@@ -104,13 +108,19 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         cursors.tie(wrote_rows=bool(seen.answered))
     # Later runs could not tell them from loads that were completed long ago.
     detach(session, [i for i, entry in ledger.entries.items() if entry.is_unfinished and i not in seen.answered])
-    yield _summary(context, plan, read, seen, options, client, stop, files, is_unread=is_unread)
+    yield _summary(session, context, plan, read, submitted, seen, options, client, stop, files, is_unread=is_unread)
+
+
+_PII = "pii"
+"""In the state of the source: the option as the last load had it."""
 
 
 def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
+    session: Session,
     context: RowContext,
     plan: Plan,
     read: BatchIdsRead,
+    submitted: Collection[str],
     seen: Seen,
     options: Options,
     client: EnrowClient,
@@ -121,14 +131,16 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
 ) -> Chunk:
     """Warn of what a person has to know; return the last chunk, with the counts of the run."""
     now = datetime.now(UTC)
-    deferred = plan.deferred(
-        read.from_resources, seen.answered, seen.unknown, now, GiveUp(options.give_up_fetches, options.give_up_days)
-    )
+    end = GiveUp(options.give_up_fetches, options.give_up_days)
+    deferred = plan.deferred(read.from_resources, submitted, seen.answered, seen.unknown, now, end)
     given_up = plan.given_up(deferred)
     warn.of_given_up(given_up)
     stuck = plan.stuck(options.stuck_after_h, seen.ended, now)
     warn.of_stuck(stuck, options.stuck_after_h)
-    warn.of_expiry(plan.stuck(options.warn_after_h, seen.ended, now), seen.requested, options.warn_after_h)
+    old = plan.stuck(options.warn_after_h, seen.ended, now)
+    before = requested_before(session, (seen.unknown | old.keys()) - seen.answered)
+    warn.of_expiry(old, before | seen.requested, options.warn_after_h)
+    warn.of_lost({batch_id: before[batch_id] for batch_id in sorted(seen.unknown & before.keys())})
     undocumented = plan.undocumented_for_long(seen.undocumented, now)
     warn.of_undocumented(undocumented)
     warn.of_columns(context)
@@ -145,13 +157,24 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
     return Chunk(context, deferred=deferred, counts=counts, files=files)
 
 
-def _read_ledger(session: Session, ids: Sequence[str], *, retry_failed: bool) -> LedgerSnapshot:
+def _named_again(given: Sequence[str], options: Options) -> frozenset[str]:
+    """Return the ids that are fetched whatever the ledger has of them.
+
+    Raises:
+        ConfigurationError: `refetch` is set, and no id is named.
+    """
+    if options.refetch and not given:
+        raise ConfigurationError("refetch is set, and no id is named: name the batches that are to be fetched again")
+    return frozenset(given) if options.refetch else frozenset()
+
+
+def _read_ledger(session: Session, ids: Sequence[str], again: frozenset[str], *, retry_failed: bool) -> LedgerSnapshot:
     """Read the ledger; again, where killed loads have left rows that are deleted first."""
-    ledger = read_ledger(session, ids, retry_failed=retry_failed)
+    ledger = read_ledger(session, ids, again, retry_failed=retry_failed)
     if not ledger.begun:
         return ledger
     remove_orphans(session, ledger.begun)
-    return read_ledger(session, ids, retry_failed=retry_failed)
+    return read_ledger(session, ids, again, retry_failed=retry_failed)
 
 
 def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> list[str]:
@@ -161,26 +184,6 @@ def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> li
     is_kept = all(session.keeps_rows(name) for name in ledger_tables)
     with session.sql_client() as client:
         return accepted_batch_ids(client, [LEDGER_TABLES[name] for name in ledger_tables] if is_kept else [])
-
-
-def check_keys(session: Session) -> None:
-    """Check that tables and keys are those of the source: dlt deletes by any key that it is given.
-
-    Raises:
-        ConfigurationError: The caller has set another one, as `pipeline.run(source, primary_key=...)` does for all.
-    """
-    for table in TABLES:
-        if table.name not in session.resources:
-            continue
-        computed = session.resources[table.name].compute_table_schema()
-        if computed["name"] != table.name:
-            raise ConfigurationError(f"table_name of {table.name} is {computed['name']!r}: leave it out")
-        key = [name for name, column in computed["columns"].items() if column.get("primary_key")]
-        if set(key) != set(() if table.replaces_batches else table.key):
-            raise ConfigurationError(
-                f"primary_key of {table.name} is {', '.join(key) or 'empty'}: leave it out, since rows of"
-                f" {'a batch are replaced together' if table.replaces_batches else 'another batch would be replaced'}"
-            )
 
 
 def use_delta_tables_on_filesystem(session: Session) -> None:
@@ -222,6 +225,10 @@ def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWri
 
 
 def _row_context(session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan) -> RowContext:
+    if is_loading():
+        if privacy.hides and source_state().get(_PII) == Pii.KEEP:
+            warn.of_rows_in_clear()
+        source_state()[_PII] = privacy.mode.value
     existing = {name: table["columns"] for name, table in session.schema.tables.items()}
     names = ColumnNames(_name_rules(session), existing, UNDECLARED_COLUMNS, hides_names=privacy.hides)
     return RowContext(session.load_id, names, privacy, suppressions.is_erased, plan.first_seen)

@@ -14,6 +14,7 @@ from threading import Event
 from typing import Any, Final, ParamSpec
 
 import dlt
+from dlt.common.configuration.const import TYPE_EXAMPLES
 from dlt.common.reflection.spec import spec_from_signature
 from dlt.extract import DltResource, DltSource
 
@@ -32,6 +33,7 @@ class Options:
 
     max_batches: int | None
     retry_failed: bool
+    refetch: bool
     shard: Shard
     stuck_after_h: float | None
     warn_after_h: float | None
@@ -83,7 +85,8 @@ def check_names(unknown: Mapping[str, Any], known: Collection[str]) -> None:
 
     Raises:
         UnknownOptionError: One does not; names the one that is closest to it.
-        ConfigurationError: A file is no TOML, or holds settings in a section that nothing reads; or a variable does.
+        ConfigurationError: A file is no TOML, or holds settings in a section that nothing reads, or an option that was
+            never filled in; or a variable does.
     """
     if (misplaced := next(misplaced_settings(known), None)) is not None:
         raise ConfigurationError(str(misplaced))
@@ -101,6 +104,11 @@ def check_names(unknown: Mapping[str, Any], known: Collection[str]) -> None:
             hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(known)}"
             where = "" if name in unknown else f" under [sources.{SOURCE_NAME}]"
             raise UnknownOptionError(f"enrow_source has no option {name!r}{where}: {hint}")
+    if unset := sorted(name for name, value in configured.items() if value == _PLACEHOLDER):
+        raise ConfigurationError(
+            f"{', '.join(unset)} under [sources.{SOURCE_NAME}] is still {_PLACEHOLDER}, as dlt init writes it: set it,"
+            " or delete the line"
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +235,9 @@ def check_limits(limits: Mapping[str, Any]) -> None:
 
 SUBMIT_OPTIONS: Final = ("credits_per_found", "min_credits", "people_database")
 """Settings of the commands, in the same section."""
+
+_PLACEHOLDER: Final = str(TYPE_EXAMPLES["text"])
+"""What `dlt init` writes for a person to replace."""
 
 _DLT_OPTIONS: Final = ("max_table_nesting", "root_key")
 """Settings of any dlt source, which dlt reads from the same section."""

@@ -49,13 +49,23 @@ class Plan:
         """Batches whose last fetch failed."""
         return frozenset(batch_id for batch_id, entry in self.entries.items() if entry.has_failed)
 
-    def deferred(
-        self, read: Collection[str], answered: AbstractSet[str], unknown: AbstractSet[str], now: datetime, end: GiveUp
+    def deferred(  # noqa: PLR0913, PLR0917 - what a run knows of its ids
+        self,
+        read: Collection[str],
+        submitted: Collection[str],
+        answered: AbstractSet[str],
+        unknown: AbstractSet[str],
+        now: datetime,
+        end: GiveUp,
     ) -> list[DeferredId]:
         """Return the ids that later runs fetch although no input may name them again, where this run changes them.
 
+        A batch that was seen ongoing, or was submitted, is fetched unnamed already: it is among them once the API does
+        not know it any more, so that the asking for it ends too.
+
         Args:
             read: Ids of resources, whose cursors have moved past them.
+            submitted: Ids that `enrow submit` has kept.
             answered: Batches that the API answered for in this run.
             unknown: Batches that it answered with 'unknown or expired'.
             now: When the run ends.
@@ -65,13 +75,15 @@ class Plan:
         for batch_id in self.due:
             entry = self.entries.get(batch_id)
             if entry is None or entry.unknown_answers is None:
-                is_new = batch_id in read and batch_id not in answered and not (entry and entry.is_pending)
-                if is_new:
+                is_pending = entry is not None and entry.is_pending
+                is_left = batch_id in read and batch_id not in answered and not is_pending
+                is_lost = batch_id in unknown and (is_pending or batch_id in submitted)
+                if is_left or is_lost:
                     deferred.append(DeferredId(batch_id, now, int(batch_id in unknown)))
-            elif batch_id in answered and entry.is_given_up:
+            elif batch_id in answered and (entry.is_given_up or entry.unknown_answers):
                 deferred.append(DeferredId(batch_id, now))
             elif batch_id in unknown:
-                since, answers = entry.first_seen or now, entry.unknown_answers + 1
+                since, answers = entry.deferred_at or now, entry.unknown_answers + 1
                 is_over = answers >= end.fetches and now - since >= timedelta(days=end.days)
                 given_up_at = now if is_over or entry.is_given_up else None
                 deferred.append(DeferredId(batch_id, since, answers, given_up_at))
@@ -121,8 +133,8 @@ def plan_batches(
     """Decide which batches are fetched, and in which order.
 
     A batch is due where an input names it and it is not loaded for good, or where the ledger has it as pending. Ids
-    that an earlier run deferred come first, then new ones in the order of the input, then those fetched longest ago,
-    and at the end those whose last fetch failed, again the longest ago first.
+    that an earlier run deferred come first, the oldest before all, then new ones in the order of the input, then those
+    fetched longest ago, and at the end those whose last fetch failed, again the longest ago first.
 
     In a bounded run the last place goes to a failed one that has waited longer than who would have it: however many
     batches are pending, every one has its turn.
@@ -134,7 +146,8 @@ def plan_batches(
         max_batches: The most that this run fetches; None for no limit.
         given: Ids that the caller names: they are fetched also where they were given up.
     """
-    deferred = [i for i, entry in ledger.entries.items() if entry.is_pending and entry.last_fetched_at is None]
+    unseen = [i for i, entry in ledger.entries.items() if entry.is_pending and entry.last_fetched_at is None]
+    deferred = sorted(unseen, key=lambda i: ((at := ledger.entries[i].first_seen) is None, at, i))
     new = [i for i in ledger.missing if i not in ledger.entries or ledger.entries[i].last_fetched_at is None]
     missing = set(ledger.missing)
     again = sorted(

@@ -49,6 +49,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     enrow_base_url: str = BASE_URL,
     max_batches: int | None = None,
     retry_failed: bool = False,  # noqa: FBT001, FBT002 - dlt reads it from the configuration by its name
+    refetch: bool = False,  # noqa: FBT001, FBT002 - as above
     connections: int = CONNECTIONS,
     deadline_s: float | None = None,
     max_consecutive_failures: int = MAX_CONSECUTIVE_FAILURES,
@@ -84,6 +85,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         enrow_base_url: Scheme and host of the API; https, or http on a loopback address.
         max_batches: Most batches to fetch in one run; batches never fetched go first. None for no limit.
         retry_failed: Whether batches that the API reports as `failed` are fetched again.
+        refetch: Whether the ids in `batch_ids` are fetched again where they are loaded already; others never are.
         connections: Batches fetched at the same time, 1 to 256.
         deadline_s: Seconds after which no new fetches start; what is there is loaded. None for no limit.
         max_consecutive_failures: Batches in a row that the API does not answer for, after which the run stops.
@@ -132,6 +134,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     options = Options(
         max_batches=max_batches,
         retry_failed=retry_failed,
+        refetch=refetch,
         shard=Shard.parse(shard),
         stuck_after_h=stuck_after_h,
         warn_after_h=warn_after_h,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 
 from dlt.common import logger
@@ -23,12 +23,39 @@ def of_expiry(old: Mapping[str, datetime], requested: Mapping[str, int], hours: 
     """Warn of batches whose ids may expire, with the credits at stake."""
     if old:
         named = ", ".join(f"{batch_id!r:.80}" for batch_id in sorted(old, key=lambda i: old[i])[:5])
-        searches = sum(requested.get(batch_id, 0) for batch_id in old)
         logger.warning(
             f"{len(old)} batches have been pending for more than {hours:g} hours, the oldest first: {named}. The API"
             " lets ids expire, after a time that it does not document, and what their credits have paid for is lost"
-            f" then: up to {searches * CREDITS_PER_FOUND:,.0f} credits for {searches:,} searches. Ask Enrow about them"
+            f" then: {_at_stake([requested.get(batch_id, 0) for batch_id in old])}. Ask Enrow about them"
         )
+
+
+def of_lost(requested: Mapping[str, int]) -> None:
+    """Warn of batches that earlier runs have seen and that the API does not know any more, with the credits at stake.
+
+    Args:
+        requested: The searches of each of them.
+    """
+    if requested:
+        named = ", ".join(f"{batch_id!r:.80}" for batch_id in list(requested)[:5])
+        logger.warning(
+            f"{len(requested)} batches that earlier runs have seen pending are unknown to the API now, or expired:"
+            f" {named}. What their credits have paid for may be lost: {_at_stake(requested.values())}. Ask Enrow about"
+            " them"
+        )
+
+
+def _at_stake(requested: Collection[int]) -> str:
+    searches, unknown = sum(requested), sum(not count for count in requested)
+    besides = f", and {unknown:,} batches whose size is not known" if unknown else ""
+    return f"up to {searches * CREDITS_PER_FOUND:,.0f} credits for {searches:,} searches{besides}"
+
+
+def of_rows_in_clear() -> None:
+    """Warn of what earlier runs have loaded with `pii="keep"`."""
+    logger.warning(
+        'rows that earlier runs loaded with pii = "keep" stay in clear: enrow erase --existing --execute hides them'
+    )
 
 
 def of_given_up(batch_ids: Sequence[str]) -> None:

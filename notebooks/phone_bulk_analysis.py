@@ -110,7 +110,11 @@ def _(mo, warehouse):
 
 @app.cell
 def _(mo, warehouse):
-    newest_read = mo.sql("SELECT max(fetched_at) AS newest FROM enrow__batches", engine=warehouse, output=False)
+    newest_read = mo.sql(
+        "SELECT max(fetched_at) AS newest, max(account_credits_reading) AS reading FROM enrow__batches",
+        engine=warehouse,
+        output=False,
+    )
     return (newest_read,)
 
 
@@ -132,7 +136,8 @@ def _(attention_read, days_read, newest_read, pd, repeated_read, searches_read):
     all_attention = alike(attention_read.copy())
     all_attention["last_look"] = pd.to_datetime(all_attention["last_look"], utc=True).dt.tz_localize(None)
     newest_look = pd.to_datetime(newest_read["newest"], utc=True).iloc[0]
-    return all_attention, all_days, all_repeated, all_searches, newest_look
+    credits_reading = newest_read["reading"].iloc[0]
+    return all_attention, all_days, all_repeated, all_searches, credits_reading, newest_look
 
 
 @app.cell
@@ -366,7 +371,12 @@ def _(blue, ink, alt, by_campaign, plot):
 
 
 @app.cell
-def _(blue, red, alt, bill_by_day, plot):
+def _(alt, bill_by_day, blue, credits_reading, plot, red):
+    _readings = {
+        "net": "credits_cost is net of refunds",
+        "gross": "credits_cost is gross: refunds are taken off",
+        "both": "credits_cost is net in some batches, gross in others",
+    }
     _parts = bill_by_day.assign(
         agreed=bill_by_day[["claimed", "expected"]].min(axis=1), beyond=bill_by_day["difference"].clip(lower=0)
     )
@@ -388,7 +398,7 @@ def _(blue, red, alt, bill_by_day, plot):
             ],
         ),
         "Does the bill agree with what arrived?",
-        "Credits claimed by day, beside the numbers found at the price of the plan",
+        f"Credits by day, beside numbers at the plan's price; {_readings.get(credits_reading, 'no refund yet')}",
     )
     return (bill_plot,)
 

@@ -261,7 +261,7 @@ def test_an_id_that_the_api_does_not_know_is_an_entry(
     api.respond("old-page", Response.not_found())
     warehouse.run(new_source(["unknown", "old-page", api.add_completed("a", 1)]))
     assert contents(warehouse) == completed(a=1)
-    error = {"kind": "not_readable"}
+    error = {"kind": "expired_or_unknown"}
     assert warehouse.rows("batch_errors") == [
         error | {"batch_id": "old-page", "http_status": 404, "message": "Bulk search not found"},
         error | {"batch_id": "unknown", "http_status": 400, "message": "Could not retrieve bulk search results"},

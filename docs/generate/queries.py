@@ -80,7 +80,10 @@ QUERIES: Final[Mapping[str, tuple[Query, ...]]] = {
         Query(
             "What did a found number cost, batch by batch?",
             """
-            SELECT batch_id, found_received, credits_cost, credits_cost / nullif(found_received, 0) AS credits_per_found
+            SELECT
+                batch_id, found_received, credits_cost, credits_to_refund,
+                credits_cost / nullif(found_received, 0) AS per_found_if_net,
+                (credits_cost - coalesce(credits_to_refund, 0)) / nullif(found_received, 0) AS per_found_if_gross
             FROM batch_stats
             WHERE status = 'completed'
             ORDER BY batch_id
@@ -96,7 +99,13 @@ QUERIES: Final[Mapping[str, tuple[Query, ...]]] = {
                 credits_cost - 40 * found_received AS credits_too_many
             FROM batch_stats
             WHERE status = 'completed'
-                AND (requested <> results_received OR found <> found_received OR credits_cost <> 40 * found_received)
+                AND (
+                    requested <> results_received OR found <> found_received
+                    OR (
+                        credits_cost <> 40 * found_received
+                        AND credits_cost - coalesce(credits_to_refund, 0) <> 40 * found_received
+                    )
+                )
             ORDER BY batch_id
             """,
         ),

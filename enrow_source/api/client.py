@@ -20,7 +20,15 @@ from dlt.common.configuration.specs import RuntimeConfiguration
 from ..errors import BatchError, ErrorKind, RequestFailedError
 from ..settings import ACCOUNT_PATH, API_KEY_HEADER, BASE_URL, BATCH_PATH, CONNECTIONS, MAX_RESPONSE_MB, READ_BYTES
 from .access import checked_api_key, checked_base_url
-from .status import AccountBody, RetryLaterError, error_message, innermost_message, raise_for_status, retry_after_s
+from .status import (
+    AccountBody,
+    RetryLaterError,
+    error_message,
+    innermost_message,
+    is_about_id,
+    raise_for_status,
+    retry_after_s,
+)
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -183,7 +191,12 @@ class EnrowClient:
                 return RawResponse(response.status_code, body, datetime.now(UTC))
             # An API may repeat the key in its message.
             body = body.replace(self._api_key.encode(), b"***")
-            raise_for_status(response.status_code, error_message(response, body), retry_after_s(response, body))
+            raise_for_status(
+                response.status_code,
+                error_message(response, body),
+                retry_after_s(response, body),
+                is_about_id=is_about_id(body),
+            )
         # Raised out here: what requests raised would come along as its context, with the key in the frames' locals.
         raise failed
 

@@ -33,8 +33,8 @@ def innermost_message(error: BaseException) -> str:
     return f"{kind}: {error}"
 
 
-def raise_for_status(status: int, message: str, retry_after_s: float | None) -> NoReturn:
-    """Raise the error that a status code other than 200 and 202 means."""
+def raise_for_status(status: int, message: str, retry_after_s: float | None, *, is_about_id: bool) -> NoReturn:
+    """Raise the error that a status code other than 200 and 202 means; `is_about_id` is of its body."""
     if status == HTTPStatus.UNAUTHORIZED and "not allowed" in message.lower():
         raise NotAllowedError(
             f"the key is right, and its account has no phone searches ({message}): ask Enrow for a plan that has them"
@@ -53,7 +53,9 @@ def raise_for_status(status: int, message: str, retry_after_s: float | None) -> 
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise RetryLaterError(message, ErrorKind.SERVER_ERROR, status, retry_after_s)
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
-        raise RequestFailedError(message, ErrorKind.NOT_READABLE, status)
+        raise RequestFailedError(
+            message, ErrorKind.EXPIRED_OR_UNKNOWN if is_about_id else ErrorKind.NOT_READABLE, status
+        )
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         raise RequestFailedError("the API answered with a redirect; not followed", ErrorKind.REDIRECT, status)
     raise RequestFailedError(message, ErrorKind.UNEXPECTED_STATUS, status)
@@ -83,6 +85,12 @@ def error_message(response: requests.Response, body: bytes) -> str:
     error = _error_body(body)
     message = error.message or error.reason or response.reason or f"HTTP {response.status_code}"
     return message[:MESSAGE_CHARS].replace("\0", "\ufffd")  # Postgres refuses NUL
+
+
+def is_about_id(body: bytes) -> bool:
+    """Whether an error body has words of the API about the id; a proxy, or a server that is not the API, has none."""
+    message = _error_body(body).message
+    return bool(message) and not str(message).startswith("Missing id")
 
 
 def retry_after_s(response: requests.Response, body: bytes) -> float | None:

@@ -17,6 +17,7 @@ from ..ids.files import batch_ids_from_files
 from ..runner.backfill import CONNECTIONS, SHARDS, Backfill, BackfillError, backfill, check_extras
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, default_destination, destination_type
 from ..runner.report import ExitCode
+from .arguments import refuse_empty
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -26,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code, one of `phone_bulk`'s."""
     parser = _parser()
     options = parser.parse_args(arguments)
+    refuse_empty(parser, options)
     destination = default_destination() if options.destination is None else options.destination
     if destination_type(destination) == "duckdb" and options.lake is None:
         parser.error("DuckDB has one writer: name a folder or bucket for the workers with --lake")

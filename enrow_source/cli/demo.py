@@ -76,7 +76,8 @@ SELECT
     batch_id,
     credits_cost::BIGINT AS credits_billed,
     40 * found_received AS credits_for_what_arrived,
-    credits_cost = 40 * found_received AND requested = results_received AND found = found_received AS agrees
+    40 * found_received IN (credits_cost, credits_cost - coalesce(credits_to_refund, 0))
+        AND requested = results_received AND found = found_received AS agrees
 FROM batch_stats
 WHERE status = 'completed'
 ORDER BY batch_id""",

@@ -18,9 +18,10 @@ from ..destination.hide import hide_existing
 from ..destination.packages import left_packages
 from ..destination.suppressions import ERASURES, Subject, SubjectKind, configured_pii
 from ..errors import ConfigurationError
-from ..runner.causes import first_line
+from ..runner.causes import first_line, one_line
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, build_pipeline
 from ..runner.report import ExitCode
+from .arguments import refuse_empty
 
 OPTIONS = {
     SubjectKind.LINKEDIN_URL: ("--linkedin-url", "URL", "the person's profile, as it was submitted; - is read"),
@@ -33,6 +34,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = _parser()
     options = vars(parser.parse_args(arguments))
+    # Who is erased is checked below.
+    refuse_empty(parser, argparse.Namespace(**{name: options[name] for name in ("destination", "dataset")}))
     if options["existing"]:
         return _hide(options["destination"], options["dataset"], execute=options["execute"])
     ((kind, value),) = [(kind, options[kind]) for kind in SubjectKind if options[kind] is not None]
@@ -45,7 +48,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except TomlProviderReadException:
         raise
     except (ConfigurationError, ConfigurationException) as error:
-        print(f"error: {subject.masked(str(error))}", file=sys.stderr)
+        print(f"error: {subject.masked(one_line(error))}", file=sys.stderr)
         return ExitCode.USAGE
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
         print(f"error: {subject.masked(first_line(error))}", file=sys.stderr)

@@ -49,6 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "enrow_base_url": options.base_url,
         "max_batches": options.max_batches,
         "retry_failed": options.retry_failed,
+        "refetch": options.refetch,
         "connections": options.connections,
         "deadline_s": options.deadline_s,
     }
@@ -73,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             **{name: value for name, value in source_options.items() if value is not None},
         )
     except (ConfigurationError, ConfigurationException) as error:
-        _print_error(str(error), as_json=as_json)
+        _print_error(one_line(error), as_json=as_json)
         return ExitCode.USAGE
     except BusyError as error:
         _print_error(str(error), as_json=as_json)
@@ -132,6 +133,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--base-url", help="another API, such as the simulated one")
     parser.add_argument("--max-batches", type=int, help="most batches to look at in this run")
     parser.add_argument("--retry-failed", action="store_true", default=None, help="look at failed batches again")
+    parser.add_argument(
+        "--refetch", action="store_true", default=None, help="fetch the BATCH_IDs again, also where they are loaded"
+    )
     parser.add_argument("--deadline-s", type=float, help="end after so many seconds, with what is there")
     parser.add_argument(
         "--stuck-after-h", type=float, help="hours after which a batch that is still pending is told as stuck"

@@ -6,11 +6,14 @@ import argparse
 from collections.abc import Sequence
 
 from ..testing import add_arguments, serve
+from .arguments import refuse_empty
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the simulated API; returns the exit code."""
     parser = argparse.ArgumentParser(prog="enrow simulate", description="Simulate the Enrow phone-bulk API.")
     add_arguments(parser)
-    serve(parser, parser.parse_args(arguments))
+    options = parser.parse_args(arguments)
+    refuse_empty(parser, options)
+    serve(parser, options)
     return 0

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
-from ..tables.person import PERSON_FIELDS, person_key, profile_key
+from ..tables.person import OTHER_NAMES, PERSON_FIELDS, person_key, profile_key
 from ..tables.privacy import Privacy
 from ..tables.schema import PHONE_RESULTS, SUBMISSIONS, SUBMITTED_SEARCHES
 from .suppressions import Subject, SubjectKind
@@ -67,14 +67,17 @@ def submissions_of(client: SqlClientBase[Any], batch_id: str) -> list[str]:
 
 
 def _from_results(client: SqlClientBase[Any], condition: str, values: list[str]) -> Iterator[str | None]:
-    columns = ", ".join(client.escape_column_name(f"params__{name}") for name in PERSON_FIELDS)
-    table = client.make_qualified_table_name(PHONE_RESULTS.name)
+    table, named = client.make_qualified_table_name(PHONE_RESULTS.name), client.capabilities.casefold_identifier
     try:
+        with client.execute_query(f"SELECT * FROM {table} WHERE 1 = 0") as cursor:  # noqa: S608 - escaped names
+            loaded = {column[0] for column in cursor.description}
+        fields = [*PERSON_FIELDS, *(name for name in OTHER_NAMES if named(f"params__{name}") in loaded)]
+        columns = ", ".join(client.escape_column_name(f"params__{name}") for name in fields)
         rows = client.execute_sql(f"SELECT DISTINCT {columns} FROM {table} WHERE {condition}", *values)  # noqa: S608
     except DestinationUndefinedEntity:
         return
     for row in rows or ():
-        yield person_key(dict(zip(PERSON_FIELDS, row, strict=True)))
+        yield person_key(dict(zip(fields, row, strict=True)))
 
 
 def _from_submissions(client: SqlClientBase[Any], condition: str, values: list[str]) -> Iterator[str]:

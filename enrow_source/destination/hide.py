@@ -61,6 +61,18 @@ def hide_existing(pipeline: dlt.Pipeline, privacy: Privacy, *, execute: bool = F
     return counts
 
 
+def rows_in_clear(client: SqlClientBase[Any]) -> int:
+    """Count the rows of `phone_results` with a number or an address in clear: a hash has neither `+` nor a slash."""
+    number, url = (client.escape_column_name(name) for name in ("number", "params__linkedin_url"))
+    table = client.make_qualified_table_name(PHONE_RESULTS.name)
+    sql = f"SELECT COUNT(*) FROM {table} WHERE {number} LIKE %s OR {url} LIKE %s"  # noqa: S608 - escaped names
+    try:
+        ((count,),) = client.execute_sql(sql, "+%", "%/%") or [(0,)]
+    except DestinationUndefinedEntity:
+        return 0
+    return int(count)
+
+
 def _in_clear(client: SqlClientBase[Any], table: Table, privacy: Privacy) -> Iterator[tuple[str, list[str]]]:
     """Yield the columns that may hold personal data, with the values that are in clear."""
     name = client.make_qualified_table_name(table.name)

@@ -40,6 +40,8 @@ class LedgerEntry:
     """Whether a deferred id was given up: it is fetched only where it is named."""
     unknown_answers: int | None = None
     """Fetches of a deferred id that the API answered with 'unknown or expired'; None where it is not deferred."""
+    deferred_at: datetime | None = None
+    """When it was deferred; None where it is not."""
     has_failed: bool = False
     """Whether its last fetch failed."""
     is_unfinished: bool = False
@@ -60,12 +62,15 @@ class LedgerSnapshot:
     """Tables that earlier loads made, and that are gone from the destination: this load makes them again."""
 
 
-def read_ledger(session: Session, batch_ids: Sequence[str], *, retry_failed: bool) -> LedgerSnapshot:
+def read_ledger(
+    session: Session, batch_ids: Sequence[str], again: frozenset[str] = frozenset(), *, retry_failed: bool
+) -> LedgerSnapshot:
     """Read what the destination knows; nothing outside a pipeline or before its first load.
 
     Args:
         session: The running extraction.
         batch_ids: The ids of the input; where they are few, only they and the pending ones are read.
+        again: Those of them that are to be fetched although they are loaded.
         retry_failed: Whether a failed batch counts as pending.
     """
     if session.destination_type is None or not any(name in session.resources for name in LEDGER_TABLES):
@@ -74,9 +79,9 @@ def read_ledger(session: Session, batch_ids: Sequence[str], *, retry_failed: boo
     wanted = sum(name in session.resources for name in LEDGER_TABLES)
     named = batch_ids if len(batch_ids) <= LEDGER_NARROW_IDS else None
     with session.sql_client() as client:
-        reader = _Reader(session, LedgerStatement(client, session.schema, final, wanted, named), batch_ids)
+        reader = _Reader(session, LedgerStatement(client, session.schema, final, wanted, named), batch_ids, again)
         found = reader.read()
-        if BATCHES.name in session.resources and not session.keeps_rows(BATCHES.name):
+        if BATCHES.name in session.resources and (again or not session.keeps_rows(BATCHES.name)):
             for batch_id, first_seen in _first_seen(client, found.missing).items():
                 entry = found.entries.get(batch_id, LedgerEntry(None, is_pending=False))
                 found.entries[batch_id] = replace(entry, first_seen=first_seen)
@@ -94,13 +99,17 @@ class _Found:
     loaded_deferrals: list[str] = field(default_factory=list)
 
     @classmethod
-    def of(cls, batch_ids: Sequence[str], rows: Iterable[Row]) -> Self:
+    def of(cls, batch_ids: Sequence[str], rows: Iterable[Row], again: frozenset[str] = frozenset()) -> Self:
         found = cls(dict.fromkeys(batch_ids), {})
         for row in rows:
             if row.is_begun:
                 found.begun.append(row.batch_id)
             elif row.is_loaded:
-                found.missing.pop(row.batch_id, None)
+                if row.batch_id in again:
+                    # It may have rows that the new answer has not.
+                    found.entries[row.batch_id] = LedgerEntry(None, is_pending=False, has_results=True)
+                else:
+                    found.missing.pop(row.batch_id, None)
                 if row.is_deferred:
                     found.loaded_deferrals.append(row.batch_id)
             else:
@@ -113,6 +122,7 @@ class _Found:
                         row.has_results,
                         is_given_up=row.is_given_up,
                         unknown_answers=row.unknown_answers,
+                        deferred_at=row.deferred_at,
                         has_failed=row.has_failed,
                         is_unfinished=row.is_unfinished,
                     )
@@ -122,8 +132,11 @@ class _Found:
 class _Reader:
     """Reads the rows, and repairs what they stand for where it is gone."""
 
-    def __init__(self, session: Session, statement: LedgerStatement, batch_ids: Sequence[str]) -> None:
+    def __init__(
+        self, session: Session, statement: LedgerStatement, batch_ids: Sequence[str], again: frozenset[str]
+    ) -> None:
         self._session = session
+        self._again = again
         self._statement = statement
         self._batch_ids = batch_ids
         # Tables that the load drops or empties when it starts, after this was read, hold nothing.
@@ -166,7 +179,7 @@ class _Reader:
     def _read(self) -> _Found:
         if not self._tables:
             return _Found.of(self._batch_ids, ())
-        return _Found.of(self._batch_ids, self._statement.rows(self._tables, self._more, self._empty))
+        return _Found.of(self._batch_ids, self._statement.rows(self._tables, self._more, self._empty), self._again)
 
     def _leave_out_what_does_not_exist(self) -> None:
         loads = self._session.schema.loads_table_name

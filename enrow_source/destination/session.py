@@ -157,6 +157,11 @@ def first_selected(names: Iterable[str]) -> str | None:
     return next((name for name in names if name in selected), None)
 
 
+def steps_of(resource: str) -> list[Any]:
+    """Return what a caller has added to a resource of the running source: maps, filters, limits."""
+    return list(dlt.current.source().resources[resource]._pipe.steps[1:])  # noqa: SLF001 - dlt has no other way
+
+
 def settings_folder() -> str:
     """Return the folder that dlt reads `config.toml` and `secrets.toml` from; also sets up dlt's log."""
     return str(dlt.current.run_context().settings_dir)

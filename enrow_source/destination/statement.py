@@ -52,6 +52,7 @@ class Row(NamedTuple):
     is_given_up: bool = False
     unknown_answers: int | None = None
     has_failed: bool = False
+    deferred_at: datetime | None = None
     is_begun: bool = False
     """Whether it is no batch, but a load that has begun and is not complete."""
 
@@ -105,7 +106,7 @@ class LedgerStatement:
         sql, parameters = self._select(tables, more, empty)
         with self.client.execute_query(sql, *parameters) as cursor:
             while rows := cursor.fetchmany(LEDGER_FETCH_ROWS):
-                for batch_id, flags, last_fetched_at, first_seen, last_failed_at in rows:
+                for batch_id, flags, last_fetched_at, first_seen, last_failed_at, deferred_at in rows:
                     if flags == _IS_BEGUN:
                         yield Row(batch_id, is_loaded=False, is_begun=True)
                         continue
@@ -126,6 +127,7 @@ class LedgerStatement:
                         is_given_up=bool(flag & _IS_GIVEN_UP),
                         unknown_answers=answers - 1 if answers else None,
                         has_failed=last_failed_at is not None and last_failed_at == last_fetched_at,
+                        deferred_at=utc(deferred_at),
                     )
 
     def delete_loaded_deferrals(self, tables: Sequence[str]) -> None:
@@ -160,7 +162,8 @@ class LedgerStatement:
             f"SELECT batch_id, CASE WHEN {is_loaded} THEN {deferred} ELSE {flags} END,"  # noqa: S608
             f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(last_fetched) END,"
             f" CASE WHEN {is_loaded} THEN NULL ELSE MIN(first_seen) END,"
-            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN failed = 1 THEN last_fetched END) END"
+            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN failed = 1 THEN last_fetched END) END,"
+            f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN deferred = 1 THEN first_seen END) END"
             f" FROM ({self._union(parts)}) fetches GROUP BY batch_id"
         )
         named = list(self._batch_ids or ())

@@ -51,4 +51,4 @@ class Seen:
         self.unknown |= {batch_id for batch_id, error, _ in chunk.errors if error.kind in _UNKNOWN}
 
 
-_UNKNOWN = frozenset({ErrorKind.NOT_READABLE})
+_UNKNOWN = frozenset({ErrorKind.EXPIRED_OR_UNKNOWN})

@@ -29,7 +29,7 @@ class TimeCursor(Incremental[Any]):
         """Attach the cursor to its resource."""
         known = resource_state(pipe.name).get("incremental", {}).get(self.cursor_path, {})
         mark, lag_s = known.get("last_value"), self.lag or 0
-        if isinstance(mark, date) and _ahead(mark) > timedelta(seconds=lag_s):
+        if is_far_ahead(mark) or (isinstance(mark, date) and _ahead(mark) > timedelta(seconds=lag_s)):
             logger.warning(
                 f"the ids of {pipe.name} were read up to {mark}, which is ahead of the clock of this run:"
                 " what came since may have been passed over, so all of it is read again"
@@ -49,14 +49,27 @@ def cursor_on(cursor: str, lag_s: float) -> TimeCursor:
 
 
 def not_ahead(value: Any) -> Any:  # noqa: ANN401 - a value of any column
-    """Return the value, or the run's own clock where it is a time ahead of that: a mark there would pass over ids."""
+    """Return the value; of a time ahead of the run's clock, that clock: a mark there would pass over ids.
+
+    Of a time as text None, with which a row is read and moves no mark: nobody knows how the clock would be written.
+    """
+    if isinstance(value, str):
+        return None if is_far_ahead(value) else value
     return _now_like(value) if isinstance(value, date) and _ahead(value) > timedelta() else value
 
 
 def is_far_ahead(value: object) -> bool:
-    """Whether a time is further ahead of the clock than clocks differ, and zones, where it has none."""
+    """Whether a time, also as text, is further ahead of the clock than clocks differ, and zones, where it has none."""
+    value = _time_of(value) if isinstance(value, str) else value
     has_zone = isinstance(value, datetime) and value.tzinfo is not None
     return isinstance(value, date) and _ahead(value) > timedelta(hours=1 if has_zone else 24)
+
+
+def _time_of(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text.strip())
+    except ValueError:
+        return None
 
 
 def _ahead(value: date) -> timedelta:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
+from dlt.common.configuration.exceptions import ConfigFieldMissingException
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 
 from ..errors import ConfigurationError, EnrowError
@@ -19,7 +21,19 @@ def root_cause(error: BaseException) -> BaseException:
 
 def one_line(cause: BaseException) -> str:
     """Tell an error in one line, all of it."""
+    if isinstance(cause, ConfigFieldMissingException) and (names := _missing_settings(str(cause))):
+        section = ".".join(names[0].lower().split("__")[:-1])
+        return f"settings are missing: {', '.join(names)} in the environment, or under [{section}] in .dlt/secrets.toml"
     return " ".join(str(cause).split()) or type(cause).__name__
+
+
+def _missing_settings(message: str) -> list[str]:
+    """Return the variables that would set what is missing, of all those that dlt has looked for."""
+    names = []
+    for tried in re.split(r"for field `\w+` the following", " ".join(message.split()))[1:]:
+        found = re.findall(r"\(Environment Variables, ((?:DESTINATION|SOURCES)__\w+)\)", tried)
+        names += [max(found, key=len)] if found else []
+    return names
 
 
 def first_line(error: BaseException) -> str:

@@ -22,17 +22,20 @@ import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
+from dlt.destinations.sql_client import SqlClientBase
 from packaging.specifiers import SpecifierSet
 
 from ..api.account import Account, fetch_account
 from ..destination.credits import write_credits
+from ..destination.credits_reading import read_credits
+from ..destination.hide import rows_in_clear
 from ..destination.session import settings_folder
-from ..destination.suppressions import configured_privacy, recorded_suppressions
+from ..destination.suppressions import configured_pii, configured_privacy, recorded_suppressions
 from ..errors import ConfigurationError, EnrowError
 from ..options import misplaced_settings, settings_files
 from ..settings import SOURCE_NAME
 from ..source import enrow_source
-from .causes import first_line
+from .causes import first_line, one_line
 from .compare_rows import compare_rows
 from .pipeline import build_pipeline
 
@@ -104,17 +107,19 @@ def checks(destination: str | None, dataset: str, base_url: str | None = None) -
     yield from _files()
     yield from _options()
     accounts: list[Account] = []
+    more: list[Check] = []
     yield _tried("api key", lambda: _account(base_url, accounts))
-    yield (reached := _tried("destination", lambda: _destination(destination, dataset, accounts)))
+    yield (reached := _tried("destination", lambda: _destination(destination, dataset, accounts, more)))
     if reached.outcome is Outcome.OK:
         yield _tried("results", lambda: _results(destination, dataset))
+    yield from more
 
 
 def _tried(name: str, check: Callable[[], str]) -> Check:
     try:
         return Check(name, Outcome.OK, check())
     except (EnrowError, ConfigurationException) as error:
-        return Check(name, Outcome.FAILED, str(error))
+        return Check(name, Outcome.FAILED, one_line(error))
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
         return Check(name, Outcome.FAILED, first_line(error))
 
@@ -189,7 +194,7 @@ def _account(base_url: str | None, found: list[Account]) -> str:
     return "accepted" if account.credits is None else f"accepted; {account.credits:,.0f} credits left"
 
 
-def _destination(destination: str | None, dataset: str, accounts: list[Account]) -> str:
+def _destination(destination: str | None, dataset: str, accounts: list[Account], more: list[Check]) -> str:
     with TemporaryDirectory() as folder:
         pipeline = build_pipeline(destination, dataset, pipelines_dir=folder)
         with _files_of_database(pipeline), pipeline.destination_client() as client:
@@ -198,6 +203,7 @@ def _destination(destination: str | None, dataset: str, accounts: list[Account])
             elif isinstance(client, SqlJobClientBase):
                 erased = recorded_suppressions(client.sql_client, configured_privacy())
                 where = f"{_write_to_tables(client)}{f', {erased} are erased and kept out' if erased else ''}"
+                more += _of_rows(client.sql_client)
             else:
                 raise TypeError(f"{type(client).__name__} has neither tables nor files")
             # Where runs have written their balance the one of now is added; nowhere else is anything left.
@@ -213,6 +219,17 @@ def _results(destination: str | None, dataset: str) -> str:
         pipeline = build_pipeline(destination, dataset, pipelines_dir=folder)
         with _files_of_database(pipeline):
             return compare_rows(pipeline)
+
+
+def _of_rows(client: SqlClientBase[Any]) -> Iterator[Check]:
+    """Tell what the rows say that are there already."""
+    if configured_pii().hides and (count := rows_in_clear(client)):
+        message = (
+            f"{count:,} rows were loaded in clear, before pii was set: enrow erase --existing --execute hides them"
+        )
+        yield Check("privacy", Outcome.WARNING, message)
+    if (reading := read_credits(client)).is_told:
+        yield Check("credits", Outcome.OK, f"credits_cost is {reading}")
 
 
 @contextmanager

@@ -44,7 +44,8 @@ class _Defaults(CustomLoaderDocProvider):
     """Answers last, and for Enrow's pipelines alone: a scheduler may run others in the same process."""
 
     def __init__(self) -> None:
-        super().__init__(_NAME, lambda: DEFAULTS, supports_secrets=False)
+        # dlt lists the locations in its message of a missing setting, and cannot do without.
+        super().__init__(_NAME, lambda: DEFAULTS, supports_secrets=False, locations=())
 
     @property
     def is_writable(self) -> bool:

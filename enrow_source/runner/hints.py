@@ -16,6 +16,11 @@ def add_hints(pipeline: dlt.Pipeline, error: BaseException) -> None:
     """Add notes to the error of a run that has failed: which option it comes from, what the destination lacks."""
     if (option := _option_of(error)) is not None:
         error.add_note(f"this was raised while {option} was read")
+    if any("extension" in str(cause).lower() and "delta" in str(cause).lower() for cause in _causes(error)):
+        error.add_note(
+            "reading Delta tables takes DuckDB's extension delta, which DuckDB downloads once: run INSTALL delta where"
+            " there is internet, and copy ~/.duckdb/extensions from there"
+        )
     if any(isinstance(cause, DatabaseException) for cause in _causes(error)):
         try:
             notes = list(_missing(pipeline))

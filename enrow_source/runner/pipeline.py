@@ -54,9 +54,11 @@ def build_pipeline(
         options: As `dlt.pipeline` takes them.
 
     Raises:
-        ConfigurationError: `destination` is an empty text, or names nothing that dlt knows.
+        ConfigurationError: `destination` or `dataset_name` is empty, or dlt knows no such destination.
     """
     use_defaults()
+    if not dataset_name.strip():
+        raise ConfigurationError("dataset_name is empty: name one, or leave it out")
     destination = default_destination() if destination is None else destination
     if isinstance(destination, str):
         if not destination.strip():

@@ -54,6 +54,8 @@ def run(
         PipelineStepFailed: The run ended; what was loaded before is as it was.
     """
     pipeline = pipeline or build_pipeline()
+    if not isinstance(pipeline, dlt.Pipeline):
+        raise ConfigurationError(f"pipeline is {pipeline!r:.80}: pass build_pipeline({pipeline!r:.40})")
     apply_defaults(pipeline)
     start = Start(trigger)
     with _alone(pipeline):

@@ -14,6 +14,9 @@ from urllib.parse import unquote
 PERSON_FIELDS: Final = ("linkedin_url", "firstname", "lastname", "company_domain", "company_name")
 """What a search may say about a person, in the API's words."""
 
+OTHER_NAMES: Final = ("first_name", "last_name", "fullname", "full_name", "name")
+"""What clients send in place of `firstname` and `lastname`: the API sends back what it got."""
+
 _PLAIN_PROFILE: Final = re.compile(r"https?://(?:www\.)?(linkedin\.com/in/[a-z0-9_-]+)/?")
 """Nearly all of them; what it matches needs no other rule than the ones it applies."""
 _SCHEME: Final = re.compile(r"(?:[a-z][a-z0-9+.-]*:)?//")
@@ -90,14 +93,20 @@ def person_key(search: Mapping[str, str | None]) -> str | None:
     company, the domain before the name of it: `alma marlow @ amber.example`.
 
     Args:
-        search: The fields of `PERSON_FIELDS`, as `params` of a result or as a row that is to be submitted.
+        search: The fields of `PERSON_FIELDS`, as `params` of a result or as a row that is to be submitted; a result may
+            have some of `OTHER_NAMES`.
 
     Returns:
         None where the search names nobody.
     """
     if key := profile_key(search.get("linkedin_url") or ""):
         return key
-    name = f"{name_key(search.get('firstname') or '')} {name_key(search.get('lastname') or '')}"
+    first, last = (
+        name_key(search.get(name) or search.get(other) or "")
+        for name, other in (("firstname", "first_name"), ("lastname", "last_name"))
+    )
+    whole = next((key for other in OTHER_NAMES[2:] if (key := name_key(search.get(other) or ""))), "")
+    name = f"{first} {last}" if first or last else whole
     company = domain_key(search.get("company_domain") or "") or name_key(search.get("company_name") or "")
     return f"{name} @ {company}" if company and name.strip() else None
 

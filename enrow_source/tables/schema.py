@@ -207,7 +207,7 @@ BATCH_ERRORS: Final = Table(
 
 DEFERRED_BATCH_IDS: Final = Table(
     "deferred_batch_ids",
-    "One row for an id that was read from a file or a query, and not fetched, or in vain: later runs fetch it.",
+    "One row for an id that was read and not fetched, or that the API does not know: later runs fetch it unnamed.",
     ("batch_id",),
     (
         Column("batch_id", "text", "The id that was read.", nullable=False),

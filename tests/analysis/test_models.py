@@ -40,7 +40,7 @@ def test_the_build_passes_with_its_warnings(built: BuiltModels) -> None:
     assert warnings == ["claims_agree_with_what_arrived"]
     models = {result["unique_id"] for result in results if result["unique_id"].startswith("model.")}
     assert models == {f"model.enrow.{name}" for name in STAGING | MARTS}
-    assert sum(result["unique_id"].startswith("unit_test.") for result in results) == 4
+    assert sum(result["unique_id"].startswith("unit_test.") for result in results) == 5
 
 
 def test_phone_searches_has_a_row_for_each_result(built: BuiltModels) -> None:
@@ -82,7 +82,9 @@ def test_batches_reconciles_claims_with_what_arrived(built: BuiltModels) -> None
     agreement |= {"silent": "not_claimed", "failed": "not_claimed", "ongoing": "not_ended", "all-done": "not_ended"}
     if each == 50:
         agreement |= dict.fromkeys(("spring-2", "odd"), "disagrees")
-    expected = {UNKNOWN: (UNKNOWN, "unreadable", *[None] * 3, 0, *[None] * 4, "not_ended", False, True, "not_readable")}
+    expected = {
+        UNKNOWN: (UNKNOWN, "unreadable", *[None] * 3, 0, *[None] * 4, "not_ended", False, True, "expired_or_unknown")
+    }
     for batch_id, body in served().items():
         stats, results = body.get("stats", {}), body.get("results") or []
         status = body["general"]["status"]

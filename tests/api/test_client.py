@@ -116,8 +116,8 @@ REDIRECTS = [301, 302, 303, 307, 308]
     "response,expected,looks",
     [
         (Response.missing_id(), (ErrorKind.NOT_READABLE, 400, "Missing id in the query params"), 1),
-        (Response.unreadable(), (ErrorKind.NOT_READABLE, 400, "Could not retrieve bulk search results"), 1),
-        (Response.not_found(), (ErrorKind.NOT_READABLE, 404, "Bulk search not found"), 1),
+        (Response.unreadable(), (ErrorKind.EXPIRED_OR_UNKNOWN, 400, "Could not retrieve bulk search results"), 1),
+        (Response.not_found(), (ErrorKind.EXPIRED_OR_UNKNOWN, 404, "Bulk search not found"), 1),
         (Response(404, b"<html>"), (ErrorKind.NOT_READABLE, 404, "Not Found"), 1),
         (Response(403), (ErrorKind.UNEXPECTED_STATUS, 403, "Forbidden"), 1),
         (Response(409, {"message": "busy"}), (ErrorKind.UNEXPECTED_STATUS, 409, "busy"), 1),

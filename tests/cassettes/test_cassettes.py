@@ -122,7 +122,7 @@ def test_the_client_gives_the_documented_bodies() -> None:
 def test_the_client_raises_the_documented_errors() -> None:
     with pytest.raises(RequestFailedError, match=r"^Could not retrieve bulk search results$") as unknown:
         fetch(documented("unknown_id"), UNKNOWN_ID)
-    assert (unknown.value.kind, unknown.value.http_status) == (ErrorKind.NOT_READABLE, 400)
+    assert (unknown.value.kind, unknown.value.http_status) == (ErrorKind.EXPIRED_OR_UNKNOWN, 400)
     with pytest.raises(InvalidApiKeyError, match="No apikey found in the x-api-key headers"):
         fetch(documented("no_key"), bodies.DOCUMENTED_ID)
     with pytest.raises(InvalidApiKeyError, match="This apikey is not valid"):
@@ -151,7 +151,7 @@ def test_ongoing_then_completed(pipeline: dlt.Pipeline, tmp_path: Path) -> None:
         (batch_id, 1, "found", "+15705555678", "US", None, f"{LINKEDIN}/dwight-schrute", None, None, None, None),
     ]
     assert rows(tmp_path, "SELECT batch_id, http_status, kind, message FROM batch_errors") == [
-        (UNKNOWN_ID, 400, "not_readable", "Could not retrieve bulk search results")
+        (UNKNOWN_ID, 400, "expired_or_unknown", "Could not retrieve bulk search results")
     ]
 
 

@@ -18,7 +18,7 @@ _STAMPS: Final = ("fetched_at", "_dlt_load_id")
 _TIMES: Final = ("first_seen_at",)
 """What only tells a time: of one look, or of an earlier one."""
 _SHOWN: Final = 5
-_KINDS: Final = {200: "invalid_response", 400: "not_readable", 500: "server_error", 503: "server_error"}
+_KINDS: Final = {200: "invalid_response", 400: "expired_or_unknown", 500: "server_error", 503: "server_error"}
 
 
 def differences(

@@ -181,7 +181,7 @@ def right() -> tuple[dict[str, list[dict[str, Any]]], list[Served]]:
     """Return tables and answers that agree: a batch that is complete, an id that nobody knows."""
     answers = [Served("done", 0, COMPLETED), Served("nobody", 0, REFUSED)]
     tables = {name: [row | STAMPS for row in rows] for name, rows in expected_rows(answers).items()}
-    error = {"batch_id": "nobody", "kind": "not_readable", "http_status": 400}
+    error = {"batch_id": "nobody", "kind": "expired_or_unknown", "http_status": 400}
     return tables | {"batch_errors": [error | STAMPS], "_dlt_loads": [{"load_id": "7", "status": 0}]}, answers
 
 

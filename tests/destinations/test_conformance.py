@@ -110,7 +110,7 @@ def test_first_load(warehouse: TargetDataset, account: Account) -> None:
     error = {
         "batch_id": "nobody-knows",
         "http_status": 400,
-        "kind": "not_readable",
+        "kind": "expired_or_unknown",
         "message": "Could not retrieve bulk search results",
     }
     assert not differences(held(warehouse), account.expected(*batches, errors=(error,)))

@@ -1,5 +1,6 @@
 """The README and the guides are true: commands and snippets run, settings exist, queries answer."""
 
+import ast
 import inspect
 import re
 import shlex
@@ -146,7 +147,7 @@ def test_monitoring_queries_answer(api: SimulatedEnrow) -> None:
     for _ in range(2):
         pipeline.run(enrow_source(["was-fine", "nobody-knows", "wrong"]))
     run([api.add_ongoing("stuck", None)], pipeline=pipeline, trigger="cron")
-    runs, pending, disagreeing, unreadable = blocks(REPOSITORY / "docs" / "monitoring.md", "sql")
+    runs, pending, disagreeing, billed, unreadable, prune = blocks(REPOSITORY / "docs" / "monitoring.md", "sql")
     with pipeline.sql_client() as client:
         assert [row[:3] for row in client.execute_sql(runs) or []] == [("cron", "ok", 1)]
         assert [row[:2] for row in client.execute_sql(pending) or []] == [("stuck", "ongoing")]
@@ -154,6 +155,30 @@ def test_monitoring_queries_answer(api: SimulatedEnrow) -> None:
         ((batch_id, since, last_tried, tries),) = client.execute_sql(unreadable) or []
         assert (batch_id, tries) == ("nobody-knows", 2)
         assert since < last_tried
+        assert client.execute_sql(billed) == []
+        client.execute_sql(prune)
+        assert client.execute_sql("SELECT count(*) FROM batch_errors") == [(2,)]
+
+
+def test_messages_of_the_troubleshooting_page_exist() -> None:
+    """What the page quotes is what the package says, or dlt."""
+    of_others = {"Setting add_limit to a transformer", "No module named", "extension", "delta"}
+    texts = list(_texts(REPOSITORY / "enrow_source"))
+    rows = re.findall(r"^\| (.*?) \|", (REPOSITORY / "docs" / "troubleshooting.md").read_text("utf-8"), re.MULTILINE)
+    quoted = {quote for row in rows for quote in re.findall(r"(?:^| )'([^`]+?)'(?=[ ,]|$)", row)} - of_others
+    assert len(quoted) > 20
+    parts = {quote: [part.strip() for part in re.split(r"\.\.\.|\S*:3(?= )|<.*?>", quote)] for quote in quoted}
+    assert [q for q, found in parts.items() if not any(all(one in text for one in found) for text in texts)] == []
+
+
+def _texts(folder: Path) -> Iterator[str]:
+    """Yield the texts in the code; what is formatted into one is left out."""
+    for file in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.JoinedStr):
+                yield "".join(str(part.value) if isinstance(part, ast.Constant) else " " for part in node.values)
+            elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+                yield node.value
 
 
 def test_the_speed_is_what_was_measured() -> None:

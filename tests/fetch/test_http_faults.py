@@ -131,8 +131,8 @@ def statuses(batch_id: str) -> Iterator[Fault]:
         tells="Service Unavailable",
     )
     yield Fault("500 once, then well", (Response.server_error(), body), requests=2)
-    yield Fault("400", (Response.unreadable(),), kind="not_readable", status=400, tells="Could not retrieve")
-    yield Fault("404", (Response.not_found(),), kind="not_readable", status=404, tells="not found")
+    yield Fault("400", (Response.unreadable(),), kind="expired_or_unknown", status=400, tells="Could not retrieve")
+    yield Fault("404", (Response.not_found(),), kind="expired_or_unknown", status=404, tells="not found")
     empty = Response(404, headers={"Content-Encoding": "gzip"})
     yield Fault("404 with nothing, said to be gzip", (empty,), kind="not_readable", status=404)
     for code in (204, 206, 403, 405, 418):

@@ -197,11 +197,14 @@ def test_a_cursor_has_the_name_it_has(table: Postgres, reader: Reader, cursor: s
         assert ids == [f"b{n}" for n in range(max(0, number - 1), number + 1)]
 
 
-def test_a_row_from_the_future_hides_none(table: Postgres, reader: Reader, logged: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("cursor", ["createdAt", "iso"])
+def test_a_row_from_the_future_hides_none(
+    table: Postgres, reader: Reader, logged: pytest.LogCaptureFixture, cursor: str
+) -> None:
     add(table, "early", NOW + timedelta(days=400))
-    query = batch_ids_from_query(QUERY, database=url(table), cursor="createdAt")
+    query = batch_ids_from_query(QUERY, database=url(table), cursor=cursor)
     assert reader.ids(query) == ["early"]
-    assert "1 rows of batch_ids_query have a createdAt ahead of the clock" in logged.text
+    assert f"1 rows of batch_ids_query have a {cursor} ahead of the clock" in logged.text
     add(table, "late", NOW)
     assert reader.ids(query) == ["early", "late"]
 

@@ -10,10 +10,13 @@ import pytest
 from enrow_source.cli.check import main
 from enrow_source.runner import check
 from enrow_source.runner.check import Check, Outcome, checks
+from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.runner.report import ExitCode
-from enrow_source.testing import Response, SimulatedEnrow
-from tests.conftest import Configure
+from enrow_source.testing import Response, SimulatedEnrow, bodies
+from enrow_source.testing.variants import Variants
+from tests.conftest import Configure, Load
 from tests.support.postgres import Postgres
+from tests.support.warehouse import Warehouse
 
 pytest_plugins = ("tests.support.postgres",)
 
@@ -223,3 +226,38 @@ def test_versions_that_are_known_to_be_broken_together(  # noqa: PLR0917 - pytes
     found = checked()["versions"]
     assert found.outcome is outcome
     assert message in found.message
+
+
+@pytest.mark.parametrize("reading", ["net", "gross"])
+def test_the_reading_of_credits_is_told(
+    api: SimulatedEnrow, checked: Checked, load: Load, warehouse: Warehouse, reading: str
+) -> None:
+    """Whether `credits_cost` is net of the refund or gross is documented nowhere: the batches tell."""
+    variants: Variants = {"gross_cost": reading == "gross", "credits_per_phone": 50}
+    api.respond("refund", bodies.completed("refund", 10, **variants))
+    api.respond("none", bodies.answering("none", bodies.searches("none", 3), 1.0))
+    load(["refund", "none"], pipeline=build_pipeline("duckdb"))
+    warehouse.close()
+    message = checked()["credits"].message
+    counts = "1 batches net, 0 gross" if reading == "net" else "0 batches net, 1 gross"
+    assert message == f"credits_cost is {reading} of refunds ({counts}, 0 neither)"
+
+
+def test_rows_in_clear_are_told(  # noqa: PLR0917 - fixtures
+    api: SimulatedEnrow,
+    checked: Checked,
+    load: Load,
+    warehouse: Warehouse,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """Who sets `pii` later is told, by the check and by the first run, which command treats what is there."""
+    pipeline = build_pipeline("duckdb")
+    load([api.add_completed("before", 4)], pipeline=pipeline)
+    monkeypatch.setenv("SOURCES__ENROW__PII", "drop")
+    warehouse.close()
+    assert "privacy" in (found := checked())
+    assert "rows were loaded in clear, before pii was set: enrow erase --existing --execute" in found["privacy"].message
+    load([api.add_completed("after", 4)], pipeline=pipeline)
+    load([api.add_completed("later", 4)], pipeline=pipeline)
+    assert caplog.text.count("stay in clear: enrow erase --existing --execute hides them") == 1

@@ -8,7 +8,7 @@ from typing import Any
 import duckdb
 import pytest
 
-from enrow_source import ConfigurationError, build_pipeline
+from enrow_source import ConfigurationError, build_pipeline, run
 from enrow_source.cli import main
 from enrow_source.testing import SimulatedEnrow
 from tests.conftest import Configure
@@ -97,10 +97,31 @@ def test_a_destination_that_dlt_has_not(
     assert named in captured.out + captured.err
 
 
+@pytest.mark.parametrize("command", [["run", "a-batch"], ["check"], ["erase", "--batch-id", "a-batch"]], ids=" ".join)
+def test_missing_credentials_are_named(
+    command: list[str], configure: Configure, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was a traceback: dlt could not list the places that it had looked at."""
+    configure()
+    monkeypatch.setenv("ENROW_API_KEY", "a-key")
+    assert main([*command, "--destination", "postgres"]) != 0
+    captured = capsys.readouterr()
+    named = "settings are missing: DESTINATION__POSTGRES__CREDENTIALS__DATABASE, "
+    assert named in captured.out + captured.err
+    assert "or under [destination.postgres.credentials] in .dlt/secrets.toml" in captured.out + captured.err
+
+
+def test_a_name_is_no_pipeline() -> None:
+    with pytest.raises(ConfigurationError, match=r"pipeline is 'duckdb': pass build_pipeline\('duckdb'\)"):
+        run(["a"], pipeline="duckdb")  # type: ignore[arg-type]  # as somebody may
+
+
 def test_an_empty_destination_is_refused() -> None:
     """`--destination "$UNSET"` took the destination of the last run."""
     with pytest.raises(ConfigurationError, match="destination is empty"):
         build_pipeline("")
+    with pytest.raises(ConfigurationError, match="dataset_name is empty"):
+        build_pipeline("duckdb", "")
 
 
 @pytest.mark.parametrize("command", ["run", "check", "erase", "backfill"])

@@ -127,3 +127,10 @@ def test_broken_toml_names_file_and_line(configure: Configure) -> None:
     Path(file).write_text("[load]\nworkers = 2\n[sources.enrow\n", encoding="utf-8")
     with pytest.raises(ConfigurationError, match=r"config\.toml:3 is no TOML"):
         enrow_source([], enrow_api_key="made-up-key")
+
+
+def test_what_dlt_init_writes_is_no_value(configure: Configure) -> None:
+    """Its placeholders are refused by name: one of them would be a secret that everybody has."""
+    configure(secrets='[sources.enrow]\nenrow_api_key = "a-key"\npii_secret = "<configure me>"\n')
+    with pytest.raises(ConfigurationError, match=r"^pii_secret under .* is still <configure me>, as dlt init"):
+        enrow_source(["a"])

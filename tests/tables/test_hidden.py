@@ -133,7 +133,7 @@ def test_an_error_says_what_kind_it_was(api: SimulatedEnrow, pii: str) -> None:
         rows = connection.execute("SELECT kind, http_status, message FROM hidden.batch_errors ORDER BY kind").fetchall()
     left_out = f"what the API says of it is left out, since pii is {pii}"
     assert rows == [
-        ("not_readable", 400, f"HTTP 400; {left_out}"),
+        ("expired_or_unknown", 400, f"HTTP 400; {left_out}"),
         ("server_error", 500, f"HTTP 500; {left_out}"),
     ]
 

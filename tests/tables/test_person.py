@@ -39,6 +39,22 @@ def test_people(same: dict[str, Any]) -> None:
     assert [person_key(search) for search in same["searches"]] == [same["key"]] * len(same["searches"])
 
 
+@pytest.mark.parametrize(
+    "names",
+    [
+        {"first_name": "Alma", "last_name": "MARLOW"},
+        {"firstname": "", "first_name": "Alma", "lastname": "Marlow"},
+        {"fullname": " Alma  Marlow "},
+        {"full_name": "alma marlow"},
+        {"name": "Alma Marlow", "firstname": " "},
+    ],
+    ids=" ".join,
+)
+def test_names_that_clients_send(names: dict[str, str]) -> None:
+    """They mean the same as `firstname` and `lastname`."""
+    assert person_key({**names, "company_domain": "amber.example"}) == "alma marlow @ amber.example"
+
+
 @pytest.mark.parametrize("number", ["202 555 0123", "", "+", "+1", "tel:555", "+0012025550123", "+" + "1" * 16])
 def test_number_without_its_country(number: str) -> None:
     assert not is_international(number)

@@ -4,6 +4,8 @@ from typing import Any
 
 import pytest
 
+from enrow_source import Subject, SubjectKind, erase
+from enrow_source.tables.privacy import Privacy
 from enrow_source.tables.schema import PERSONAL_PARAMS
 from enrow_source.testing import SimulatedEnrow, bodies
 from tests.conftest import NewSource
@@ -47,3 +49,16 @@ def test_they_are_not_in_clear(
     warehouse.run(new_source([add(api, SENT)], pii=pii, pii_secret=secret))
     (row,) = warehouse.rows("phone_results")
     assert not set(SENT.values()) & set(row.values())
+
+
+def test_who_is_erased_is_known_by_them(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
+    """A person who is erased by a number, and was searched for by such names, is recorded as that person."""
+    secret = "a secret of sixteen"
+    body = bodies.completed("batch-1", 1)
+    params = {"first_name": "Alma", "last_name": "Marlow", "company_domain": "amber.example"}
+    body["results"][0] |= {"params": params, "qualification": "found", "number": "+12025550123"}
+    api.respond("batch-1", body)
+    warehouse.run(new_source(["batch-1"]))
+    erase(warehouse.pipeline(), Subject(SubjectKind.NUMBER, "+12025550123"), execute=True, pii_secret=secret)
+    rows = warehouse.sql("SELECT subject_hash FROM enrow_erasures WHERE subject = 'person'")
+    assert rows == [(Privacy(secret=secret).keyed_hash("alma marlow @ amber.example"),)]

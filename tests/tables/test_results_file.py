@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
-from typing import Any
 
 import dlt
 import pyarrow as pa
@@ -119,11 +118,13 @@ def test_a_map_of_the_caller_sees_the_rows(api: SimulatedEnrow, new_source: NewS
     """Rows pass through dlt where the caller has added a step, which a file would go around."""
     source = new_source([api.respond("one", bodies.completed("one", 5))])
 
-    def without_numbers(rows: Any) -> Any:
+    def without_numbers(rows: pa.Table) -> pa.Table:
+        if "number" not in rows.schema.names:
+            return rows
         empty = pa.nulls(rows.num_rows, pa.string())
         return rows.set_column(rows.schema.names.index("number"), "number", empty) if rows.num_rows else rows
 
-    source.phone_results.add_map(lambda rows: without_numbers(rows) if "number" in rows.schema.names else rows)
+    source.phone_results.add_map(without_numbers)
     warehouse.run(source)
     assert warehouse.sql("SELECT count(*), count(number) FROM phone_results") == [(5, 0)]
 

@@ -61,6 +61,9 @@ joined as (
         coalesce(results.found_rows, 0) as found_rows,
         stats.credits_cost,
         stats.credits_to_refund,
+        stats.credits_reading,
+        stats.account_credits_reading,
+        stats.credits_claimed,
         coalesce(batches.status in ('completed', 'failed'), false) as is_ended,
         coalesce(last_errors.errors, 0) as errors,
         last_errors.kind as last_error_kind,
@@ -93,7 +96,7 @@ compared as (
 judged as (
     select
         compared.*,
-        cast(credits_cost - credits_expected as {{ dbt.type_numeric() }}) as credits_difference,
+        cast(credits_claimed - credits_expected as {{ dbt.type_numeric() }}) as credits_difference,
         case
             when fetched_at is null or last_error_at > fetched_at then 'unreadable'
             when status in ('completed', 'failed') then status
@@ -152,6 +155,9 @@ select
     found_difference,
     credits_cost,
     credits_to_refund,
+    credits_reading,
+    account_credits_reading,
+    credits_claimed,
     credits_expected,
     credits_difference,
     reconciliation,

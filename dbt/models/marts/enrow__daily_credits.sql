@@ -6,7 +6,7 @@ batches as (
         state,
         found_received,
         credits_expected,
-        credits_cost,
+        credits_claimed,
         credits_to_refund,
         {{ enrow.utc_date('fetched_at') }} as fetched_date
     from {{ ref('enrow__batches') }}
@@ -39,7 +39,7 @@ days as (
         {%- endfor %}
         cast(coalesce(sum(batches.found_received), 0) as {{ dbt.type_bigint() }}) as found_received,
         cast(coalesce(sum(batches.credits_expected), 0) as {{ dbt.type_numeric() }}) as credits_expected,
-        cast(coalesce(sum(batches.credits_cost), 0) as {{ dbt.type_numeric() }}) as credits_claimed,
+        cast(coalesce(sum(batches.credits_claimed), 0) as {{ dbt.type_numeric() }}) as credits_claimed,
         cast(coalesce(sum(batches.credits_to_refund), 0) as {{ dbt.type_numeric() }}) as credits_to_refund
     from batches
     left join searches on batches.batch_id = searches.batch_id

@@ -62,7 +62,7 @@ select
     cast(
         case
             when not searches.is_found then 0
-            else {{ enrow.share('stats.credits_cost', 'stats.found_received') }}
+            else {{ enrow.share('stats.credits_claimed', 'stats.found_received') }}
         end as {{ dbt.type_numeric() }}
     ) as credits_claimed,
     searches.fetched_at,

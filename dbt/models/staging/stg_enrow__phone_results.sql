@@ -1,3 +1,15 @@
+{#- Clients send other names for these, the API sends them back, and a column is there once one has arrived. -#}
+{%- set is_known = execute and flags.INTROSPECT -%}
+{%- set columns = adapter.get_columns_in_relation(source('enrow', 'phone_results')) if is_known else [] -%}
+{%- set loaded = columns | map(attribute='name') | map('lower') | list -%}
+{%- set first, last = ["params__firstname"], ["params__lastname"] -%}
+{%- if 'params__first_name' in loaded %}{% do first.append('params__first_name') %}{% endif -%}
+{%- if 'params__last_name' in loaded %}{% do last.append('params__last_name') %}{% endif -%}
+{%- for name in ['params__fullname', 'params__full_name', 'params__name'] if name in loaded -%}
+  {%- set word = dbt.split_part("trim(" ~ name ~ ")", "' '", 1) -%}
+  {%- do first.append(word) -%}
+  {%- do last.append("trim(substr(trim(" ~ name ~ "), length(" ~ word ~ ") + 1))") -%}
+{%- endfor -%}
 with source as (
     select
         batch_id,
@@ -7,8 +19,8 @@ with source as (
         country,
         custom,
         params__linkedin_url as linkedin_url,
-        params__firstname as firstname,
-        params__lastname as lastname,
+        {{ enrow.first_filled(first) }} as firstname,
+        {{ enrow.first_filled(last) }} as lastname,
         params__company_domain as company_domain,
         params__company_name as company_name,
         fetched_at,
