@@ -11,14 +11,14 @@
   {%- set key = namespace(text=address) -%}
   {%- for pattern, replacement in [
     ('[?#].*$', ''),
-    ('^ *([a-z][a-z0-9+.-]*:)?//', ''),
+    ('^[[:space:]]*([a-z][a-z0-9+.-]*:)?//', ''),
     ('^[^/]*@', ''),
     ('^([^/:]*):[0-9]*', '\\1'),
-    ('^ *(www[.])?', ''),
+    ('^[[:space:]]*(www[.])?', ''),
     ('^([a-z][a-z]|m|mobile|touch)[.](linkedin[.])', '\\2'),
     ('/+', '/'),
     ('^(linkedin[.][^/]*/in/[^/]+)/.*$', '\\1'),
-    ('[/ ]+$', ''),
+    ('[/[:space:]]+$', ''),
   ] -%}
     {%- set key.text = enrow.regexp_replace(key.text, pattern, replacement) -%}
   {%- endfor -%}
