@@ -110,15 +110,40 @@ def _(mo, warehouse):
 
 @app.cell
 def _(mo, warehouse):
+    submissions_read = mo.sql(
+        """
+        SELECT campaign, state, created_at, searches, results_received, found, credits_cost, credits_unknown
+        FROM enrow__submissions
+        """,
+        engine=warehouse,
+        output=False,
+    )
+    return (submissions_read,)
+
+
+@app.cell
+def _(mo, warehouse):
+    balance_read = mo.sql(
+        "SELECT checked_at, credits, command FROM stg_enrow__account_credits ORDER BY checked_at",
+        engine=warehouse,
+        output=False,
+    )
+    return (balance_read,)
+
+
+@app.cell
+def _(mo, warehouse):
     newest_read = mo.sql("SELECT max(fetched_at) AS newest FROM enrow__batches", engine=warehouse, output=False)
     return (newest_read,)
 
 
 @app.cell
-def _(attention_read, days_read, newest_read, pd, repeated_read, searches_read):
+def _(attention_read, balance_read, days_read, newest_read, pd, repeated_read, searches_read, submissions_read):
     # Drivers differ in what they return for dates, decimals and null; from here on all frames are alike.
     def alike(frame, texts=("campaign",)):
-        numbers = frame.columns[frame.columns.str.contains("credits|found|searches|requested|finished|difference")]
+        numbers = frame.columns[
+            frame.columns.str.contains("credits|found|results|searches|requested|finished|difference")
+        ]
         dates = frame.columns.intersection(["fetched_date"])
         frame[dates] = frame[dates].apply(pd.to_datetime).astype("datetime64[us]")
         frame[numbers] = frame[numbers].apply(pd.to_numeric).astype(float)
@@ -131,8 +156,12 @@ def _(attention_read, days_read, newest_read, pd, repeated_read, searches_read):
     all_repeated = alike(repeated_read.copy(), ("campaign", "country"))
     all_attention = alike(attention_read.copy())
     all_attention["last_look"] = pd.to_datetime(all_attention["last_look"], utc=True).dt.tz_localize(None)
+    all_submissions = alike(submissions_read.copy())
+    all_submissions["created_at"] = pd.to_datetime(all_submissions["created_at"], utc=True).dt.tz_localize(None)
+    all_balances = alike(balance_read.copy(), ("command",)).dropna(subset=["credits"])
+    all_balances["checked_at"] = pd.to_datetime(all_balances["checked_at"], utc=True).dt.tz_localize(None)
     newest_look = pd.to_datetime(newest_read["newest"], utc=True).iloc[0]
-    return all_attention, all_days, all_repeated, all_searches, newest_look
+    return all_attention, all_balances, all_days, all_repeated, all_searches, all_submissions, newest_look
 
 
 @app.cell
@@ -284,6 +313,48 @@ def _(all_attention, chosen_campaigns, chosen_period, mo):
 
 
 @app.cell
+def _(all_submissions, chosen_campaigns, chosen_period, mo):
+    funnel = mo.sql(
+        """
+        WITH chosen AS (
+            SELECT s.* FROM all_submissions AS s, chosen_period AS p
+            WHERE s.created_at::DATE BETWEEN p."first"::DATE AND p."last"::DATE
+                AND s.campaign IN (SELECT campaign FROM chosen_campaigns)
+        )
+        SELECT 1 AS step, 'submitted' AS stage, coalesce(sum(searches), 0) AS searches FROM chosen
+        UNION ALL SELECT 2, 'accepted', coalesce(sum(searches) FILTER (state = 'accepted'), 0) FROM chosen
+        UNION ALL SELECT 3, 'read', coalesce(sum(results_received), 0) FROM chosen
+        UNION ALL SELECT 4, 'found', coalesce(sum(found), 0) FROM chosen
+        ORDER BY step
+        """,
+        output=False,
+    )
+    submitted_cost = mo.sql(
+        """
+        SELECT coalesce(sum(s.credits_cost), 0) AS cost, coalesce(sum(s.credits_unknown), 0) AS unknown
+        FROM all_submissions AS s, chosen_period AS p
+        WHERE s.created_at::DATE BETWEEN p."first"::DATE AND p."last"::DATE
+            AND s.campaign IN (SELECT campaign FROM chosen_campaigns)
+        """,
+        output=False,
+    )
+    return funnel, submitted_cost
+
+
+@app.cell
+def _(all_balances, chosen_period, mo):
+    balance = mo.sql(
+        """
+        SELECT b.* FROM all_balances AS b, chosen_period AS p
+        WHERE b.checked_at::DATE BETWEEN p."first"::DATE AND p."last"::DATE
+        ORDER BY b.checked_at
+        """,
+        output=False,
+    )
+    return (balance,)
+
+
+@app.cell
 def _(alt):
     ink, muted = "#1f2430", "#6b7280"
     blue, amber, red = "#3f5bd9", "#f0a03c", "#d64550"
@@ -408,7 +479,7 @@ def _(ink, amber, alt, paid_again, plot):
         _base.mark_bar(color=amber, cornerRadiusEnd=3, size=22)
         + _base.transform_calculate(message="format(datum.searches, ',d') + ' numbers'")
         .mark_text(align="left", dx=6, color=ink)
-        .encode(text="told:N"),
+        .encode(text="message:N"),
         "Who was searched twice, and paid for twice?",
         "Credits for people whom an earlier search had found, by campaign",
     )
@@ -430,11 +501,48 @@ def _(blue, ink, alt, by_country, plot):
         _base.mark_bar(color=blue, cornerRadiusEnd=3, size=16)
         + _base.transform_calculate(message="format(datum.credits_per_found, '.1f') + ' credits each'")
         .mark_text(align="left", dx=6, color=ink)
-        .encode(text="told:N"),
+        .encode(text="message:N"),
         "Where are numbers found, and what does one cost?",
         "The ten countries with most numbers",
     )
     return (country_plot,)
+
+
+@app.cell
+def _(blue, ink, alt, funnel, plot, submitted_cost):
+    _cost, _unknown = submitted_cost.iloc[0]
+    _base = alt.Chart(funnel).encode(
+        x=alt.X("searches:Q", title="searches", axis=alt.Axis(tickCount=5, format=",d")),
+        y=alt.Y("stage:N", title=None, sort=list(funnel["stage"])),
+        tooltip=[alt.Tooltip("stage:N"), alt.Tooltip("searches:Q", format=",.0f")],
+    )
+    funnel_plot = plot(
+        _base.mark_bar(color=blue, cornerRadiusEnd=3, size=22)
+        + _base.mark_text(align="left", dx=6, color=ink).encode(text=alt.Text("searches:Q", format=",.0f")),
+        "What became of who was submitted?",
+        f"They cost {_cost:,.0f} credits; of {_unknown:,.0f} held ones nobody can tell yet",
+    )
+    return (funnel_plot,)
+
+
+@app.cell
+def _(blue, alt, balance, plot):
+    _base = alt.Chart(balance).encode(
+        x=alt.X("checked_at:T", title=None, axis=alt.Axis(format="%d %b", tickCount="week", grid=False)),
+        y=alt.Y("credits:Q", title=None, axis=alt.Axis(format="~s", tickCount=5), scale=alt.Scale(domainMin=0)),
+        tooltip=[
+            alt.Tooltip("checked_at:T", format="%d %b %Y %H:%M"),
+            alt.Tooltip("credits:Q", format=",.0f"),
+            alt.Tooltip("command:N"),
+        ],
+    )
+    balance_plot = plot(
+        _base.mark_line(color=blue, strokeWidth=2, interpolate="step-after")
+        + _base.mark_circle(color=blue, size=40, opacity=1),
+        "When do the credits run out?",
+        "Credits of the account at each run, in all campaigns; what is held is not in it",
+    )
+    return (balance_plot,)
 
 
 @app.cell
@@ -461,12 +569,14 @@ def _(bill_by_day, mo, newest_look, paid_again, pd, searches):
 def _(
     again_plot,
     attention,
+    balance_plot,
     bill_plot,
     campaigns,
     cost_plot,
     countries,
     country_plot,
     figures,
+    funnel_plot,
     mo,
     period,
     share_plot,
@@ -496,7 +606,7 @@ def _(
             mo.md("# Enrow phone searches"),
             mo.hstack([period, campaigns, countries], justify="start", gap=1.5, wrap=True),
             figures,
-            cards([share_plot, cost_plot, bill_plot, again_plot, country_plot, _batches]),
+            cards([share_plot, cost_plot, bill_plot, again_plot, country_plot, _batches, funnel_plot, balance_plot]),
         ],
         gap=0.75,
     ).style(max_width="1180px", margin="0 auto")

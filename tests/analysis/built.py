@@ -126,7 +126,9 @@ def spelled() -> list[dict[str, str]]:
         for profile in SAME_PERSON["profiles"]
         for spelling in profile["spellings"]
     ]
-    people = [search | {"custom": one["key"] or "nobody"} for one in SAME_PERSON["people"] for search in one["searches"]]
+    people = [
+        search | {"custom": one["key"] or "nobody"} for one in SAME_PERSON["people"] for search in one["searches"]
+    ]
     return [*profiles, *people]
 
 

@@ -58,7 +58,9 @@ def test_personal_data_is_marked_down_to_the_marts(on_duckdb: BuiltModels) -> No
         if column["config"]["meta"].get("personal_data")
     }
     person = ("linkedin_url", "firstname", "lastname", "company_domain", "company_name")
-    expected = {(table.name, column.name) for table in (*TABLES, *OPTIONAL) for column in table.columns if column.is_personal}
+    expected = {
+        (table.name, column.name) for table in (*TABLES, *OPTIONAL) for column in table.columns if column.is_personal
+    }
     expected |= {("stg_enrow__batches", "custom"), ("enrow__batches", "custom")}
     for model in ("stg_enrow__phone_results", "enrow__phone_searches"):
         expected |= {(model, name) for name in ("custom", "phone_number", *person)}

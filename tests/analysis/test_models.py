@@ -316,9 +316,7 @@ def test_a_warehouse_that_nobody_submitted_to(on_duckdb: BuiltModels, tmp_path: 
 
 
 @pytest.mark.parametrize("days, fails", [(89, True), (91, False)])
-def test_accepted_twice_within_the_window_fails(
-    on_duckdb: BuiltModels, tmp_path: Path, days: int, fails: bool
-) -> None:
+def test_accepted_twice_within_the_window_fails(on_duckdb: BuiltModels, tmp_path: Path, days: int, fails: bool) -> None:
     again = (
         "USE enrow_data;"
         f" INSERT INTO submissions BY NAME SELECT * REPLACE ('again' AS submission_id, 'again' AS batch_id,"
@@ -327,7 +325,9 @@ def test_accepted_twice_within_the_window_fails(
         " FROM submitted_searches WHERE custom = 'lead-1'"
     )
     dbt = dbt_on_copy(on_duckdb, tmp_path, again)
-    ended = called(dbt.command, "test", "--select", "nobody_is_accepted_twice_within_the_window", cwd=PACKAGE, env=dbt.env)
+    ended = called(
+        dbt.command, "test", "--select", "nobody_is_accepted_twice_within_the_window", cwd=PACKAGE, env=dbt.env
+    )
     assert (ended.returncode != 0) is fails, ended.stdout
     assert ("Got 1 result" in ended.stdout) is fails, ended.stdout
 
