@@ -66,10 +66,7 @@ def write_credits(
     """Write the row of a balance that is known; see `record_credits`."""
     exact = None if left is None else Decimal(str(left))
     row = {"checked_at": datetime.now(UTC), "credits": exact, "command": command, "run_id": run_id}
-    try:
-        append_row(pipeline, ACCOUNT_CREDITS, row, creates=creates)
-    except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
-        logger.warning(f"no row in {ACCOUNT_CREDITS.name} for this run: {type(error).__name__}")
+    append_row(pipeline, ACCOUNT_CREDITS, row, creates=creates)
     credits_ = Credits(left, resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME)).min_credits)
     if credits_.are_few:
         logger.warning(str(credits_))

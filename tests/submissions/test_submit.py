@@ -306,3 +306,18 @@ def test_erasure_finds_every_spelling(duck: Place, same: dict[str, Any]) -> None
         subject = Subject(SubjectKind.LINKEDIN_URL, spelling)
         erased = erase(duck.pipeline("erasing"), subject, pii_secret="a long enough secret")
         assert erased.rows["phone_results"] == len(results), spelling
+
+
+def test_accepted_batch_that_nobody_knows_is_given_up(duck: Place) -> None:
+    """An accepted batch that the API answers 400 for is asked for so often, then only where it is named."""
+    duck.submit([row(1)])
+    (batch_id,) = [batch.batch_id for batch in duck.api.accepted]
+    duck.api.respond(batch_id, Response.unreadable())
+    limits = {"give_up_fetches": 2, "give_up_days": 1e-6}
+    for asked in (1, 2, 2):
+        duck.load(**limits)
+        assert duck.api.looks(batch_id) == asked
+    assert duck.sql("SELECT batch_id FROM {deferred_batch_ids} WHERE given_up_at IS NOT NULL") == [(batch_id,)]
+    duck.load(batch_id, **limits)
+    assert duck.api.looks(batch_id) == 3
+    assert duck.states() == ["accepted"]
