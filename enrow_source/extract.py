@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -106,7 +106,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     # Later runs could not tell them from loads that were completed long ago.
     detach(session, [i for i, entry in ledger.entries.items() if entry.is_unfinished and i not in seen.answered])
     # An accepted batch that the API does not know counts as an id that was read: it has an end, too.
-    read = replace(read, from_resources=read.from_resources | seen.unknown.intersection(submitted))
+    read = dataclasses.replace(read, from_resources=read.from_resources | seen.unknown.intersection(submitted))
     yield _summary(context, plan, read, seen, options, client, stop, files, is_unread=is_unread)
 
 

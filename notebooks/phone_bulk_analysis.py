@@ -316,29 +316,22 @@ def _(all_attention, chosen_campaigns, chosen_period, mo):
 def _(all_submissions, chosen_campaigns, chosen_period, mo):
     funnel = mo.sql(
         """
-        WITH chosen AS (
-            SELECT s.* FROM all_submissions AS s, chosen_period AS p
-            WHERE s.created_at::DATE BETWEEN p."first"::DATE AND p."last"::DATE
-                AND s.campaign IN (SELECT campaign FROM chosen_campaigns)
-        )
-        SELECT 1 AS step, 'submitted' AS stage, coalesce(sum(searches), 0) AS searches FROM chosen
-        UNION ALL SELECT 2, 'accepted', coalesce(sum(searches) FILTER (state = 'accepted'), 0) FROM chosen
-        UNION ALL SELECT 3, 'read', coalesce(sum(results_received), 0) FROM chosen
-        UNION ALL SELECT 4, 'found', coalesce(sum(found), 0) FROM chosen
-        ORDER BY step
-        """,
-        output=False,
-    )
-    submitted_cost = mo.sql(
-        """
-        SELECT coalesce(sum(s.credits_cost), 0) AS cost, coalesce(sum(s.credits_unknown), 0) AS unknown
+        SELECT
+            s.campaign AS "Campaign",
+            sum(s.searches)::BIGINT AS "Submitted",
+            coalesce(sum(s.results_received), 0)::BIGINT AS "Read",
+            coalesce(sum(s.found), 0)::BIGINT AS "Found",
+            coalesce(sum(s.credits_cost), 0)::BIGINT AS "Credits",
+            coalesce(sum(s.credits_unknown), 0)::BIGINT AS "Perhaps spent"
         FROM all_submissions AS s, chosen_period AS p
         WHERE s.created_at::DATE BETWEEN p."first"::DATE AND p."last"::DATE
             AND s.campaign IN (SELECT campaign FROM chosen_campaigns)
+        GROUP BY s.campaign
+        ORDER BY "Submitted" DESC, s.campaign
         """,
         output=False,
     )
-    return funnel, submitted_cost
+    return (funnel,)
 
 
 @app.cell
@@ -509,23 +502,6 @@ def _(blue, ink, alt, by_country, plot):
 
 
 @app.cell
-def _(blue, ink, alt, funnel, plot, submitted_cost):
-    _cost, _unknown = submitted_cost.iloc[0]
-    _base = alt.Chart(funnel).encode(
-        x=alt.X("searches:Q", title="searches", axis=alt.Axis(tickCount=5, format=",d")),
-        y=alt.Y("stage:N", title=None, sort=list(funnel["stage"])),
-        tooltip=[alt.Tooltip("stage:N"), alt.Tooltip("searches:Q", format=",.0f")],
-    )
-    funnel_plot = plot(
-        _base.mark_bar(color=blue, cornerRadiusEnd=3, size=22)
-        + _base.mark_text(align="left", dx=6, color=ink).encode(text=alt.Text("searches:Q", format=",.0f")),
-        "What became of who was submitted?",
-        f"They cost {_cost:,.0f} credits; of {_unknown:,.0f} held ones nobody can tell yet",
-    )
-    return (funnel_plot,)
-
-
-@app.cell
 def _(blue, alt, balance, plot):
     _base = alt.Chart(balance).encode(
         x=alt.X("checked_at:T", title=None, axis=alt.Axis(format="%d %b", tickCount="week", grid=False)),
@@ -576,7 +552,7 @@ def _(
     countries,
     country_plot,
     figures,
-    funnel_plot,
+    funnel,
     mo,
     period,
     share_plot,
@@ -587,26 +563,26 @@ def _(
         columns = "repeat(auto-fit, minmax(min(100%, 26rem), 1fr))"
         return mo.Html(f'<div style="display: grid; grid-template-columns: {columns}; gap: 0.75rem">{cells}</div>')
 
-    _batches = mo.vstack(
-        [
-            mo.md("**Which batches need attention?**"),
-            mo.ui.table(
-                attention,
-                selection=None,
-                page_size=5,
-                show_column_summaries=False,
-                show_data_types=False,
-                show_download=False,
-                show_search=False,
-            ),
-        ]
-    ).style(padding="14px 18px")
+    def table(question, rows):
+        shown = mo.ui.table(
+            rows,
+            selection=None,
+            page_size=5,
+            show_column_summaries=False,
+            show_data_types=False,
+            show_download=False,
+            show_search=False,
+        )
+        return mo.vstack([mo.md(f"**{question}**"), shown]).style(padding="14px 18px")
+
+    _batches = table("Which batches need attention?", attention)
+    _funnel = table("What became of who was submitted?", funnel)
     mo.vstack(
         [
             mo.md("# Enrow phone searches"),
             mo.hstack([period, campaigns, countries], justify="start", gap=1.5, wrap=True),
             figures,
-            cards([share_plot, cost_plot, bill_plot, again_plot, country_plot, _batches, funnel_plot, balance_plot]),
+            cards([share_plot, cost_plot, bill_plot, again_plot, country_plot, _batches, _funnel, balance_plot]),
         ],
         gap=0.75,
     ).style(max_width="1180px", margin="0 auto")
