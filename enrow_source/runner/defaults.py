@@ -44,7 +44,8 @@ class _Defaults(CustomLoaderDocProvider):
     """Answers last, and for Enrow's pipelines alone: a scheduler may run others in the same process."""
 
     def __init__(self) -> None:
-        super().__init__(_NAME, lambda: DEFAULTS, supports_secrets=False)
+        # With a list of places, since dlt's message of a missing setting goes through it.
+        super().__init__(_NAME, lambda: DEFAULTS, supports_secrets=False, locations=())
 
     @property
     def is_writable(self) -> bool:

@@ -67,6 +67,11 @@ def resolve_submission(pipeline: dlt.Pipeline, submission_id: str, *, batch_id: 
                 f"submission {submission_id} may be on its way: {held[0]} is submitting until {held[1]:%H:%M:%S} UTC;"
                 " wait for its end"
             )
+        others = [one.submission_id for one in store.submissions() if batch_id is not None and one.batch_id == batch_id]
+        if others:
+            raise ConfigurationError(
+                f"batch {batch_id} is that of submission {others[0]}: each submission became a batch of its own"
+            )
         message = "resolved by hand"
         if batch_id is None:
             outcome = SubmissionOutcome(SubmissionState.REFUSED, known.http_status, f"{message}: not accepted")

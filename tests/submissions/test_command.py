@@ -207,6 +207,16 @@ def test_the_balance_of_each_run_is_a_row(enrow: Command, tmp_path: Path, monkey
     assert comments == [(11,)]
 
 
+def test_files_are_refused_with_the_reason(enrow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before that, the setting that is missing is named."""
+    call = ("submit", "--people-file", write(tmp_path / "p.csv", [row(1)]), "--max-credits", "40")
+    code, _, err = enrow(*call, "--destination", "filesystem")
+    assert (code, "bucket_url" in err) == (2, True), err
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))
+    code, _, err = enrow(*call, "--destination", "filesystem")
+    assert (code, "files have none" in err) == (2, True), err
+
+
 def test_all_commands_speak_of_one_warehouse(
     enrow: Command, tmp_path: Path, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -308,6 +308,17 @@ def test_erasure_finds_every_spelling(duck: Place, same: dict[str, Any]) -> None
         assert erased.rows["phone_results"] == len(results), spelling
 
 
+def test_a_batch_is_that_of_one_submission(duck: Place) -> None:
+    """Or the batch that the other one became would never be loaded."""
+    duck.api.fault_posts("accept-then-drop", None)
+    duck.submit([row(1)])
+    duck.submit([row(2)])
+    unknown, accepted = list_submissions(duck.pipeline())
+    with pytest.raises(ConfigurationError, match=f"is that of submission {accepted.submission_id}"):
+        resolve_submission(duck.pipeline(), unknown.submission_id, batch_id=accepted.batch_id)
+    assert duck.states() == ["unknown", "accepted"]
+
+
 def test_accepted_batch_that_nobody_knows_is_given_up(duck: Place) -> None:
     """An accepted batch that the API answers 400 for is asked for so often, then only where it is named."""
     duck.submit([row(1)])

@@ -39,6 +39,8 @@ billed as (
         joined.*,
         case
             when state in ('refused', 'cancelled') then 0
+            -- No page tells whether the cost has what is given back in it. Where it is all that was held, it has.
+            when is_over and credits_cost = credits_held then credits_cost - coalesce(credits_to_refund, 0)
             when is_over then credits_cost
         end as cost,
         case
