@@ -43,6 +43,15 @@ class Credits:
         return "" if self.left is None else f"{self.left:,.12g} credits left, min_credits is {self.least:,.12g}"
 
 
+def least_credits() -> float | None:
+    """Return `min_credits` under `[sources.enrow]`; None where it is not set.
+
+    Raises:
+        ConfigurationException: It is no number. Whoever writes a balance asks before it begins.
+    """
+    return resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME)).min_credits
+
+
 def record_credits(pipeline: dlt.Pipeline, command: str, run_id: str, fetch: Callable[[], float | None]) -> Credits:
     """Ask for the balance, write a row, and warn where it is low; where that fails, the run is what it was.
 
@@ -67,7 +76,7 @@ def write_credits(
     exact = None if left is None else Decimal(str(left))
     row = {"checked_at": datetime.now(UTC), "credits": exact, "command": command, "run_id": run_id}
     append_row(pipeline, ACCOUNT_CREDITS, row, creates=creates)
-    credits_ = Credits(left, resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME)).min_credits)
+    credits_ = Credits(left, least_credits())
     if credits_.are_few:
         logger.warning(str(credits_))
     return credits_

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrow_source.cli import main
-from enrow_source.testing import SimulatedEnrow
+from enrow_source.testing import Response, SimulatedEnrow
 
 from .rows import row
 
@@ -205,6 +205,31 @@ def test_the_balance_of_each_run_is_a_row(enrow: Command, tmp_path: Path, monkey
     assert query("SELECT count(*) FROM account_credits JOIN enrow_runs USING (run_id) WHERE command = 'run'") == [(2,)]
     comments = query("SELECT count(*) FROM duckdb_columns() WHERE table_name = 'submissions' AND comment IS NOT NULL")
     assert comments == [(11,)]
+
+
+def test_min_credits_that_is_no_number_is_refused_at_once(
+    enrow: Command, tmp_path: Path, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at the end, when the run has loaded and would have had another exit code."""
+    monkeypatch.setenv("SOURCES__ENROW__MIN_CREDITS", "some")
+    leads = write(tmp_path / "leads.csv", [row(1)])
+    for call in (("run", api.add_completed("a", 1)), ("submit", "--people-file", leads, "--max-credits", "40")):
+        code, _, err = enrow(*call)
+        assert (code, "min_credits" in err) == (2, True), err
+    assert api.requests == []
+
+
+@pytest.mark.parametrize(
+    "answer", [Response.server_error(503), Response(body={"credits": "many"}), Response.dropped(), Response.bad_key()]
+)
+def test_an_account_that_does_not_answer_changes_no_run(
+    enrow: Command, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, answer: Response
+) -> None:
+    """The balance is asked for at the end of each run; where that fails, the run is what it was."""
+    monkeypatch.setattr(api, "info", lambda: answer)
+    assert enrow("run", api.add_completed("a", 1))[0] == 0
+    assert api.requests[-1].path == "/account/info"
+    assert query("SELECT count(*) FROM phone_results") == [(1,)]
 
 
 def test_files_are_refused_with_the_reason(enrow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
