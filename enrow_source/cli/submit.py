@@ -154,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         type=float,
         default=RETRY_NOT_FOUND_AFTER_DAYS,
-        help="search again who was not found so long ago (default: %(default)g)",
+        help=f"search again who was not found so long ago (default: {RETRY_NOT_FOUND_AFTER_DAYS:g})",
     )
     parser.add_argument(
         "--refresh-found-after-days",

@@ -324,7 +324,7 @@ def test_accepted_batch_that_nobody_knows_is_given_up(duck: Place) -> None:
     duck.submit([row(1)])
     (batch_id,) = [batch.batch_id for batch in duck.api.accepted]
     duck.api.respond(batch_id, Response.unreadable())
-    limits = {"give_up_fetches": 2, "give_up_days": 1e-6}
+    limits: dict[str, Any] = {"give_up_fetches": 2, "give_up_days": 1e-6}
     for asked in (1, 2, 2):
         duck.load(**limits)
         assert duck.api.looks(batch_id) == asked
