@@ -207,7 +207,7 @@ def test_the_balance_of_each_run_is_a_row(enrow: Command, tmp_path: Path, monkey
     assert comments == [(11,)]
 
 
-def test_min_credits_that_is_no_number_is_refused_at_once(
+def test_min_credits_that_is_no_number_is_refused(
     enrow: Command, tmp_path: Path, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not at the end, when the run has loaded and would have had another exit code."""
@@ -222,7 +222,7 @@ def test_min_credits_that_is_no_number_is_refused_at_once(
 @pytest.mark.parametrize(
     "answer", [Response.server_error(503), Response(body={"credits": "many"}), Response.dropped(), Response.bad_key()]
 )
-def test_an_account_that_does_not_answer_changes_no_run(
+def test_a_silent_account_changes_no_run(
     enrow: Command, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, answer: Response
 ) -> None:
     """The balance is asked for at the end of each run; where that fails, the run is what it was."""
