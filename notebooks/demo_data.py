@@ -16,14 +16,17 @@ from typing import Any
 import dlt
 import duckdb
 
+from enrow_source.destination.credits import write_credits
 from enrow_source.runner.pipeline import DATASET_NAME, build_pipeline
 from enrow_source.runner.run import run
+from enrow_source.submissions.submit import submit
 from enrow_source.testing import SimulatedEnrow, bodies
 
 DAYS = 42
 BATCHES = 72
 OLDER_PLAN_CREDITS = 50
 UNKNOWN = "batch-nobody-knows"
+SUBMISSIONS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,14 +57,43 @@ def main(arguments: Sequence[str]) -> None:
     file = Path(name)
     file.unlink(missing_ok=True)
     file.parent.mkdir(parents=True, exist_ok=True)
-    with SimulatedEnrow() as api, tempfile.TemporaryDirectory() as folder:
-        age_days = _submit(api)
+    with SimulatedEnrow(credits=30_000) as api, tempfile.TemporaryDirectory() as folder:
+        age_days = _add_batches(api)
         pipeline = build_pipeline(dlt.destinations.duckdb(str(file)), pipelines_dir=folder)
+        submitted, balance_days = _submit(api, pipeline)
         print(run(list(age_days), pipeline=pipeline, enrow_api_key=api.api_key, enrow_base_url=api.url))
-    _move_back(file, age_days)
+    _move_back(file, age_days, submitted, [*balance_days, 0.0])
 
 
-def _submit(api: SimulatedEnrow) -> dict[str, float]:
+def _submit(api: SimulatedEnrow, pipeline: dlt.Pipeline) -> tuple[dict[str, float], list[float]]:
+    """Submit people, a batch every few days, one of which nobody can tell about.
+
+    Returns:
+        How many days ago each submission was made, and each balance was asked for, in their order.
+    """
+    api.fault_posts(*[None] * (SUBMISSIONS - 2), "refuse-then-drop", None)
+    age_days: dict[str, float] = {}
+    balance_days: list[float] = []
+    for number in range(SUBMISSIONS):
+        campaign, days = CAMPAIGNS[number % len(CAMPAIGNS)], DAYS * (1 - (number + 0.5) / SUBMISSIONS)
+        if number == SUBMISSIONS // 2:
+            api.credits += 20_000  # some are bought
+        report = submit(
+            bodies.searches(f"leads-{number}", campaign.searches[0], seed=number),
+            pipeline=pipeline,
+            max_credits=api.credits,
+            campaign=campaign.name,
+            enrow_api_key=api.api_key,
+            enrow_base_url=api.url,
+        )
+        age_days |= {one.submission_id: days for one in report.submissions}
+        api.finish()
+        write_credits(pipeline, "run", f"run-{number}", api.credits)
+        balance_days += [days, days - 0.2]
+    return age_days, balance_days
+
+
+def _add_batches(api: SimulatedEnrow) -> dict[str, float]:
     """Add the batches; return how many days ago each was last looked at."""
     random = Random(7)  # noqa: S311 - made-up data, the same each time
     age_days: dict[str, float] = {}
@@ -116,22 +148,43 @@ def _answered(
     return {"general": general, "stats": stats, "results": results}
 
 
-def _move_back(file: Path, age_days: dict[str, float]) -> None:
+def _move_back(file: Path, age_days: dict[str, float], submitted: dict[str, float], balance_days: list[float]) -> None:
     with duckdb.connect(str(file)) as connection:
         connection.execute("CREATE TEMP TABLE ages (batch_id TEXT, age_days DOUBLE)")
+        connection.execute("CREATE TEMP TABLE submitted (submission_id TEXT, age_days DOUBLE)")
+        connection.execute("CREATE TEMP TABLE balances (position BIGINT, age_days DOUBLE)")
         connection.executemany("INSERT INTO ages VALUES (?, ?)", list(age_days.items()))
+        connection.executemany("INSERT INTO submitted VALUES (?, ?)", list(submitted.items()))
+        connection.executemany("INSERT INTO balances VALUES (?, ?)", list(enumerate(balance_days, 1)))
+        connection.execute(f"USE {DATASET_NAME}")
+        # A batch that was submitted is as old as its submission.
+        connection.execute(
+            "INSERT INTO ages SELECT batch_id, age_days - 0.2 FROM submissions JOIN submitted USING (submission_id)"
+            " WHERE batch_id IS NOT NULL"
+        )
+        connection.execute(
+            "CREATE TEMP TABLE moved_balances AS SELECT run_id, age_days FROM balances"
+            " JOIN (SELECT run_id, row_number() OVER (ORDER BY checked_at) AS position FROM account_credits)"
+            " USING (position)"
+        )
         connection.execute(
             "SELECT table_name, list(column_name) FROM information_schema.columns"
             " WHERE table_schema = ? GROUP BY ALL HAVING count_if(column_name = 'batch_id') > 0",
             [DATASET_NAME],
         )
-        for table, columns in connection.fetchall():
-            for column in {"first_seen_at", "fetched_at"} & set(columns):
-                connection.execute(
-                    f"UPDATE {DATASET_NAME}.{table} AS moved"  # noqa: S608 - names from the catalogue
-                    f" SET {column} = {column} - to_microseconds((ages.age_days * 86400e6)::BIGINT)"
-                    " FROM ages WHERE moved.batch_id = ages.batch_id"
-                )
+        moved = [
+            (table, "batch_id", "ages", column)
+            for table, columns in connection.fetchall()
+            for column in {"first_seen_at", "fetched_at"} & set(columns)
+        ]
+        moved += [("submissions", "submission_id", "submitted", column) for column in ("created_at", "ended_at")]
+        moved += [("account_credits", "run_id", "moved_balances", "checked_at")]
+        for table, key, ages, column in moved:
+            connection.execute(
+                f"UPDATE {table} AS moved"  # noqa: S608 - names from the catalogue, and our own
+                f" SET {column} = {column} - to_microseconds((age_days * 86400e6)::BIGINT)"
+                f" FROM {ages} WHERE moved.{key} = {ages}.{key}"
+            )
 
 
 if __name__ == "__main__":

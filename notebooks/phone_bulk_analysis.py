@@ -110,6 +110,29 @@ def _(mo, warehouse):
 
 @app.cell
 def _(mo, warehouse):
+    submissions_read = mo.sql(
+        """
+        SELECT campaign, state, created_at, searches, results_received, found, credits_cost, credits_unknown
+        FROM enrow__submissions
+        """,
+        engine=warehouse,
+        output=False,
+    )
+    return (submissions_read,)
+
+
+@app.cell
+def _(mo, warehouse):
+    balance_read = mo.sql(
+        "SELECT checked_at, credits, command FROM stg_enrow__account_credits ORDER BY checked_at",
+        engine=warehouse,
+        output=False,
+    )
+    return (balance_read,)
+
+
+@app.cell
+def _(mo, warehouse):
     newest_read = mo.sql(
         "SELECT max(fetched_at) AS newest, max(account_credits_reading) AS reading FROM enrow__batches",
         engine=warehouse,
@@ -119,10 +142,12 @@ def _(mo, warehouse):
 
 
 @app.cell
-def _(attention_read, days_read, newest_read, pd, repeated_read, searches_read):
+def _(attention_read, balance_read, days_read, newest_read, pd, repeated_read, searches_read, submissions_read):
     # Drivers differ in what they return for dates, decimals and null; from here on all frames are alike.
     def alike(frame, texts=("campaign",)):
-        numbers = frame.columns[frame.columns.str.contains("credits|found|searches|requested|finished|difference")]
+        numbers = frame.columns[
+            frame.columns.str.contains("credits|found|results|searches|requested|finished|difference")
+        ]
         dates = frame.columns.intersection(["fetched_date"])
         frame[dates] = frame[dates].apply(pd.to_datetime).astype("datetime64[us]")
         frame[numbers] = frame[numbers].apply(pd.to_numeric).astype(float)
@@ -135,9 +160,22 @@ def _(attention_read, days_read, newest_read, pd, repeated_read, searches_read):
     all_repeated = alike(repeated_read.copy(), ("campaign", "country"))
     all_attention = alike(attention_read.copy())
     all_attention["last_look"] = pd.to_datetime(all_attention["last_look"], utc=True).dt.tz_localize(None)
+    all_submissions = alike(submissions_read.copy())
+    all_submissions["created_at"] = pd.to_datetime(all_submissions["created_at"], utc=True).dt.tz_localize(None)
+    all_balances = alike(balance_read.copy(), ("command",)).dropna(subset=["credits"])
+    all_balances["checked_at"] = pd.to_datetime(all_balances["checked_at"], utc=True).dt.tz_localize(None)
     newest_look = pd.to_datetime(newest_read["newest"], utc=True).iloc[0]
     credits_reading = newest_read["reading"].iloc[0]
-    return all_attention, all_days, all_repeated, all_searches, credits_reading, newest_look
+    return (
+        all_attention,
+        all_balances,
+        all_days,
+        all_repeated,
+        all_searches,
+        all_submissions,
+        credits_reading,
+        newest_look,
+    )
 
 
 @app.cell
@@ -289,6 +327,41 @@ def _(all_attention, chosen_campaigns, chosen_period, mo):
 
 
 @app.cell
+def _(all_submissions, chosen_campaigns, chosen_period, mo):
+    funnel = mo.sql(
+        """
+        SELECT
+            s.campaign AS "Campaign",
+            sum(s.searches)::BIGINT AS "Submitted",
+            coalesce(sum(s.results_received), 0)::BIGINT AS "Read",
+            coalesce(sum(s.found), 0)::BIGINT AS "Found",
+            coalesce(sum(s.credits_cost), 0)::BIGINT AS "Credits",
+            coalesce(sum(s.credits_unknown), 0)::BIGINT AS "Perhaps spent"
+        FROM all_submissions AS s, chosen_period AS p
+        WHERE s.created_at::DATE BETWEEN p."first"::DATE AND p."last"::DATE
+            AND s.campaign IN (SELECT campaign FROM chosen_campaigns)
+        GROUP BY s.campaign
+        ORDER BY "Submitted" DESC, s.campaign
+        """,
+        output=False,
+    )
+    return (funnel,)
+
+
+@app.cell
+def _(all_balances, chosen_period, mo):
+    balance = mo.sql(
+        """
+        SELECT b.* FROM all_balances AS b, chosen_period AS p
+        WHERE b.checked_at::DATE BETWEEN p."first"::DATE AND p."last"::DATE
+        ORDER BY b.checked_at
+        """,
+        output=False,
+    )
+    return (balance,)
+
+
+@app.cell
 def _(alt):
     ink, muted = "#1f2430", "#6b7280"
     blue, amber, red = "#3f5bd9", "#f0a03c", "#d64550"
@@ -418,7 +491,7 @@ def _(ink, amber, alt, paid_again, plot):
         _base.mark_bar(color=amber, cornerRadiusEnd=3, size=22)
         + _base.transform_calculate(message="format(datum.searches, ',d') + ' numbers'")
         .mark_text(align="left", dx=6, color=ink)
-        .encode(text="told:N"),
+        .encode(text="message:N"),
         "Who was searched twice, and paid for twice?",
         "Credits for people whom an earlier search had found, by campaign",
     )
@@ -440,11 +513,31 @@ def _(blue, ink, alt, by_country, plot):
         _base.mark_bar(color=blue, cornerRadiusEnd=3, size=16)
         + _base.transform_calculate(message="format(datum.credits_per_found, '.1f') + ' credits each'")
         .mark_text(align="left", dx=6, color=ink)
-        .encode(text="told:N"),
+        .encode(text="message:N"),
         "Where are numbers found, and what does one cost?",
         "The ten countries with most numbers",
     )
     return (country_plot,)
+
+
+@app.cell
+def _(blue, alt, balance, plot):
+    _base = alt.Chart(balance).encode(
+        x=alt.X("checked_at:T", title=None, axis=alt.Axis(format="%d %b", tickCount="week", grid=False)),
+        y=alt.Y("credits:Q", title=None, axis=alt.Axis(format="~s", tickCount=5), scale=alt.Scale(domainMin=0)),
+        tooltip=[
+            alt.Tooltip("checked_at:T", format="%d %b %Y %H:%M"),
+            alt.Tooltip("credits:Q", format=",.0f"),
+            alt.Tooltip("command:N"),
+        ],
+    )
+    balance_plot = plot(
+        _base.mark_line(color=blue, strokeWidth=2, interpolate="step-after")
+        + _base.mark_circle(color=blue, size=40, opacity=1),
+        "When do the credits run out?",
+        "Credits of the account at each run, in all campaigns; what is held is not in it",
+    )
+    return (balance_plot,)
 
 
 @app.cell
@@ -471,12 +564,14 @@ def _(bill_by_day, mo, newest_look, paid_again, pd, searches):
 def _(
     again_plot,
     attention,
+    balance_plot,
     bill_plot,
     campaigns,
     cost_plot,
     countries,
     country_plot,
     figures,
+    funnel,
     mo,
     period,
     share_plot,
@@ -487,26 +582,26 @@ def _(
         columns = "repeat(auto-fit, minmax(min(100%, 26rem), 1fr))"
         return mo.Html(f'<div style="display: grid; grid-template-columns: {columns}; gap: 0.75rem">{cells}</div>')
 
-    _batches = mo.vstack(
-        [
-            mo.md("**Which batches need attention?**"),
-            mo.ui.table(
-                attention,
-                selection=None,
-                page_size=5,
-                show_column_summaries=False,
-                show_data_types=False,
-                show_download=False,
-                show_search=False,
-            ),
-        ]
-    ).style(padding="14px 18px")
+    def table(question, rows):
+        shown = mo.ui.table(
+            rows,
+            selection=None,
+            page_size=5,
+            show_column_summaries=False,
+            show_data_types=False,
+            show_download=False,
+            show_search=False,
+        )
+        return mo.vstack([mo.md(f"**{question}**"), shown]).style(padding="14px 18px")
+
+    _batches = table("Which batches need attention?", attention)
+    _funnel = table("What became of who was submitted?", funnel)
     mo.vstack(
         [
             mo.md("# Enrow phone searches"),
             mo.hstack([period, campaigns, countries], justify="start", gap=1.5, wrap=True),
             figures,
-            cards([share_plot, cost_plot, bill_plot, again_plot, country_plot, _batches]),
+            cards([share_plot, cost_plot, bill_plot, again_plot, country_plot, _batches, _funnel, balance_plot]),
         ],
         gap=0.75,
     ).style(max_width="1180px", margin="0 auto")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Final
+
+_POSITIONAL: Final = {"batch_ids": "BATCH_ID", "submission_id": "SUBMISSION_ID"}
 
 
 def refuse_empty(parser: argparse.ArgumentParser, options: argparse.Namespace) -> None:
@@ -11,5 +14,5 @@ def refuse_empty(parser: argparse.ArgumentParser, options: argparse.Namespace) -
     for name, value in vars(options).items():
         values = value if isinstance(value, list | tuple) else [value]
         if any((isinstance(one, str) and not one.strip()) or one == Path() for one in values):
-            shown = "BATCH_ID" if name == "batch_ids" else f"--{name.replace('_', '-')}"
+            shown = _POSITIONAL.get(name, f"--{name.replace('_', '-')}")
             parser.error(f"{shown} is empty: set it, or leave it out")

@@ -15,6 +15,7 @@ from enrow_source.testing import Response, SimulatedEnrow, bodies
 
 from ..runner.pipeline import DATASET_NAME, build_pipeline
 from ..runner.run import run
+from ..submissions.report import SubmissionReport
 from ..submissions.submit import submit
 
 FOLDER = Path("demo")
@@ -34,24 +35,24 @@ SELECT batch_id, index, qualification, number, country, params__linkedin_url
 FROM phone_results
 WHERE params__linkedin_url IS NOT NULL
 ORDER BY batch_id DESC, index
-LIMIT 3"""
+LIMIT 2"""
+
+ERRORS = "SELECT batch_id, http_status, kind, message FROM batch_errors"
 
 SPENT = """
 SELECT
-    CASE WHEN params__linkedin_url IS NULL THEN 'name_and_company' ELSE 'profile_url' END AS search,
+    CASE WHEN params__linkedin_url IS NULL THEN 'name and company' ELSE 'profile URL' END AS search,
     count(*) AS submitted,
     count(number) AS found,
     40 * count(number) AS credits_spent
 FROM submissions AS s JOIN submitted_searches USING (submission_id) JOIN phone_results USING (batch_id, index)
 WHERE s.campaign = 'demo'
 GROUP BY search
-ORDER BY search DESC"""
-
-ERRORS = "SELECT batch_id, http_status, kind, message FROM batch_errors"
+ORDER BY search"""
 
 SHOWN = {
     "Tables batches and batch_stats: the state of each batch, what the API claims, what arrived": BATCHES,
-    "Table phone_results, three of its rows: one for each search": PHONES,
+    "Table phone_results, two of its rows: one for each search": PHONES,
     "Table batch_errors: what could not be read": ERRORS,
 }
 
@@ -62,7 +63,7 @@ FROM phone_results AS r JOIN batch_stats AS s USING (batch_id)
 WHERE r.qualification = 'found'
 GROUP BY r.country
 ORDER BY found DESC
-LIMIT 3""",
+LIMIT 2""",
     "What share is found, by which kind of search?": """
 SELECT
     CASE WHEN params__linkedin_url IS NULL THEN 'name and company' ELSE 'profile URL' END AS kind,
@@ -71,28 +72,25 @@ SELECT
 FROM phone_results
 GROUP BY kind
 ORDER BY kind""",
-    "Does the bill agree with what arrived, at 40 credits a number?": """
+    "Which bill does not agree with what arrived, at 40 credits a number?": """
 SELECT
     batch_id,
     credits_cost::BIGINT AS credits_billed,
-    40 * found_received AS credits_for_what_arrived,
-    40 * found_received IN (credits_cost, credits_cost - coalesce(credits_to_refund, 0))
-        AND requested = results_received AND found = found_received AS agrees
+    40 * found_received AS credits_for_what_arrived
 FROM batch_stats
 WHERE status = 'completed'
-ORDER BY batch_id""",
+    AND NOT (
+        40 * found_received IN (credits_cost, credits_cost - coalesce(credits_to_refund, 0))
+        AND requested = results_received AND found = found_received
+    )""",
 }
 
-NEXT = """
-With your own key in ENROW_API_KEY, `enrow run BATCH_ID ...` does the same, and loads into warehouse.duckdb.
-`enrow demo --submit` also submits people, and loads what is found of them."""
+NEXT = "With your own key in ENROW_API_KEY, `enrow run` and `enrow submit` do the same."
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the pipeline twice, show what each run did and what is in the tables, and ask three questions of them."""
-    parser = argparse.ArgumentParser(prog="enrow demo", description=__doc__)
-    parser.add_argument("--submit", action="store_true", help="then submit made-up people, and load what is found")
-    options = parser.parse_args(arguments)
+    """Run the pipeline twice and ask three questions of the tables; then submit people, and load what is found."""
+    argparse.ArgumentParser(prog="enrow demo", description=__doc__).parse_args(arguments)
     FOLDER.mkdir(exist_ok=True)
     FILE.unlink(missing_ok=True)
     shutil.rmtree(FOLDER / "pipelines", ignore_errors=True)
@@ -104,18 +102,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _head("First run")
         _run(api, batch_ids)
         for tables, query in SHOWN.items():
-            print(f"\n{tables}")
+            print(tables)
             _show(query)
 
         _head("Second run: what is complete is not fetched again, the ongoing batch completes")
         _run(api, batch_ids)
         for question, query in ANSWERS.items():
-            _head(question)
+            print(f"== {question}")
             _show(query)
-        if options.submit:
-            _head("People who are to be called: what would submitting them hold?")
-            _submit(api)
-    print(f"\nThe tables are in {FILE}, schema {DATASET_NAME}.{NEXT}")
+        _submit(api)
+    print(f"\nThe tables are in {FILE}, schema {DATASET_NAME}. {NEXT}")
     return 0
 
 
@@ -143,9 +139,8 @@ def _run(api: SimulatedEnrow, batch_ids: list[str]) -> None:
     before = len(api.requests)
     pipeline = build_pipeline(dlt.destinations.duckdb(str(FILE)), pipelines_dir=str(FOLDER / "pipelines"))
     report = run(batch_ids, pipeline=pipeline, enrow_api_key=api.api_key, enrow_base_url=api.url)
-    left_out = ("in ", "rows loaded") if before else ("in ",)
-    lines = [line for line in str(report).splitlines() if not line.startswith(left_out)]
-    print("\n".join(line for line in lines if not line.endswith("_ledger")))
+    counts = [line.split() for line in str(report).splitlines() if not line.startswith(("in ", "rows loaded"))]
+    print(", ".join(" ".join(words) for words in counts))
     fetched = [str(request.batch_id) for request in api.requests[before:] if request.batch_id]
     print("GET:", ", ".join(fetched))
 
@@ -157,14 +152,21 @@ def _submit(api: SimulatedEnrow) -> None:
         dlt.destinations.duckdb(str(FILE)), pipeline_name="enrow_submissions", pipelines_dir=str(FOLDER / "pipelines")
     )
     options: dict[str, Any] = {"enrow_api_key": api.api_key, "enrow_base_url": api.url, "campaign": "demo"}
+    _head("People who are to be called: what would submitting them hold?")
     print(submit(people, pipeline=pipeline, max_credits=500, dry_run=True, **options))
-    _head("The same in earnest, and then loaded without naming an id")
-    print(submit(people, pipeline=pipeline, max_credits=500, **options))
-    for _ in range(api.looks_to_complete + 1):
-        _run(api, [])
+    _head("The same in earnest; what is accepted is then loaded without naming an id")
+    _tell(submit(people, pipeline=pipeline, max_credits=500, **options), "accepted", "credits held  ", "balance after")
+    api.finish()
+    _run(api, [])
     _show(SPENT)
     _head("Submitted once more: nobody is paid for twice")
-    print(submit(people, pipeline=pipeline, max_credits=500, **options))
+    _tell(submit(people, pipeline=pipeline, max_credits=500, **options), "left out", "accepted")
+
+
+def _tell(report: SubmissionReport, *beginnings: str) -> None:
+    """Print in one line what the lines of a report say that begin so."""
+    lines = [line.split() for line in str(report).splitlines() if line.startswith(beginnings)]
+    print(", ".join(" ".join(words) for words in lines))
 
 
 def _show(query: str) -> None:

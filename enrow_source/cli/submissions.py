@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.common.destination.exceptions import UnknownDestinationModule
 
 from ..errors import ConfigurationError
 from ..runner.causes import first_line
@@ -17,6 +16,7 @@ from ..runner.pipeline import build_pipeline
 from ..submissions.report import SubmitExitCode
 from ..submissions.resolve import list_submissions, resolve_submission
 from ..submissions.store import Submitted
+from .arguments import refuse_empty
 from .logs import json_line, set_up_logs
 from .submit import PIPELINE_NAME, add_destination, print_error
 
@@ -27,6 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     as_json = options.log_format == "json"
     set_up_logs(as_json=as_json)
+    refuse_empty(parser, options)
     with TemporaryDirectory() as folder:
         try:
             pipeline = build_pipeline(
@@ -36,10 +37,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 shown = [resolve_submission(pipeline, options.submission_id, batch_id=options.batch_id)]
             else:
                 shown = list_submissions(pipeline)
-        except UnknownDestinationModule:
-            parser.error(
-                f"--destination: dlt has no destination {options.destination!r}, and none of that name is configured"
-            )
         except (ConfigurationError, ConfigurationException) as error:
             print_error(str(error), as_json=as_json)
             return SubmitExitCode.USAGE

@@ -16,15 +16,15 @@ from typing import Any
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
-from dlt.common.destination.exceptions import UnknownDestinationModule
 
 from ..errors import ConfigurationError
 from ..runner.causes import first_line
-from ..runner.pipeline import DATASET_NAME, build_pipeline
+from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, build_pipeline
 from ..settings import RETRY_NOT_FOUND_AFTER_DAYS, SEARCHES_PER_BATCH
 from ..submissions.report import SubmissionReport, SubmitExitCode
 from ..submissions.sources import Row, rows_from_file, rows_from_query
 from ..submissions.submit import configured_database, submit
+from .arguments import refuse_empty
 from .logs import json_line, set_up_logs
 
 PIPELINE_NAME = "enrow_submissions"
@@ -36,6 +36,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     as_json = options.log_format == "json"
     set_up_logs(as_json=as_json)
+    refuse_empty(parser, options)
     with TemporaryDirectory() as folder, stopped_by_signals() as stop:
         try:
             pipeline = build_pipeline(
@@ -55,10 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 refresh_found_after_days=options.refresh_found_after_days,
                 enrow_base_url=options.base_url,
                 stop=stop,
-            )
-        except UnknownDestinationModule:
-            parser.error(
-                f"--destination: dlt has no destination {options.destination!r}, and none of that name is configured"
             )
         except (ConfigurationError, ConfigurationException) as error:
             print_error(str(error), as_json=as_json)
@@ -157,7 +154,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         type=float,
         default=RETRY_NOT_FOUND_AFTER_DAYS,
-        help="search again who was not found so long ago (default: %(default)g)",
+        help=f"search again who was not found so long ago (default: {RETRY_NOT_FOUND_AFTER_DAYS:g})",
     )
     parser.add_argument(
         "--refresh-found-after-days",
@@ -175,9 +172,8 @@ def _parser() -> argparse.ArgumentParser:
 
 def add_destination(parser: argparse.ArgumentParser, *, is_default: bool = True) -> None:
     """Add the options that name where the tables are; without defaults where an outer parser has them."""
-    for option, default, what in (
-        ("--destination", "duckdb", "a dlt destination"),
-        ("--dataset", DATASET_NAME, "dataset or schema"),
+    for option, default, text in (
+        ("--destination", None, DESTINATION_HELP),
+        ("--dataset", DATASET_NAME, f"dataset or schema (default: {DATASET_NAME})"),
     ):
-        help_text = f"{what} (default: {default})"
-        parser.add_argument(option, default=default if is_default else argparse.SUPPRESS, help=help_text)
+        parser.add_argument(option, default=default if is_default else argparse.SUPPRESS, help=text)

@@ -43,6 +43,15 @@ class Credits:
         return "" if self.left is None else f"{self.left:,.12g} credits left, min_credits is {self.least:,.12g}"
 
 
+def least_credits() -> float | None:
+    """Return `min_credits` under `[sources.enrow]`; None where it is not set.
+
+    Raises:
+        ConfigurationException: It is no number. Whoever writes a balance asks before it begins.
+    """
+    return resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME)).min_credits
+
+
 def record_credits(pipeline: dlt.Pipeline, command: str, run_id: str, fetch: Callable[[], float | None]) -> Credits:
     """Ask for the balance, write a row, and warn where it is low; where that fails, the run is what it was.
 
@@ -66,11 +75,8 @@ def write_credits(
     """Write the row of a balance that is known; see `record_credits`."""
     exact = None if left is None else Decimal(str(left))
     row = {"checked_at": datetime.now(UTC), "credits": exact, "command": command, "run_id": run_id}
-    try:
-        append_row(pipeline, ACCOUNT_CREDITS, row, creates=creates)
-    except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
-        logger.warning(f"no row in {ACCOUNT_CREDITS.name} for this run: {type(error).__name__}")
-    credits_ = Credits(left, resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME)).min_credits)
+    append_row(pipeline, ACCOUNT_CREDITS, row, creates=creates)
+    credits_ = Credits(left, least_credits())
     if credits_.are_few:
         logger.warning(str(credits_))
     return credits_

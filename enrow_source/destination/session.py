@@ -25,6 +25,7 @@ FILESYSTEM: Final = "dlt.destinations.filesystem"
 BIGQUERY: Final = "dlt.destinations.bigquery"
 DUCKDB: Final = "dlt.destinations.duckdb"
 POSTGRES: Final = "dlt.destinations.postgres"
+SNOWFLAKE: Final = "dlt.destinations.snowflake"
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..api.account import fetch_account
 from ..destination.comments import comment_tables
-from ..destination.credits import Credits, record_credits
+from ..destination.credits import Credits, least_credits, record_credits
 from ..destination.load_lock import database_file, held_database
 from ..destination.packages import held_folder
 from ..errors import ConfigurationError
@@ -62,6 +62,7 @@ def run(
         with stopped_by_signals() as stop:
             try:
                 source = enrow_source(batch_ids, **{"stop": stop} | options)
+                least_credits()
             except (ConfigurationError, ConfigurationException) as error:
                 raise error.with_traceback(None) from None  # the frames of dlt that it came through hold the key
             try:

@@ -5,24 +5,15 @@ from __future__ import annotations
 import platform
 import uuid
 from importlib.metadata import PackageNotFoundError, version
-from tempfile import TemporaryDirectory
 from typing import Any, Final
 
 import dlt
-from dlt.common import logger
-from dlt.common.data_types import TDataType
-from dlt.common.schema.typing import TColumnSchema
-from dlt.destinations.exceptions import DatabaseException, DatabaseTerminalException
-from dlt.extract import DltResource
-from dlt.pipeline.exceptions import PipelineStepFailed
 
-from ..destination.session import FILESYSTEM
-from ..tables.schema import PHONE_RESULTS, RUNS
+from ..destination.row_log import append_row
+from ..tables.schema import PHONE_RESULTS, RUNS, Column, DataType, Table
 from .report import RunReport
 
-SNOWFLAKE: Final = "dlt.destinations.snowflake"
-
-_COLUMNS: Final[dict[str, tuple[TDataType, str]]] = {
+_COLUMNS: Final[dict[str, tuple[DataType, str]]] = {
     "run_id": ("text", "A name of its own for each run."),
     "started_at": ("timestamp", "When it began, UTC."),
     "ended_at": ("timestamp", "When it ended, UTC."),
@@ -59,93 +50,19 @@ _COLUMNS: Final[dict[str, tuple[TDataType, str]]] = {
 }
 
 
+_TABLE: Final = Table(
+    RUNS,
+    "One row for a run that has begun.",
+    (),
+    tuple(Column(name, kind, text, nullable=name != "run_id") for name, (kind, text) in _COLUMNS.items()),
+)
+
+
 def append(pipeline: dlt.Pipeline, report: RunReport) -> str:
-    """Write the row of a run that has ended, and return its id; where that fails, the log tells.
-
-    One INSERT, without a load. Where the destination is files, dlt loads the row; and where the INSERT does not fit,
-    since there is no table yet, or one of an earlier version, or one that somebody has altered: dlt makes what is
-    missing. A table that takes the row in no way is renamed, and a new one begins.
-    """
+    """Write the row of a run that has ended, and return its id; where that fails, the log tells."""
     row = _row(report)
-    try:
-        if pipeline.destination.destination_type == FILESYSTEM:
-            _load(pipeline, row, repairs=False)
-        else:
-            _insert_or_repair(pipeline, row)
-    except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
-        message = " ".join(str(error).split())
-        logger.warning(f"no row in {RUNS} for this run: {type(error).__name__}: {message:.200}")
+    append_row(pipeline, _TABLE, row)
     return str(row["run_id"])
-
-
-def _insert_or_repair(pipeline: dlt.Pipeline, row: dict[str, Any]) -> None:
-    try:
-        _insert(pipeline, row)
-    except DatabaseException as error:
-        _repair(pipeline, row, may_rename=isinstance(error, DatabaseTerminalException))
-
-
-def _insert(pipeline: dlt.Pipeline, row: dict[str, Any]) -> None:
-    with pipeline.sql_client() as client:
-        names = ", ".join(client.escape_column_name(client.capabilities.casefold_identifier(name)) for name in row)
-        values = ", ".join(["%s"] * len(row))
-        table = client.make_qualified_table_name(RUNS)
-        client.execute_sql(f"INSERT INTO {table} ({names}) VALUES ({values})", *row.values())  # noqa: S608 - escaped names
-
-
-def _repair(pipeline: dlt.Pipeline, row: dict[str, Any], *, may_rename: bool) -> None:
-    try:
-        _load(pipeline, row, repairs=True)
-    except PipelineStepFailed:
-        if not may_rename:
-            raise
-        kept = f"{RUNS}_{row['started_at']:%Y%m%d_%H%M%S}"
-        with pipeline.sql_client() as client:
-            table = client.make_qualified_table_name(RUNS)
-            # Snowflake alone takes a bare name for one of another schema.
-            is_bare = pipeline.destination.destination_type != SNOWFLAKE
-            new = client.escape_column_name(kept) if is_bare else client.make_qualified_table_name(kept)
-            client.execute_sql(f"ALTER TABLE {table} RENAME TO {new}")
-        logger.warning(f"{RUNS} did not take the row of this run: it is {kept} now, and a new {RUNS} begins")
-        _load(pipeline, row, repairs=True)
-
-
-def _load(pipeline: dlt.Pipeline, row: dict[str, Any], *, repairs: bool) -> None:
-    """Load the row with a pipeline of its own, so that the one of the source keeps its schema and its state."""
-    with TemporaryDirectory() as folder:
-        try:
-            dlt.pipeline(
-                RUNS,
-                destination=pipeline.destination,
-                staging=pipeline.staging,
-                dataset_name=pipeline.dataset_name,
-                pipelines_dir=folder,
-            ).run(_runs(row, repairs=repairs))
-        finally:
-            pipeline.activate()
-
-
-@dlt.source(name=RUNS)
-def _runs(row: dict[str, Any], *, repairs: bool) -> DltResource:
-    columns: list[TColumnSchema] = [
-        {"name": name, "data_type": kind, "description": description, "nullable": name != "run_id"}
-        for name, (kind, description) in _COLUMNS.items()
-    ]
-    import pyarrow as pa  # noqa: PLC0415 - an INSERT does without
-
-    arrow: dict[TDataType, pa.DataType] = {
-        "text": pa.string(),
-        "bigint": pa.int64(),
-        "double": pa.float64(),
-        "timestamp": pa.timestamp("us", tz="UTC"),
-    }
-    # Arrow, so that the table gets no columns of dlt's, which an INSERT would have to fill.
-    fields = [pa.field(name, arrow[kind], nullable=name != "run_id") for name, (kind, _) in _COLUMNS.items()]
-    rows = pa.Table.from_pylist([row], schema=pa.schema(fields))
-    resource: DltResource = dlt.resource([rows], name=RUNS, columns=columns, write_disposition="append")
-    # dlt compares a table with the destination only where its schema is not stored there yet.
-    hints = {"x-made-again-by": str(uuid.uuid4())} if repairs else {}
-    return resource.apply_hints(additional_table_hints={"description": "One row for a run that has begun.", **hints})
 
 
 def _row(report: RunReport) -> dict[str, Any]:

@@ -14,14 +14,16 @@ from .store import Store, Submitted, is_missing
 
 
 def has_submissions(pipeline: dlt.Pipeline) -> bool:
-    """Tell whether somebody has submitted to a dataset; False, too, where it cannot be read."""
+    """Tell whether somebody has submitted to a dataset; True where it cannot be read now, such as while one submits."""
     try:
         if is_missing(pipeline):
             return False
         with Store(pipeline) as store:
             return store.has(SUBMISSIONS.name)
-    except Exception:  # noqa: BLE001 - the run that follows says what is wrong, in its own words
-        return False
+    except ConfigurationError:
+        return False  # files, which nobody submits to
+    except Exception:  # noqa: BLE001 - the run that follows waits for it, or says what is wrong in its own words
+        return True
 
 
 def list_submissions(pipeline: dlt.Pipeline) -> list[Submitted]:
@@ -64,6 +66,11 @@ def resolve_submission(pipeline: dlt.Pipeline, submission_id: str, *, batch_id: 
             raise ConfigurationError(
                 f"submission {submission_id} may be on its way: {held[0]} is submitting until {held[1]:%H:%M:%S} UTC;"
                 " wait for its end"
+            )
+        others = [one.submission_id for one in store.submissions() if batch_id is not None and one.batch_id == batch_id]
+        if others:
+            raise ConfigurationError(
+                f"batch {batch_id} is that of submission {others[0]}: each submission became a batch of its own"
             )
         message = "resolved by hand"
         if batch_id is None:

@@ -21,7 +21,7 @@ from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
 from ..api.submission import SubmissionClient
-from ..destination.credits import write_credits
+from ..destination.credits import least_credits, write_credits
 from ..errors import ConfigurationError
 from ..settings import (
     BASE_URL,
@@ -145,6 +145,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
             " or ENROW_API_KEY in the environment"
         )
     privacy = _privacy(settings)
+    least_credits()
     with SubmissionClient(key, enrow_base_url or settings.enrow_base_url, connections=1) as client:
         intake = Intake.of(check_rows(rows_of(people)))
         store = Store(pipeline)

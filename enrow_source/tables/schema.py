@@ -13,7 +13,7 @@ from ..settings import CREDITS_PRECISION, CREDITS_SCALE
 if TYPE_CHECKING:
     from dlt.common.schema.typing import TColumnSchema
 
-DataType = Literal["text", "bigint", "decimal", "timestamp"]
+DataType = Literal["text", "bigint", "decimal", "double", "timestamp"]
 
 
 @cache
@@ -23,6 +23,7 @@ def arrow_types() -> Mapping[DataType, pa.DataType]:
         "text": pa.string(),
         "bigint": pa.int64(),
         "decimal": pa.decimal128(CREDITS_PRECISION, CREDITS_SCALE),
+        "double": pa.float64(),
         "timestamp": pa.timestamp("us", tz="UTC"),
     }
 

@@ -6,14 +6,15 @@ import json
 import os
 import re
 import subprocess
+import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
-from urllib.parse import urlsplit
 
-from enrow_source.tables.schema import TABLES
+from enrow_source.tables.person import person_key, profile_key
+from enrow_source.tables.schema import ACCOUNT_CREDITS, SUBMISSIONS, SUBMITTED_SEARCHES, TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
 from tests.support import REPOSITORY
 from tests.support.wheel import Installation
@@ -26,9 +27,21 @@ STAMP = ENVIRONMENT / ".ready"
 """A copy of the lock that the environment was made from; `make dbt` writes it too."""
 
 
-SOURCES = {table.name for table in TABLES}
-STAGING = {"stg_enrow__batches", "stg_enrow__batch_stats", "stg_enrow__phone_results", "stg_enrow__batch_errors"}
+OPTIONAL = (SUBMISSIONS, SUBMITTED_SEARCHES, ACCOUNT_CREDITS)
+"""Tables that not every warehouse has."""
+SOURCES = {table.name for table in (*TABLES, *OPTIONAL)}
+STAGING = {
+    "stg_enrow__batches",
+    "stg_enrow__batch_stats",
+    "stg_enrow__phone_results",
+    "stg_enrow__batch_errors",
+    "stg_enrow__submissions",
+    "stg_enrow__submitted_searches",
+    "stg_enrow__account_credits",
+}
 MARTS = {
+    "enrow__submissions",
+    "enrow__people",
     "enrow__phone_searches",
     "enrow__batches",
     "enrow__daily_credits",
@@ -92,6 +105,32 @@ CLARA = {"firstname": "Clara", "lastname": "Vickers", "company_name": "Ember Exa
 DARIO = {"linkedin_url": "https://www.linkedin.example/in/dario-yarrow"}
 NOBODY = {"company_name": "Prism Example Works"}
 
+SAME_PERSON = json.loads((REPOSITORY / "tests" / "support" / "same_person.json").read_text(encoding="utf-8"))
+"""Who is the same person: what erasing and submitting are tested with too."""
+
+LEADS = [
+    {"linkedin_url": "https://de.linkedin.com/in/elena-%E6%98%8E/", "custom": "lead-1"},
+    {"firstname": "Fabio", "lastname": "Thorne", "company_name": "Ember Example Works", "custom": "lead-2"},
+    {"linkedin_url": "https://www.linkedin.com/in/greta-lowell", "custom": "lead-3"},
+    {"linkedin_url": "https://www.linkedin.com/in/henrik-wick", "custom": "lead-4"},
+]
+"""Who is submitted; of the first one SQL alone would not know the name."""
+LOST = [{"linkedin_url": "https://www.linkedin.com/in/iris-vane"}, {"linkedin_url": "linkedin.com/in/jonas-vane"}]
+"""Who is in a submission whose answer is lost."""
+
+
+def spelled() -> list[dict[str, str]]:
+    """Make a search of each spelling of a person; `custom` is what stands for the person."""
+    profiles = [
+        {"linkedin_url": spelling, "custom": profile["key"]}
+        for profile in SAME_PERSON["profiles"]
+        for spelling in profile["spellings"]
+    ]
+    people = [
+        search | {"custom": one["key"] or "nobody"} for one in SAME_PERSON["people"] for search in one["searches"]
+    ]
+    return [*profiles, *people]
+
 
 def served() -> dict[str, Body]:
     """Make the body of each batch that the API knows."""
@@ -114,6 +153,7 @@ def served() -> dict[str, Body]:
             "odd", 12, found_key="valid", index_as_string=True, result_custom={"row": 1}, extra=every_level
         ),
         "empty": bodies.completed("empty", 0),
+        "spelled": bodies.answering("spelled", spelled(), 0.0),
         "disagrees": disagrees,
         "silent": silent,
         "failed": bodies.failed("failed", {"requested": 4}, "null"),
@@ -143,14 +183,10 @@ class Search:
 
 
 def kind_and_person(params: Mapping[str, str]) -> tuple[str, str | None]:
-    if url := params.get("linkedin_url"):
-        parts = urlsplit(url if "://" in url else f"https://{url}")
-        return "profile_url", f"{parts.netloc}{parts.path}".lower().removeprefix("www.").rstrip("/")
-    company = params.get("company_domain") or params.get("company_name")
-    names = [params.get("firstname"), params.get("lastname")]
-    if company and any(names):
-        return "name_and_company", f"{' '.join((n or '').strip() for n in names)} @ {company}".lower()
-    return "other", None
+    key = person_key(params)
+    if profile_key(params.get("linkedin_url", "")):
+        return "profile_url", key
+    return "other" if key is None else "name_and_company", key
 
 
 def campaign_of(body: Body, key: str) -> str | None:
@@ -179,6 +215,16 @@ def share(part: float, whole: float) -> float | None:
 
 
 @dataclass(frozen=True)
+class Loaded:
+    """What was loaded besides what is served."""
+
+    days: tuple[date, date]
+    """First and last day of the load, UTC."""
+    submitted: dict[str, Body]
+    """The batch that was submitted, and its body."""
+
+
+@dataclass(frozen=True)
 class BuiltModels:
     """A warehouse that dbt has built the models in."""
 
@@ -189,24 +235,47 @@ class BuiltModels:
     """Opens a connection of the warehouse's driver, in the schema of the models."""
     campaign_key: str
     credits_per_found: int
-    days: tuple[date, date]
-    """First and last day of the load, UTC."""
+    loaded: Loaded
+
+    @property
+    def served(self) -> dict[str, Body]:
+        """The body of each batch, of those that were submitted too."""
+        return served() | self.loaded.submitted
 
     @property
     def searches(self) -> list[Search]:
-        return searches(served(), self.campaign_key, self.credits_per_found)
+        return searches(self.served, self.campaign_key, self.credits_per_found)
 
 
-def load(wheel: Installation, folder: Path, *arguments: str, **variables: str) -> tuple[date, date]:
-    """Load everything with the command that users install; return the days it ran on."""
+def load(wheel: Installation, folder: Path, *arguments: str, **variables: str) -> Loaded:
+    """Submit people, one batch for certain and one whose answer is lost, and load everything, as users do."""
+
+    def enrow(command: str, *more: str) -> int:
+        environment = {"ENROW_API_KEY": api.api_key, **variables}
+        line = ("enrow", command, *more, "--base-url", api.url, *arguments)
+        ended = wheel.run(folder, *line, env=environment, check=False)
+        (folder / f"{command}.log").write_text(ended.stdout + ended.stderr, encoding="utf-8")
+        return int(ended.returncode)
+
     with SimulatedEnrow() as api:
         for batch_id, body in served().items():
             api.respond(batch_id, body)
         began = datetime.now(UTC).date()
-        command = ("enrow", "run", *served(), UNKNOWN, "--base-url", api.url, *arguments)
-        ended = wheel.run(folder, *command, env={"ENROW_API_KEY": api.api_key, **variables}, check=False)
-        assert ended.returncode == 3, f"{UNKNOWN} should be all that could not be read: {ended.stdout}{ended.stderr}"
-        return began, datetime.now(UTC).date()
+        api.fault_posts(None, "refuse-then-drop")
+        for people, code in ((LEADS, 0), (LOST, 7)):
+            (folder / "people.jsonl").write_text("\n".join(map(json.dumps, people)), encoding="utf-8")
+            more = ("--people-file", "people.jsonl", "--max-credits", "400", "--campaign", "leads")
+            assert enrow("submit", *more) == code, (folder / "submit.log").read_text(encoding="utf-8")
+        submitted = api.finish()
+        assert enrow("run", *served(), UNKNOWN) == 3, (folder / "run.log").read_text(encoding="utf-8")
+        return Loaded((began, datetime.now(UTC).date()), {one: answer_of(api, one) for one in submitted})
+
+
+def answer_of(api: SimulatedEnrow, batch_id: str) -> Body:
+    request = urllib.request.Request(f"{api.url}/phone/bulk?id={batch_id}", headers={"x-api-key": api.api_key})  # noqa: S310 - http
+    with urllib.request.urlopen(request) as answer:  # noqa: S310
+        body: Body = json.load(answer)
+        return body
 
 
 def blocks(language: str) -> list[str]:

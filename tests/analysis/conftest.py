@@ -40,7 +40,7 @@ def on_duckdb(
 ) -> BuiltModels:
     """Build in the package's own folder, as `make dbt` does, on the file that the installed command wrote."""
     folder = tmp_path_factory.mktemp("duckdb")
-    days = load(installed_with(""), folder)
+    loaded = load(installed_with(""), folder)
     file = folder / "warehouse.duckdb"
     dbt = Dbt(environment, PACKAGE, folder, ENROW_WAREHOUSE=str(file))
     dbt("build")
@@ -52,7 +52,7 @@ def on_duckdb(
         with connect() as connection:
             return connection.execute(statement).fetchall()
 
-    return BuiltModels(dbt, query, connect, "campaign", 40, days)
+    return BuiltModels(dbt, query, connect, "campaign", 40, loaded)
 
 
 @pytest.fixture(scope="session")
@@ -89,7 +89,7 @@ def on_postgres(
     """Build as an installed package, on another dataset and with other vars."""
     folder = tmp_path_factory.mktemp("postgres")
     arguments = ("--destination", "postgres", "--dataset", "crm_phones")
-    days = load(installed_with("postgres"), folder, *arguments, DESTINATION__POSTGRES__CREDENTIALS=postgres.url)
+    loaded = load(installed_with("postgres"), folder, *arguments, DESTINATION__POSTGRES__CREDENTIALS=postgres.url)
     socket = postgres.url.split("host=")[1]
     target = {"type": "postgres", "host": socket, "port": 5432, "user": "postgres", "password": "x"}
     target |= {"dbname": "postgres", "schema": "crm_models", "threads": 2}
@@ -106,7 +106,7 @@ def on_postgres(
             cursor.execute(statement)
             return list(cursor.fetchall())
 
-    return BuiltModels(dbt, query, connect, "label", 50, days)
+    return BuiltModels(dbt, query, connect, "label", 50, loaded)
 
 
 @pytest.fixture(params=["on_duckdb", "on_postgres"])

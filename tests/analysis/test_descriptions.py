@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pytest
 
 from enrow_source.tables.schema import TABLES
-from tests.analysis.built import MARTS, PACKAGE, README, SOURCES, STAGING, Body, BuiltModels
+from tests.analysis.built import MARTS, OPTIONAL, PACKAGE, README, SOURCES, STAGING, Body, BuiltModels
 from tests.support import REPOSITORY
 
 pytest_plugins = ("tests.support.postgres", "tests.support.wheel")
@@ -43,7 +43,7 @@ def test_every_column_of_every_model_is_described(built: BuiltModels) -> None:
 def test_src_enrow_describes_the_declared_columns(on_duckdb: BuiltModels) -> None:
     sources = {source["name"]: source for source in on_duckdb.dbt.read("manifest.json")["sources"].values()}
     assert sources.keys() == SOURCES
-    for table in TABLES:
+    for table in (*TABLES, *OPTIONAL):
         described = {column["name"]: column["description"] for column in sources[table.name]["columns"].values()}
         assert described == {column.name: column.description for column in table.columns}, table.name
         assert sources[table.name]["description"] == table.description
@@ -58,10 +58,14 @@ def test_personal_data_is_marked_down_to_the_marts(on_duckdb: BuiltModels) -> No
         if column["config"]["meta"].get("personal_data")
     }
     person = ("linkedin_url", "firstname", "lastname", "company_domain", "company_name")
-    expected = {(table.name, column.name) for table in TABLES for column in table.columns if column.is_personal}
+    expected = {
+        (table.name, column.name) for table in (*TABLES, *OPTIONAL) for column in table.columns if column.is_personal
+    }
     expected |= {("stg_enrow__batches", "custom"), ("enrow__batches", "custom")}
     for model in ("stg_enrow__phone_results", "enrow__phone_searches"):
         expected |= {(model, name) for name in ("custom", "phone_number", *person)}
+    expected |= {("stg_enrow__submitted_searches", name) for name in ("person_key", "custom")}
+    expected |= {("enrow__people", name) for name in ("person_key", "phone_number")}
     expected |= {("enrow__phone_searches", "person_key"), ("enrow__duplicate_searches", "person_key")}
     assert marked == expected
 

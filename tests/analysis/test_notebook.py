@@ -78,10 +78,18 @@ def test_it_runs_as_a_script(warehouse: Path) -> None:
 
 
 def test_figures_are_those_of_the_models(warehouse: Path) -> None:
-    """The page has five plots, and every figure is that of the models."""
+    """The page has six plots, and every figure is that of the models."""
     shown, defined = opened(warehouse)
     plots = [name for name, value in defined.items() if type(value).__module__.startswith("altair.vegalite")]
-    assert sorted(plots) == ["again_plot", "bill_plot", "cost_plot", "country_plot", "share_plot"]
+    assert sorted(plots) == [
+        "again_plot",
+        "balance_plot",
+        "bill_plot",
+        "cost_plot",
+        "country_plot",
+        "share_plot",
+    ]
+    assert [name for name in plots if unknown_fields(defined[name].to_dict())] == []
     ((searches, found, claimed),) = asked(
         warehouse,
         "SELECT count(*), count_if(is_found), sum(credits_claimed)::DOUBLE FROM enrow__phone_searches",
@@ -102,6 +110,33 @@ def test_figures_are_those_of_the_models(warehouse: Path) -> None:
     page = str(shown[-1].text)
     assert f"{searches:,}" in page
     assert f"{again:,.0f}" in page
+
+
+def unknown_fields(plot: Mapping[str, Any]) -> list[str]:
+    """Return the texts in a plot that are read from a field which is neither in its data nor computed."""
+    (rows,) = plot["datasets"].values()
+    known = {*rows[0]}
+    texts = []
+    for layer in plot.get("layer", ()):
+        known |= {transform["as"] for transform in layer.get("transform", ()) if isinstance(transform["as"], str)}
+        texts += [layer["encoding"]["text"]["field"]] if "text" in layer["encoding"] else []
+    return [name for name in texts if name not in known]
+
+
+def test_the_funnel_and_the_balance(warehouse: Path) -> None:
+    """What became of who was submitted, what it cost, and the balance at each run."""
+    _, defined = opened(warehouse)
+    models = asked(
+        warehouse,
+        "SELECT campaign, sum(searches), sum(results_received), sum(found), sum(credits_cost), sum(credits_unknown)"
+        " FROM enrow__submissions GROUP BY campaign",
+    )
+    assert {tuple(row) for row in defined["funnel"].itertuples(index=False)} == set(models)
+    assert len(models) == 4
+    assert defined["funnel"]["Perhaps spent"].sum() > 0
+    balances = asked(warehouse, "SELECT credits::DOUBLE FROM stg_enrow__account_credits ORDER BY checked_at")
+    assert list(defined["balance"]["credits"]) == [left for (left,) in balances]
+    assert len(balances) == 2 * 8 + 1
 
 
 def test_the_filters_by_period_campaign_and_country(warehouse: Path) -> None:
@@ -131,8 +166,9 @@ def test_the_filters_by_period_campaign_and_country(warehouse: Path) -> None:
 
 def test_before_anything_is_loaded_it_says_what_to_run(warehouse: Path) -> None:
     with duckdb.connect() as connection:
-        connection.execute(f"ATTACH '{warehouse}' AS full_one (READ_ONLY)")
-        for model in ("phone_searches", "daily_credits", "duplicate_searches", "batches"):
-            connection.execute(f"CREATE TABLE enrow__{model} AS FROM full_one.enrow.enrow__{model} LIMIT 0")
+        connection.execute(f"ATTACH '{warehouse}' (READ_ONLY)")  # by its own name, which the views have
+        models = ("phone_searches", "daily_credits", "duplicate_searches", "batches", "submissions")
+        for model in (*(f"enrow__{name}" for name in models), "stg_enrow__account_credits"):
+            connection.execute(f"CREATE TABLE {model} AS FROM {warehouse.stem}.enrow.{model} LIMIT 0")
         shown, _ = app.run(defs={"warehouse": connection})
     assert "run the pipeline, then dbt" in " ".join(str(getattr(output, "text", output)) for output in shown)

@@ -161,28 +161,34 @@ def test_loaded_deferrals_are_removed(tmp_path: Path, api: SimulatedEnrow, new_s
 
 
 HARMS = {
-    "dropped": "DROP TABLE {runs}",
-    "column dropped": "ALTER TABLE {runs} DROP COLUMN requests",
-    "column renamed": "ALTER TABLE {runs} RENAME COLUMN error TO failure",
-    "type changed": "ALTER TABLE {runs} ALTER COLUMN outcome TYPE BIGINT USING 0",
-    "column added": "ALTER TABLE {runs} ADD COLUMN note VARCHAR",
+    "dropped": "DROP TABLE {table}",
+    "column dropped": "ALTER TABLE {table} DROP COLUMN {number}",
+    "column renamed": "ALTER TABLE {table} RENAME COLUMN {number} TO renamed",
+    "type changed": "ALTER TABLE {table} ALTER COLUMN {text} TYPE BIGINT USING 0",
+    "column added": "ALTER TABLE {table} ADD COLUMN note VARCHAR",
 }
 
 
 @pytest.mark.parametrize("harm", HARMS)
-def test_the_run_log_repairs_itself(
+def test_the_logs_of_runs_repair_themselves(
     api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, store: Store, harm: str
 ) -> None:
+    """`enrow_runs` and `account_credits` take the row of each run, whatever was done to them."""
     monkeypatch.setenv("ENROW_API_KEY", api.api_key)
     monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
     run([api.add_completed("a", 1)], pipeline=store.pipeline())
-    store.sql(HARMS[harm].format(runs=f"{DATASET}.enrow_runs"))
+    for table, number, text in (("enrow_runs", "requests", "outcome"), ("account_credits", "credits", "command")):
+        store.sql(HARMS[harm].format(table=f"{DATASET}.{table}", number=number, text=text))
     for _ in range(2):
         run(["a"], pipeline=store.pipeline(), trigger="after")
-    found = store.sql(f"SELECT outcome, requests, error FROM {DATASET}.enrow_runs WHERE trigger = 'after'")
-    assert found == [("ok", 0, None)] * 2
-    earlier = store.sql(f"SELECT COUNT(*) FROM {DATASET}.enrow_runs WHERE trigger = 'python'")
-    assert earlier == [(0 if harm in ("dropped", "type changed") else 1,)]
+    found = store.sql(
+        f"SELECT outcome, requests, error, command, CAST(credits AS BIGINT) FROM {DATASET}.enrow_runs"
+        f" JOIN {DATASET}.account_credits USING (run_id) WHERE trigger = 'after'"
+    )
+    assert found == [("ok", 0, None, "run", api.credits)] * 2
+    kept = 0 if harm in ("dropped", "type changed") else 1
+    assert store.sql(f"SELECT COUNT(*) FROM {DATASET}.enrow_runs WHERE trigger = 'python'") == [(kept,)]
+    assert store.sql(f"SELECT COUNT(*) FROM {DATASET}.account_credits") == [(2 + kept,)]
 
 
 @pytest.mark.parametrize("tables", [(), ("phone_results",)], ids=["all", "results"])

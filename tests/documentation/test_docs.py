@@ -63,6 +63,7 @@ def test_the_readme_is_short() -> None:
 def test_readme_commands_run(api: SimulatedEnrow, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     api.add_completed("submitted", 3)
     (tmp_path / "ids.txt").write_text(api.add_ongoing("other", 1, 3) + "\n", encoding="utf-8")
+    (tmp_path / "leads.csv").write_text("linkedin_url\nhttps://www.linkedin.com/in/alma-marlow\n", encoding="utf-8")
     for command in commands(README):
         if command in RUN_ELSEWHERE:
             continue

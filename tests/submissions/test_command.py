@@ -5,6 +5,8 @@ from __future__ import annotations
 import csv
 import gzip
 import json
+import subprocess
+import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrow_source.cli import main
-from enrow_source.testing import SimulatedEnrow
+from enrow_source.testing import Response, SimulatedEnrow
 
 from .rows import row
 
@@ -129,11 +131,12 @@ def test_other_columns_are_refused_by_name(
 @pytest.mark.parametrize(
     "arguments, message",
     [
-        (["--people-file", ""], "the name of the file of people is empty"),
+        (["--people-file", ""], "--people-file is empty"),
         (["--people-file", "nowhere.csv"], "there is no file nowhere.csv"),
         (["--people-file", "leads.xlsx"], "is no file of people by its name"),
         (["--people-query", "DROP TABLE x"], "write one SELECT"),
-        (["--people-query", ""], "write one SELECT"),
+        (["--people-query", ""], "--people-query is empty"),
+        (["--people-file", "p.csv", "--campaign", " "], "--campaign is empty"),
         ([], "one of the arguments --people-file --people-query is required"),
         (["--people-file", "p.csv", "--custom", "[]"], "--custom is no JSON object"),
         (["--people-file", "p.csv", "--destination", "nothing"], "dlt has no destination 'nothing'"),
@@ -202,3 +205,74 @@ def test_the_balance_of_each_run_is_a_row(enrow: Command, tmp_path: Path, monkey
     assert query("SELECT count(*) FROM account_credits JOIN enrow_runs USING (run_id) WHERE command = 'run'") == [(2,)]
     comments = query("SELECT count(*) FROM duckdb_columns() WHERE table_name = 'submissions' AND comment IS NOT NULL")
     assert comments == [(11,)]
+
+
+def test_min_credits_that_is_no_number_is_refused(
+    enrow: Command, tmp_path: Path, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not at the end, when the run has loaded and would have had another exit code."""
+    monkeypatch.setenv("SOURCES__ENROW__MIN_CREDITS", "some")
+    leads = write(tmp_path / "leads.csv", [row(1)])
+    for call in (("run", api.add_completed("a", 1)), ("submit", "--people-file", leads, "--max-credits", "40")):
+        code, _, err = enrow(*call)
+        assert (code, "min_credits" in err) == (2, True), err
+    assert api.requests == []
+
+
+@pytest.mark.parametrize(
+    "answer", [Response.server_error(503), Response(body={"credits": "many"}), Response.dropped(), Response.bad_key()]
+)
+def test_a_silent_account_changes_no_run(
+    enrow: Command, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, answer: Response
+) -> None:
+    """The balance is asked for at the end of each run; where that fails, the run is what it was."""
+    monkeypatch.setattr(api, "info", lambda: answer)
+    assert enrow("run", api.add_completed("a", 1))[0] == 0
+    assert api.requests[-1].path == "/account/info"
+    assert query("SELECT count(*) FROM phone_results") == [(1,)]
+
+
+def test_files_are_refused_with_the_reason(enrow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before that, the setting that is missing is named."""
+    call = ("submit", "--people-file", write(tmp_path / "p.csv", [row(1)]), "--max-credits", "40")
+    code, _, err = enrow(*call, "--destination", "filesystem")
+    assert (code, "bucket_url" in err) == (2, True), err
+    monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))
+    code, _, err = enrow(*call, "--destination", "filesystem")
+    assert (code, "files have none" in err) == (2, True), err
+
+
+def test_all_commands_speak_of_one_warehouse(
+    enrow: Command, tmp_path: Path, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without --destination it is [destination.warehouse], for whoever submits as for whoever loads, checks, erases."""
+    monkeypatch.setenv("DESTINATION__WAREHOUSE__DESTINATION_TYPE", "duckdb")
+    monkeypatch.setenv("DESTINATION__WAREHOUSE__CREDENTIALS", str(tmp_path / "own.duckdb"))
+    monkeypatch.setenv("SOURCES__ENROW__PII_SECRET", "a secret of the tests")
+    leads = write(tmp_path / "leads.csv", [row(1)])
+    assert enrow("submit", "--people-file", leads, "--max-credits", "40")[0] == 0
+    code, out, _ = enrow("submissions")
+    assert (code, api.accepted[0].batch_id in out) == (0, True)
+    api.finish()
+    assert enrow("run")[0] == 0
+    assert enrow("check")[0] == 0
+    assert enrow("erase", "--linkedin-url", row(1)["linkedin_url"], "--execute")[0] == 0
+    assert [path.name for path in tmp_path.glob("*.duckdb")] == ["own.duckdb"]
+    with duckdb.connect("own.duckdb") as connection:
+        commands = connection.execute("SELECT DISTINCT command FROM enrow_data.account_credits ORDER BY ALL").fetchall()
+        assert commands == [("check",), ("run",), ("submit",)]
+        assert connection.execute("SELECT count(*) FROM enrow_data.phone_results").fetchall() == [(0,)]
+
+
+def test_run_beside_a_submitter_names_no_ids(enrow: Command, tmp_path: Path) -> None:
+    """Whether somebody has submitted cannot be read while the file is held: the run is not told to name ids."""
+    leads = write(tmp_path / "leads.csv", [row(1)])
+    assert enrow("submit", "--people-file", leads, "--max-credits", "40")[0] == 0
+    held = "import duckdb, sys; held = duckdb.connect('warehouse.duckdb'); print(flush=True); sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        code, _, err = enrow("run")
+        holder.communicate()
+    assert (code, "no batch ids" in err) == (1, False), err
+    assert enrow("run")[0] == 0

@@ -306,3 +306,29 @@ def test_erasure_finds_every_spelling(duck: Place, same: dict[str, Any]) -> None
         subject = Subject(SubjectKind.LINKEDIN_URL, spelling)
         erased = erase(duck.pipeline("erasing"), subject, pii_secret="a long enough secret")
         assert erased.rows["phone_results"] == len(results), spelling
+
+
+def test_a_batch_is_that_of_one_submission(duck: Place) -> None:
+    """Or the batch that the other one became would never be loaded."""
+    duck.api.fault_posts("accept-then-drop", None)
+    duck.submit([row(1)])
+    duck.submit([row(2)])
+    unknown, accepted = list_submissions(duck.pipeline())
+    with pytest.raises(ConfigurationError, match=f"is that of submission {accepted.submission_id}"):
+        resolve_submission(duck.pipeline(), unknown.submission_id, batch_id=accepted.batch_id)
+    assert duck.states() == ["unknown", "accepted"]
+
+
+def test_accepted_batch_that_nobody_knows_is_given_up(duck: Place) -> None:
+    """An accepted batch that the API answers 400 for is asked for so often, then only where it is named."""
+    duck.submit([row(1)])
+    (batch_id,) = [batch.batch_id for batch in duck.api.accepted]
+    duck.api.respond(batch_id, Response.unreadable())
+    limits: dict[str, Any] = {"give_up_fetches": 2, "give_up_days": 1e-6}
+    for asked in (1, 2, 2):
+        duck.load(**limits)
+        assert duck.api.looks(batch_id) == asked
+    assert duck.sql("SELECT batch_id FROM {deferred_batch_ids} WHERE given_up_at IS NOT NULL") == [(batch_id,)]
+    duck.load(batch_id, **limits)
+    assert duck.api.looks(batch_id) == 3
+    assert duck.states() == ["accepted"]

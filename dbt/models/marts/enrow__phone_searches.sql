@@ -11,15 +11,40 @@ stats as (
     select * from {{ ref('stg_enrow__batch_stats') }}
 ),
 
-keyed as (
+-- What enrow submit has sent: it wrote down who each search is for.
+submitted as (
+    select submissions.batch_id, searches.search_index, searches.person_key
+    from {{ ref('stg_enrow__submitted_searches') }} as searches
+    inner join {{ ref('stg_enrow__submissions') }} as submissions
+        on searches.submission_id = submissions.submission_id
+    where submissions.state = 'accepted'
+),
+
+addressed as (
     select
         results.*,
+        {{ enrow.regexp_replace(enrow.folded('linkedin_url'), '[?#].*$') }} as address
+    from results
+),
+
+decoded as (
+    select addressed.*, {{ enrow.percent_decoded('address') }} as decoded_address from addressed
+),
+
+-- Twice, as a spreadsheet or a redirect encodes it.
+plain as (
+    select decoded.*, {{ enrow.percent_decoded('decoded_address') }} as plain_address from decoded
+),
+
+keyed as (
+    select
+        plain.*,
         coalesce(qualification = 'found', false) as is_found,
-        {{ enrow.profile_key('linkedin_url') }} as profile_key,
+        {{ enrow.profile_key('plain_address') }} as profile_key,
         {{ enrow.name_key('firstname') }} as firstname_key,
         {{ enrow.name_key('lastname') }} as lastname_key,
-        coalesce({{ enrow.name_key('company_domain') }}, {{ enrow.name_key('company_name') }}) as company_key
-    from results
+        coalesce({{ enrow.domain_key('company_domain') }}, {{ enrow.name_key('company_name') }}) as company_key
+    from plain
 ),
 
 searches as (
@@ -44,12 +69,15 @@ select
     searches.phone_number,
     searches.country,
     searches.search_kind,
-    case
-        when searches.search_kind = 'profile_url' then searches.profile_key
-        when searches.search_kind = 'name_and_company'
-            then coalesce(searches.firstname_key, '') || ' ' || coalesce(searches.lastname_key, '')
-                || ' @ ' || searches.company_key
-    end as person_key,
+    coalesce(
+        submitted.person_key,
+        case
+            when searches.search_kind = 'profile_url' then searches.profile_key
+            when searches.search_kind = 'name_and_company'
+                then coalesce(searches.firstname_key, '') || ' ' || coalesce(searches.lastname_key, '')
+                    || ' @ ' || searches.company_key
+        end
+    ) as person_key,
     searches.custom,
     searches.linkedin_url,
     searches.firstname,
@@ -70,3 +98,4 @@ select
 from searches
 left join batches on searches.batch_id = batches.batch_id
 left join stats on searches.batch_id = stats.batch_id
+left join submitted on searches.batch_id = submitted.batch_id and searches.search_index = submitted.search_index
