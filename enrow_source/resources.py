@@ -34,7 +34,7 @@ def results_of(chunk: Chunk) -> Iterator[pa.Table | DataItemWithMeta]:
         if personal_marks(file.schema.names):
             yield _with_marks(file.schema.empty_table())
         yield with_file_import(str(file.path), "parquet", file.rows, file.schema.empty_table())
-        file.path.unlink()  # dlt has linked or copied it
+        file.remove()  # dlt has linked or copied it
 
 
 def _with_marks(results: pa.Table) -> pa.Table | DataItemWithMeta:

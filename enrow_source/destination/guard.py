@@ -1,14 +1,15 @@
 """What happens around a load of this source, also where a user calls `pipeline.run` and not `run()`.
 
 A source runs while dlt extracts. It leaves a guard in the place of the pipeline's progress collector, which dlt calls
-when a load begins, after its copies and when it ends.
+when a load begins and when it ends.
 
 - A package is loaded by the process that extracted it, or by nobody: dlt cannot know which jobs of a killed load were
   committed in the last moment, and would do them twice. So a package is marked to be given up, except while this
   process loads it.
 - One load at a time: see `load_lock`.
 - What the load replaces is deleted when it begins, and not while another run may load it.
-- Before the first merge the load is written down as begun: rows that it leaves when it is killed have an owner.
+- Before its first job a load that brings results is written down as begun: rows that it leaves when it is killed have
+  an owner.
 
 https://dlthub.com/docs/general-usage/destination-tables#load-packages-and-load-ids
 """
@@ -17,7 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import ExitStack
-from typing import Any, Final, Self
+from typing import Any, Final, NamedTuple, Self
 
 import dlt
 from dlt.common.runtime.collector_base import Collector
@@ -30,6 +31,7 @@ from .packages import (
     MARK,
     delete_left,
     folder_lock_file,
+    merge_results,
     normalized_packages,
     refuse_foreign,
     take_folder,
@@ -43,20 +45,26 @@ _LOAD: Final = "Load "
 _JOBS: Final = "Jobs"
 
 
+class _Beginning(NamedTuple):
+    """What a load does before its first job."""
+
+    schema_name: str
+    replace: Callable[[], None] | None = None
+    brings_results: bool = True
+
+
 class LoadGuard(Collector):
     """The progress collector of a pipeline, and what a load of this source needs besides."""
 
     def __init__(self, pipeline: dlt.Pipeline) -> None:
         self._pipeline, self._progress = pipeline, pipeline.collector
         self._folder = folder_lock_file(pipeline)
-        self._own: dict[str, tuple[str, Callable[[], None]]] = {}
-        """Load packages of this process: the name of the schema, and what their load does first."""
+        self._own: dict[str, _Beginning] = {}
+        """Load packages of this process."""
         self._starting = ""
         """A load before its first job."""
-        self._copying = ""
-        """A load before its first merge."""
-        self._merging = ""
-        """A load from its first merge on."""
+        self._begun = ""
+        """A load that is written down as begun."""
         self._schema_name = ""
         """Of the load that runs."""
         self._held = ExitStack()
@@ -90,18 +98,27 @@ class LoadGuard(Collector):
         has_given_up = bool(delete_left(self._pipeline, self._own))
         state[MARK] = {"target": target_of(self._pipeline), "replaces": True}
         state[_GIVE_UP] = True
-        self._own[session.load_id] = session.schema.name, _nothing
+        self._own[session.load_id] = _Beginning(session.schema.name)
         return has_given_up
 
-    def end(self, session: Session, replace: Callable[[], None] | None) -> None:
-        """Note that the extraction is complete, and what its load does first; None where it replaces nothing."""
-        package_state()[MARK]["replaces"] = replace is not None
-        if replace is not None:
-            self._own[session.load_id] = session.schema.name, replace
+    def end(
+        self, session: Session, replace: Callable[[], None] | None, *, brings_results: bool, can_merge: bool
+    ) -> None:
+        """Note that the extraction is complete, and what its load does first.
+
+        Args:
+            session: The running extraction.
+            replace: Deletes what the load replaces and a merge would not; None where there is nothing.
+            brings_results: Whether the load has rows of `phone_results`.
+            can_merge: Whether a merge would do without `replace`.
+        """
+        package_state()[MARK]["replaces"] = replace is not None and not can_merge
+        self._own[session.load_id] = _Beginning(session.schema.name, replace, brings_results)
 
     def allow(self, load_id: str, schema_name: str) -> None:
-        """Let this process load a package that was left, and which has nothing to replace any more."""
-        self._own[load_id] = schema_name, _nothing
+        """Let this process load a package that was left, and which has nothing to replace but by a merge."""
+        merge_results(self._pipeline, load_id)
+        self._own[load_id] = _Beginning(schema_name)
 
     def disallow(self) -> None:
         """Let no package be loaded that is there now."""
@@ -116,28 +133,29 @@ class LoadGuard(Collector):
         message: str | None = None,
         label: str | None = None,
     ) -> None:
-        """Show progress; where a load begins, or has made its merges, do what is due."""
+        """Show progress; where a load begins, do what is due."""
         if name == _JOBS and self._starting:
-            self._copying, self._starting = self._starting, ""
+            load_id, self._starting = self._starting, ""
             if total:
-                self._begin_load(self._copying)
-        elif name == _JOBS and self._copying and inc_total:
-            self._merging, self._copying = self._copying, ""
-            note_begun(self._pipeline, self._schema_name, self._merging)
+                self._begin_load(load_id)
         self._progress.update(name, inc, total, inc_total, message, label)  # type: ignore[arg-type] # dlt's None
 
     def _begin_load(self, load_id: str) -> None:
         # Taken out in `_start`, or dlt would not load it at all: from here on nobody resumes this load.
         package_state()[_GIVE_UP] = True
         commit_package_state()
-        self._schema_name, replace = self._own.pop(load_id)
+        self._schema_name, replace, brings_results = self._own.pop(load_id)
         self._held.enter_context(load_lock(self._pipeline))
         if self._pipeline.destination.destination_type == DUCKDB:
             # While one connection is open, others open and close at any time: DuckDB cannot open a file that it closes.
             client = self._pipeline.sql_client(self._schema_name)
             client.open_connection()
             self._held.callback(client.close_connection)
-        replace()
+        if replace is not None:
+            replace()
+        if brings_results:
+            self._begun = load_id
+            note_begun(self._pipeline, self._schema_name, load_id)
 
     def _start(self, step: str) -> None:
         load_id = step.rpartition(" ")[2] if step.startswith(_LOAD) else ""
@@ -153,10 +171,10 @@ class LoadGuard(Collector):
 
     def _stop(self) -> None:
         try:
-            if self._merging:
-                note_complete(self._pipeline, self._schema_name, self._merging)
+            if self._begun:
+                note_complete(self._pipeline, self._schema_name, self._begun)
         finally:
-            self._starting = self._copying = self._merging = ""
+            self._starting = self._begun = ""
             self._held.close()
             if self.step.startswith(_LOAD):
                 self._let_folder_go()
@@ -188,7 +206,3 @@ class LoadGuard(Collector):
         """Let the folder go: this is the end of what the user called."""
         self._let_folder_go()
         self._progress.on_end_trace(*arguments)
-
-
-def _nothing() -> None:
-    """Do nothing."""

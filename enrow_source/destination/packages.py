@@ -12,6 +12,7 @@ from dlt.common import logger
 from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
 
 from ..errors import ConfigurationError
+from ..tables.schema import PHONE_RESULTS
 from . import file_lock
 
 if TYPE_CHECKING:
@@ -32,6 +33,16 @@ def target_of(pipeline: dlt.Pipeline) -> str:
 def normalized_packages(pipeline: dlt.Pipeline) -> PackageStorage:
     """Return the packages that are ready to be loaded."""
     return pipeline._get_load_storage().normalized_packages  # noqa: SLF001 - dlt lists them in public, without their state
+
+
+def merge_results(pipeline: dlt.Pipeline, load_id: str) -> None:
+    """Let a package that appends `phone_results` merge it: who loads it does not know what was loaded since."""
+    packages = normalized_packages(pipeline)
+    schema = packages.load_schema(load_id)
+    table = schema.tables.get(PHONE_RESULTS.name)
+    if table is not None and table.get("write_disposition") == "append":
+        table["write_disposition"] = "merge"
+        packages.save_schema(load_id, schema)
 
 
 def left_packages(pipeline: dlt.Pipeline) -> dict[str, dict[str, Any]]:
