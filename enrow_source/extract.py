@@ -7,15 +7,15 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
 
 from . import warn
 from .api.client import EnrowClient
-from .destination.guard import LoadGuard
+from .destination.append import append_new_batches, are_loaded, merge_as_declared
+from .destination.guard import Beginning, LoadGuard
 from .destination.ledger import LedgerSnapshot, read_ledger
 from .destination.orphans import remove_orphans
 from .destination.repair import detach
-from .destination.replace import delete_superseded_results, delete_unknown_results
+from .destination.replace import delete_superseded_results
 from .destination.session import Session
 from .destination.suppressions import Suppressions, read_suppressions
 from .errors import ConfigurationError
@@ -34,7 +34,7 @@ from .tables.columns import DISCARD_ROW, DISCARD_VALUE, ColumnNames, NameRules
 from .tables.privacy import Privacy
 from .tables.results_file import ResultsFile, ResultsWriter, remove_left
 from .tables.rows import RowContext
-from .tables.schema import LEDGER_TABLES, PHONE_RESULTS, TABLES
+from .tables.schema import LEDGER_TABLES, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
 
 
 def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, options: Options) -> Iterator[Chunk]:
@@ -51,7 +51,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     use_delta_tables_on_filesystem(session)
 
     ledger_tables = [name for name in LEDGER_TABLES if name in session.resources]
-    merge_as_before(session)
+    merge_as_declared(session)
     is_full_refresh = has_given_up or not all(session.keeps_rows(name) for name in ledger_tables)
     cursors = Cursors(session, batch_ids.resources, str(options.shard)).reset_stale(is_full_refresh=is_full_refresh)
     stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
@@ -73,8 +73,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         restore_cursors()
         read, plan = BatchIdsRead((), (), frozenset(), read.invalid, read.skipped_events), Plan((), (), {})
 
-    appends = append_new_results(session, ledger, plan)
-    context = _row_context(session, privacy, suppressions, plan)
+    appended = append_new_batches(session, ledger, plan.fetch, plan.with_results)
+    context = _row_context(session, privacy, suppressions, plan, appended)
     if ledger.gone or has_given_up or _lacks_tables(session):
         yield Chunk(context, creates_tables=True)
 
@@ -88,7 +88,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
             stop=stop,
             progress=options.progress,
         ):
-            superseded += _superseded(session, chunk, plan.with_results, appends=appends)
+            superseded += _superseded(session, chunk, plan.with_results)
             for fetched in chunk.batches:
                 evidence.note(fetched.batch)
             seen.add(chunk)
@@ -99,9 +99,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
 
     if guard is not None:
         # Not now: another run may load the same batches before this one does.
-        delete = delete_unknown_results if appends else delete_superseded_results
-        replace = partial(delete, session, superseded) if superseded else None
-        guard.end(session, replace, brings_results=seen.results > 0, can_merge=appends)
+        replace = partial(delete_superseded_results, session, superseded) if superseded else None
+        is_loaded = partial(are_loaded, session, appended, list(seen.answered)) if appended and seen.answered else None
+        guard.end(session, Beginning(session.schema.name, replace, is_loaded, seen.results > 0))
     if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
             evidence.record(sql_client)
@@ -208,37 +208,6 @@ def use_delta_tables_on_filesystem(session: Session) -> None:
             resource.apply_hints(write_disposition="append", merge_key="")
 
 
-_APPENDED: Final[Any] = {"disposition": "append"}
-"""The write disposition that `append_new_results` sets; a caller's own one is a text."""
-
-
-def append_new_results(session: Session, ledger: LedgerSnapshot, plan: Plan) -> bool:
-    """Let the load append `phone_results` where it brings batches alone that the ledger has no results of.
-
-    The rows are written once, and not to a staging table first. Only where the lock on the dataset ends with its
-    holder: one that holds a lease and hangs loads when it wakes up, and then a merge is right where others have loaded.
-    """
-    if PHONE_RESULTS.name not in session.resources or not session.has_lock_of_process:
-        return False
-    resource = session.resources[PHONE_RESULTS.name]
-    appends = (
-        resource.write_disposition == "merge"
-        and session.keeps_rows(PHONE_RESULTS.name)
-        and not ledger.gone
-        and plan.with_results.isdisjoint(plan.fetch)
-    )
-    if appends:
-        resource.apply_hints(write_disposition=_APPENDED)
-    return appends
-
-
-def merge_as_before(session: Session) -> None:
-    """Take back what an earlier run of the same source has set."""
-    resource = session.resources.get(PHONE_RESULTS.name)
-    if resource is not None and resource.write_disposition == _APPENDED:
-        resource.apply_hints(write_disposition="merge")
-
-
 @contextmanager
 def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWriter | None]:
     """Open what writes `phone_results` to files of our own; None where there are none, or dlt has to see the rows."""
@@ -259,10 +228,13 @@ def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWri
         raise
 
 
-def _row_context(session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan) -> RowContext:
+def _row_context(
+    session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan, appended: Collection[str]
+) -> RowContext:
     existing = {name: table["columns"] for name, table in session.schema.tables.items()}
     names = ColumnNames(_name_rules(session), existing, UNDECLARED_COLUMNS, hides_names=privacy.hides)
-    return RowContext(session.load_id, names, privacy, suppressions.is_erased, plan.first_seen)
+    is_new = PHONE_RESULTS_LEDGER.name in appended
+    return RowContext(session.load_id, names, privacy, suppressions.is_erased, plan.first_seen, appends_ledger=is_new)
 
 
 def _name_rules(session: Session) -> NameRules:
@@ -282,15 +254,13 @@ def _lacks_tables(session: Session) -> bool:
     return any(table.name not in session.schema.tables for table in TABLES if table.name in selected)
 
 
-def _superseded(session: Session, chunk: Chunk, had_results: Collection[str], *, appends: bool) -> list[str]:
+def _superseded(session: Session, chunk: Chunk, had_results: Collection[str]) -> list[str]:
     """Return the batches whose rows in `phone_results` this load has to replace and cannot."""
     if PHONE_RESULTS.name not in session.resources:
         return []
     if session.is_filesystem:
         # Rows are appended to Delta tables, and a load that was killed may have left some that no ledger knows of.
         replaced = {f.batch.batch_id for f in chunk.batches}
-    elif appends:
-        replaced = {f.batch.batch_id for f in chunk.batches if f.results_loaded}
     else:
         replaced = {f.batch.batch_id for f in chunk.batches if not f.results_loaded and f.batch.batch_id in had_results}
     return sorted(replaced)

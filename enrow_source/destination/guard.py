@@ -8,6 +8,7 @@ when a load begins and when it ends.
   process loads it.
 - One load at a time: see `load_lock`.
 - What the load replaces is deleted when it begins, and not while another run may load it.
+- What the load appends is merged where another run has loaded some of it since the ledger was read.
 - Before its first job a load that brings results is written down as begun: rows that it leaves when it is killed have
   an owner.
 
@@ -31,7 +32,7 @@ from .packages import (
     MARK,
     delete_left,
     folder_lock_file,
-    merge_results,
+    merge_appended,
     normalized_packages,
     refuse_foreign,
     take_folder,
@@ -43,14 +44,19 @@ _GIVE_UP: Final = "abort_requested"
 """Key in the state of a load package that dlt gives up instead of loading it."""
 _LOAD: Final = "Load "
 _JOBS: Final = "Jobs"
+_STEP: Final = "load"
 
 
-class _Beginning(NamedTuple):
+class Beginning(NamedTuple):
     """What a load does before its first job."""
 
     schema_name: str
     replace: Callable[[], None] | None = None
+    """Deletes rows that the load replaces, and its own rows do not."""
+    is_loaded: Callable[[], bool] | None = None
+    """Tells whether the destination has rows of what the load appends; None where it appends nothing."""
     brings_results: bool = True
+    """Whether it has rows of `phone_results`."""
 
 
 class LoadGuard(Collector):
@@ -59,7 +65,7 @@ class LoadGuard(Collector):
     def __init__(self, pipeline: dlt.Pipeline) -> None:
         self._pipeline, self._progress = pipeline, pipeline.collector
         self._folder = folder_lock_file(pipeline)
-        self._own: dict[str, _Beginning] = {}
+        self._own: dict[str, Beginning] = {}
         """Load packages of this process."""
         self._starting = ""
         """A load before its first job."""
@@ -68,6 +74,9 @@ class LoadGuard(Collector):
         self._schema_name = ""
         """Of the load that runs."""
         self._held = ExitStack()
+        self._is_dataset_held = False
+        self._failure: Exception | None = None
+        """Why the load cannot begin."""
         self._is_folder_held = False
 
     @classmethod
@@ -98,27 +107,18 @@ class LoadGuard(Collector):
         has_given_up = bool(delete_left(self._pipeline, self._own))
         state[MARK] = {"target": target_of(self._pipeline), "replaces": True}
         state[_GIVE_UP] = True
-        self._own[session.load_id] = _Beginning(session.schema.name)
+        self._own[session.load_id] = Beginning(session.schema.name)
         return has_given_up
 
-    def end(
-        self, session: Session, replace: Callable[[], None] | None, *, brings_results: bool, can_merge: bool
-    ) -> None:
-        """Note that the extraction is complete, and what its load does first.
-
-        Args:
-            session: The running extraction.
-            replace: Deletes what the load replaces and a merge would not; None where there is nothing.
-            brings_results: Whether the load has rows of `phone_results`.
-            can_merge: Whether a merge would do without `replace`.
-        """
-        package_state()[MARK]["replaces"] = replace is not None and not can_merge
-        self._own[session.load_id] = _Beginning(session.schema.name, replace, brings_results)
+    def end(self, session: Session, beginning: Beginning) -> None:
+        """Note that the extraction is complete, and what its load does first."""
+        package_state()[MARK]["replaces"] = beginning.replace is not None
+        self._own[session.load_id] = beginning
 
     def allow(self, load_id: str, schema_name: str) -> None:
         """Let this process load a package that was left, and which has nothing to replace but by a merge."""
-        merge_results(self._pipeline, load_id)
-        self._own[load_id] = _Beginning(schema_name)
+        merge_appended(self._pipeline, load_id)
+        self._own[load_id] = Beginning(schema_name)
 
     def disallow(self) -> None:
         """Let no package be loaded that is there now."""
@@ -140,22 +140,49 @@ class LoadGuard(Collector):
                 self._begin_load(load_id)
         self._progress.update(name, inc, total, inc_total, message, label)  # type: ignore[arg-type] # dlt's None
 
+    def _prepare_load(self) -> None:
+        """Take the lock and look for what others have loaded, before dlt reads the schema of the package."""
+        for number, load_id in enumerate(sorted(self._pipeline.list_normalized_load_packages())):
+            own = self._own.get(load_id)
+            if own is None or own.is_loaded is None:
+                continue
+            if number == 0:
+                self._take_dataset(own.schema_name)
+            # What the packages before it load is not there yet.
+            if number > 0 or own.is_loaded():
+                merge_appended(self._pipeline, load_id)
+            self._own[load_id] = own._replace(is_loaded=None)
+
     def _begin_load(self, load_id: str) -> None:
         # Taken out in `_start`, or dlt would not load it at all: from here on nobody resumes this load.
         package_state()[_GIVE_UP] = True
         commit_package_state()
-        self._schema_name, replace, brings_results = self._own.pop(load_id)
+        own = self._own.pop(load_id)
+        if self._failure is not None:
+            raise self._failure
+        if own.is_loaded is not None:
+            raise AssertionError("unreachable: nobody has looked for what this load appends")
+        self._take_dataset(own.schema_name)
+        if own.replace is not None:
+            own.replace()
+        if own.brings_results:
+            self._begun, self._schema_name = load_id, own.schema_name
+            note_begun(self._pipeline, own.schema_name, load_id)
+
+    def _take_dataset(self, schema_name: str) -> None:
+        if self._is_dataset_held:
+            return
         self._held.enter_context(load_lock(self._pipeline))
+        self._is_dataset_held = True
         if self._pipeline.destination.destination_type == DUCKDB:
             # While one connection is open, others open and close at any time: DuckDB cannot open a file that it closes.
-            client = self._pipeline.sql_client(self._schema_name)
+            client = self._pipeline.sql_client(schema_name)
             client.open_connection()
             self._held.callback(client.close_connection)
-        if replace is not None:
-            replace()
-        if brings_results:
-            self._begun = load_id
-            note_begun(self._pipeline, self._schema_name, load_id)
+
+    def _let_dataset_go(self) -> None:
+        self._is_dataset_held = False
+        self._held.close()
 
     def _start(self, step: str) -> None:
         load_id = step.rpartition(" ")[2] if step.startswith(_LOAD) else ""
@@ -175,7 +202,7 @@ class LoadGuard(Collector):
                 note_complete(self._pipeline, self._schema_name, self._begun)
         finally:
             self._starting = self._begun = ""
-            self._held.close()
+            self._let_dataset_go()
             if self.step.startswith(_LOAD):
                 self._let_folder_go()
             self._progress._stop()  # noqa: SLF001 - what dlt itself calls
@@ -194,13 +221,21 @@ class LoadGuard(Collector):
         """Pass on."""
         self._progress.on_start_trace(*arguments)
 
-    def on_start_trace_step(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
-        """Pass on."""
-        self._progress.on_start_trace_step(*arguments)
+    def on_start_trace_step(self, trace: Any, step: Any, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
+        """Prepare a load."""
+        self._failure = None
+        if step == _STEP:
+            try:
+                self._prepare_load()
+            except Exception as error:  # noqa: BLE001 - dlt would only log it: it is raised when the load begins
+                self._failure = error
+        self._progress.on_start_trace_step(trace, step, *arguments)
 
-    def on_end_trace_step(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
-        """Pass on."""
-        self._progress.on_end_trace_step(*arguments)
+    def on_end_trace_step(self, trace: Any, step: Any, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
+        """Let the dataset go, where the load did not begin."""
+        if step.step == _STEP:
+            self._let_dataset_go()
+        self._progress.on_end_trace_step(trace, step, *arguments)
 
     def on_end_trace(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
         """Let the folder go: this is the end of what the user called."""

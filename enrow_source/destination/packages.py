@@ -12,7 +12,7 @@ from dlt.common import logger
 from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
 
 from ..errors import ConfigurationError
-from ..tables.schema import PHONE_RESULTS
+from ..tables.schema import TABLES
 from . import file_lock
 
 if TYPE_CHECKING:
@@ -35,14 +35,14 @@ def normalized_packages(pipeline: dlt.Pipeline) -> PackageStorage:
     return pipeline._get_load_storage().normalized_packages  # noqa: SLF001 - dlt lists them in public, without their state
 
 
-def merge_results(pipeline: dlt.Pipeline, load_id: str) -> None:
-    """Let a package that appends `phone_results` merge it: who loads it does not know what was loaded since."""
+def merge_appended(pipeline: dlt.Pipeline, load_id: str) -> None:
+    """Let a package merge what it was to append, since some of it may have been loaded by now."""
     packages = normalized_packages(pipeline)
     schema = packages.load_schema(load_id)
-    table = schema.tables.get(PHONE_RESULTS.name)
-    if table is not None and table.get("write_disposition") == "append":
-        table["write_disposition"] = "merge"
-        packages.save_schema(load_id, schema)
+    for table in TABLES:
+        if table.name in schema.tables and schema.tables[table.name].get("write_disposition") == "append":
+            schema.tables[table.name]["write_disposition"] = "merge"
+    packages.save_schema(load_id, schema)
 
 
 def left_packages(pipeline: dlt.Pipeline) -> dict[str, dict[str, Any]]:

@@ -1,8 +1,7 @@
 """Deletes, before a load, rows of `phone_results` that the load itself cannot replace.
 
-A merge replaces a batch by the rows that come, so it leaves the old ones of a batch that comes back with none. Where
-rows are appended, to Delta tables and where the ledger has no results of any batch, what a batch has nevertheless goes
-first.
+A merge replaces a batch by the rows that come, so it leaves the old ones of a batch that comes back with none. And
+Delta tables know no merge by batch at all: rows are appended to them, and what a batch had before goes first.
 """
 
 from __future__ import annotations
@@ -15,15 +14,11 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from ..lazy import pa
 from ..settings import DELETE_IDS
 from ..tables.schema import PHONE_RESULTS, PHONE_RESULTS_LEDGER
-from .orphans import remove_orphans_of_killed
 from .session import Session
-from .statement import BEGUN
 
 if TYPE_CHECKING:
     import dlt
-    from dlt.common.schema import Schema
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
-    from dlt.destinations.sql_client import SqlClientBase
 
 
 def delete_superseded_results(session: Session, batch_ids: Sequence[str]) -> None:
@@ -59,45 +54,6 @@ def _delete_from_lake(pipeline: dlt.Pipeline, batch_ids: Sequence[str]) -> None:
                 merge.when_matched_update({"_dlt_load_id": "''"}).execute()
             else:
                 merge.when_matched_delete().execute()
-
-
-def delete_unknown_results(session: Session, batch_ids: Sequence[str]) -> None:
-    """Delete the rows of batches that the ledger had no results of: another run may have loaded them in the meantime.
-
-    Killed loads may have left some as well, and Postgres may still be about to commit them.
-
-    Args:
-        session: The running extraction.
-        batch_ids: The batches that results are appended of.
-    """
-    try:
-        with session.sql_client() as client:
-            found, begun = _find(client, session.schema, batch_ids)
-            if begun:
-                remove_orphans_of_killed(session, begun)
-                found, _ = _find(client, session.schema, batch_ids)
-    except DestinationUndefinedEntity:
-        return  # before the first load
-    _delete_with_sql(session, found)
-
-
-def _find(client: SqlClientBase[Any], schema: Schema, batch_ids: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Return those of the batches that have results, and the loads that have begun and are not complete."""
-    batch_id, results = client.escape_column_name("batch_id"), client.make_qualified_table_name(PHONE_RESULTS.name)
-    load_id, status = (client.escape_column_name(schema.naming.normalize_identifier(n)) for n in ("load_id", "status"))
-    loads = client.make_qualified_table_name(schema.loads_table_name)
-    found: list[str] = []
-    begun: list[str] = []
-    for some in _some(batch_ids):
-        names = ", ".join(["%s"] * len(some))
-        rows = client.execute_sql(
-            f"SELECT DISTINCT {batch_id}, 0 FROM {results} WHERE {batch_id} IN ({names}) UNION ALL"  # noqa: S608 - escaped
-            f" SELECT {load_id}, 1 FROM {loads} GROUP BY {load_id} HAVING MIN({status}) = {BEGUN}",
-            *some,
-        )
-        found += [name for name, is_load in rows or () if not is_load]
-        begun = [name for name, is_load in rows or () if is_load]
-    return found, begun
 
 
 def _delete_with_sql(session: Session, batch_ids: Sequence[str]) -> None:

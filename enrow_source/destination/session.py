@@ -63,11 +63,6 @@ class Session:
         return self.destination_type == FILESYSTEM
 
     @property
-    def has_lock_of_process(self) -> bool:
-        """Whether the system, or Postgres, holds the lock on the dataset for as long as its holder lives."""
-        return self.destination_type in (DUCKDB, POSTGRES)
-
-    @property
     def is_case_sensitive(self) -> bool:
         """Whether columns whose names differ in case alone are two at the destination."""
         if self.pipeline is None or self.pipeline.destination is None:
