@@ -100,7 +100,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     if guard is not None:
         # Not now: another run may load the same batches before this one does.
         replace = partial(delete_superseded_results, session, superseded) if superseded else None
-        is_loaded = partial(are_loaded, session, appended, list(seen.answered)) if appended and seen.answered else None
+        brings_rows = bool(seen.results if appended == [PHONE_RESULTS.name] else seen.answered)
+        is_loaded = partial(are_loaded, session, appended, list(seen.answered)) if appended and brings_rows else None
         guard.end(session, Beginning(session.schema.name, replace, is_loaded, seen.results > 0))
     if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
@@ -163,9 +164,10 @@ def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> li
     """Return the batches that `enrow submit` has sent and that the ledger does not know."""
     if session.destination_type is None or session.is_filesystem:
         return []
-    is_kept = all(session.keeps_rows(name) for name in ledger_tables)
+    tables = [LEDGER_TABLES[name] for name in ledger_tables if session.keeps_rows(name)]
+    is_kept = len(tables) == len(ledger_tables) and session.schema.tables.keys() >= set(tables)
     with session.sql_client() as client:
-        return accepted_batch_ids(client, [LEDGER_TABLES[name] for name in ledger_tables] if is_kept else [])
+        return accepted_batch_ids(client, tables if is_kept else [])
 
 
 def check_keys(session: Session) -> None:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from ..settings import DELETE_IDS
-from ..tables.schema import LEDGER_TABLES, PHONE_RESULTS
+from ..tables.schema import BATCH_ERRORS, LEDGER_TABLES, PHONE_RESULTS
 from .orphans import remove_orphans_of_killed
 from .session import DUCKDB, POSTGRES, Session
 from .statement import BEGUN
@@ -55,6 +55,9 @@ def append_new_batches(
     if not is_kept or ledger.gone:
         return []
     if ledger.entries.keys().isdisjoint(fetch):
+        more = session.resources.get(BATCH_ERRORS.name)
+        if more is not None and more.write_disposition == "merge":
+            more.apply_hints(write_disposition=_APPENDED)  # without a merge nothing is staged at all
         tables = [*names, *(LEDGER_TABLES[name] for name in names if LEDGER_TABLES[name] != name)]
     else:
         names = [name for name in names if name == PHONE_RESULTS.name and with_results.isdisjoint(fetch)]
@@ -66,7 +69,7 @@ def append_new_batches(
 
 def merge_as_declared(session: Session) -> None:
     """Take back what an earlier run of the same source has set."""
-    for name in LEDGER_TABLES:
+    for name in (*LEDGER_TABLES, BATCH_ERRORS.name):
         if name in session.resources and session.resources[name].write_disposition == _APPENDED:
             session.resources[name].apply_hints(write_disposition="merge")
 

@@ -90,7 +90,8 @@ def _advisory_lock(pipeline: dlt.Pipeline) -> Iterator[None]:
         try:
             # The server asks a connection that says nothing for an hour whether somebody is still there.
             client.execute_sql(
-                f"SET tcp_keepalives_idle = 60; SET lock_timeout = '{LOAD_WAIT_S:g}s'; SELECT pg_advisory_lock(%s)",
+                "SELECT set_config('tcp_keepalives_idle', '60', false),"
+                f" set_config('lock_timeout', '{LOAD_WAIT_S:g}s', false), pg_advisory_lock(%s)",
                 int.from_bytes(digest[:8], signed=True),
             )
         except DatabaseException as error:
