@@ -59,11 +59,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     read = batch_ids.read(lambda: stop.reason is not None)
     warn.of_invalid_entries(read)
 
-    submitted = _submitted_batch_ids(session, ledger_tables)
-    given = [*read.ids, *submitted] if submitted else read.ids
-    ledger = _read_ledger(session, options.shard.select(given), retry_failed=options.retry_failed)
-    is_idle = not ledger.missing and not ledger.entries
-    suppressions = Suppressions() if is_idle else read_suppressions(session, privacy, options.suppressions)
+    ledger, suppressions = _read_destination(session, read.ids, privacy, options)
     plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches, read.given)
     stop.expect_failures(plan.failed)
 
@@ -151,23 +147,31 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
     return Chunk(context, deferred=deferred, counts=counts, files=files)
 
 
-def _read_ledger(session: Session, ids: Sequence[str], *, retry_failed: bool) -> LedgerSnapshot:
-    """Read the ledger; again, where killed loads have left rows that are deleted first."""
-    ledger = read_ledger(session, ids, retry_failed=retry_failed)
-    if not ledger.begun:
-        return ledger
-    remove_orphans(session, ledger.begun)
-    return read_ledger(session, ids, retry_failed=retry_failed)
+def _read_destination(
+    session: Session, ids: Sequence[str], privacy: Privacy, options: Options
+) -> tuple[LedgerSnapshot, Suppressions]:
+    """Read the ledger and what was erased; the ledger again, where killed loads have left rows that go first."""
+    with session.connection():
+        submitted = _submitted_batch_ids(session)
+        ids = options.shard.select([*ids, *submitted] if submitted else ids)
+        ledger = read_ledger(session, ids, retry_failed=options.retry_failed)
+        is_idle = not (ledger.missing or ledger.entries or ledger.begun)
+        suppressions = Suppressions() if is_idle else read_suppressions(session, privacy, options.suppressions)
+    if ledger.begun:
+        # Without a connection: who loads into a file of DuckDB has to open it.
+        remove_orphans(session, ledger.begun)
+        ledger = read_ledger(session, ids, retry_failed=options.retry_failed)
+    return ledger, suppressions
 
 
-def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> list[str]:
+def _submitted_batch_ids(session: Session) -> list[str]:
     """Return the batches that `enrow submit` has sent and that the ledger does not know."""
     if session.destination_type is None or session.is_filesystem:
         return []
-    tables = [LEDGER_TABLES[name] for name in ledger_tables if session.keeps_rows(name)]
-    is_kept = len(tables) == len(ledger_tables) and session.schema.tables.keys() >= set(tables)
+    names = [name for name in LEDGER_TABLES if name in session.resources]
+    is_kept = all(session.keeps_rows(name) and LEDGER_TABLES[name] in session.schema.tables for name in names)
     with session.sql_client() as client:
-        return accepted_batch_ids(client, tables if is_kept else [])
+        return accepted_batch_ids(client, [LEDGER_TABLES[name] for name in names] if is_kept else [])
 
 
 def check_keys(session: Session) -> None:

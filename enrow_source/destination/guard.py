@@ -103,9 +103,9 @@ class LoadGuard(Collector):
                 "two Enrow sources in one run would load a batch twice: give all ids to one enrow_source"
             )
         self._take_folder()
-        refuse_foreign(self._pipeline)
+        target = refuse_foreign(self._pipeline)
         has_given_up = bool(delete_left(self._pipeline, self._own))
-        state[MARK] = {"target": target_of(self._pipeline), "replaces": True}
+        state[MARK] = {"target": target, "replaces": True}
         state[_GIVE_UP] = True
         self._own[session.load_id] = Beginning(session.schema.name)
         return has_given_up

@@ -56,8 +56,8 @@ def left_packages(pipeline: dlt.Pipeline) -> dict[str, dict[str, Any]]:
     return found
 
 
-def refuse_foreign(pipeline: dlt.Pipeline) -> None:
-    """Refuse to work in a folder that has packages for another destination.
+def refuse_foreign(pipeline: dlt.Pipeline) -> str:
+    """Refuse to work in a folder that has packages for another destination; return the name of this one.
 
     Raises:
         ConfigurationError: There are some.
@@ -70,6 +70,7 @@ def refuse_foreign(pipeline: dlt.Pipeline) -> None:
             f" run is for {target}: name another pipeline, or give them up with"
             f" dlt pipeline {pipeline.pipeline_name} drop-pending-packages"
         )
+    return target
 
 
 def delete_left(pipeline: dlt.Pipeline, keep: Collection[str]) -> list[str]:
