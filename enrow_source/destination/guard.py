@@ -17,12 +17,14 @@ https://dlthub.com/docs/general-usage/destination-tables#load-packages-and-load-
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Any, Final, NamedTuple, Self
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from typing import Any, Final, NamedTuple, Self, cast
 
 import dlt
+from dlt.common.destination.client import JobClientBase
 from dlt.common.runtime.collector_base import Collector
+from dlt.destinations.exceptions import DatabaseException
 
 from ..errors import ConfigurationError
 from . import file_lock
@@ -38,7 +40,7 @@ from .packages import (
     take_folder,
     target_of,
 )
-from .session import DUCKDB, Session, commit_package_state, package_state
+from .session import DUCKDB, POSTGRES, Session, commit_package_state, package_state
 
 _GIVE_UP: Final = "abort_requested"
 """Key in the state of a load package that dlt gives up instead of loading it."""
@@ -71,10 +73,12 @@ class LoadGuard(Collector):
         """A load before its first job."""
         self._begun = ""
         """A load that is written down as begun."""
-        self._schema_name = ""
-        """Of the load that runs."""
+        self._place: tuple[Any, str] | None = None
+        self._target_name = ""
+        """Of the destination and the dataset of `_place`."""
         self._held = ExitStack()
-        self._is_dataset_held = False
+        self._client: JobClientBase | None = None
+        """Of the destination, while its lock is held."""
         self._failure: Exception | None = None
         """Why the load cannot begin."""
         self._is_folder_held = False
@@ -103,7 +107,9 @@ class LoadGuard(Collector):
                 "two Enrow sources in one run would load a batch twice: give all ids to one enrow_source"
             )
         self._take_folder()
-        target = refuse_foreign(self._pipeline)
+        self._place = None  # the configuration may be another one by now
+        target = self._target()
+        refuse_foreign(self._pipeline, target)
         has_given_up = bool(delete_left(self._pipeline, self._own))
         state[MARK] = {"target": target, "replaces": True}
         state[_GIVE_UP] = True
@@ -166,23 +172,30 @@ class LoadGuard(Collector):
         if own.replace is not None:
             own.replace()
         if own.brings_results:
-            self._begun, self._schema_name = load_id, own.schema_name
-            note_begun(self._pipeline, own.schema_name, load_id)
+            self._begun = load_id
+            with self._connected() as client:
+                note_begun(client, load_id)
 
     def _take_dataset(self, schema_name: str) -> None:
-        if self._is_dataset_held:
+        if self._client is not None:
             return
-        self._held.enter_context(load_lock(self._pipeline))
-        self._is_dataset_held = True
+        client = self._pipeline.destination_client(schema_name)
+        self._held.enter_context(load_lock(self._pipeline, client))
         if self._pipeline.destination.destination_type == DUCKDB:
             # While one connection is open, others open and close at any time: DuckDB cannot open a file that it closes.
-            client = self._pipeline.sql_client(schema_name)
-            client.open_connection()
-            self._held.callback(client.close_connection)
+            self._held.enter_context(cast("AbstractContextManager[object]", client))
+        self._client = client
 
     def _let_dataset_go(self) -> None:
-        self._is_dataset_held = False
+        self._client = None
         self._held.close()
+
+    @contextmanager
+    def _connected(self) -> Iterator[JobClientBase]:
+        """Give the client of the load, whose connection is open."""
+        client = cast("JobClientBase", self._client)
+        with nullcontext() if self._pipeline.destination.destination_type in (DUCKDB, POSTGRES) else client:
+            yield client
 
     def _start(self, step: str) -> None:
         load_id = step.rpartition(" ")[2] if step.startswith(_LOAD) else ""
@@ -190,7 +203,7 @@ class LoadGuard(Collector):
             self._take_folder()
             packages = normalized_packages(self._pipeline)
             state: dict[str, Any] = packages.get_load_package_state(load_id)  # type: ignore[assignment]
-            if state[MARK]["target"] == target_of(self._pipeline):
+            if state[MARK]["target"] == self._target():
                 state.pop(_GIVE_UP, None)
                 packages.save_load_package_state(load_id, state)  # type: ignore[arg-type]
                 self._starting = load_id
@@ -199,13 +212,21 @@ class LoadGuard(Collector):
     def _stop(self) -> None:
         try:
             if self._begun:
-                note_complete(self._pipeline, self._schema_name, self._begun)
+                with suppress(DatabaseException), self._connected() as client:
+                    note_complete(client, self._begun)
         finally:
             self._starting = self._begun = ""
             self._let_dataset_go()
             if self.step.startswith(_LOAD):
                 self._let_folder_go()
             self._progress._stop()  # noqa: SLF001 - what dlt itself calls
+
+    def _target(self) -> str:
+        """Name the destination of the pipeline; dlt resolves its configuration for that."""
+        place = self._pipeline.destination, self._pipeline.dataset_name
+        if place != self._place:
+            self._place, self._target_name = place, target_of(self._pipeline)
+        return self._target_name
 
     def _take_folder(self) -> None:
         if not self._is_folder_held:

@@ -56,13 +56,12 @@ def left_packages(pipeline: dlt.Pipeline) -> dict[str, dict[str, Any]]:
     return found
 
 
-def refuse_foreign(pipeline: dlt.Pipeline) -> str:
-    """Refuse to work in a folder that has packages for another destination; return the name of this one.
+def refuse_foreign(pipeline: dlt.Pipeline, target: str) -> None:
+    """Refuse to work in a folder that has packages for another destination than the target.
 
     Raises:
         ConfigurationError: There are some.
     """
-    target = target_of(pipeline)
     foreign = sorted({mark["target"] for mark in left_packages(pipeline).values()} - {target})
     if foreign:
         raise ConfigurationError(
@@ -70,7 +69,6 @@ def refuse_foreign(pipeline: dlt.Pipeline) -> str:
             f" run is for {target}: name another pipeline, or give them up with"
             f" dlt pipeline {pipeline.pipeline_name} drop-pending-packages"
         )
-    return target
 
 
 def delete_left(pipeline: dlt.Pipeline, keep: Collection[str]) -> list[str]:
