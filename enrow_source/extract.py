@@ -11,7 +11,8 @@ from pathlib import Path
 from . import warn
 from .api.client import EnrowClient
 from .caller import check_keys, check_steps
-from .destination.guard import LoadGuard
+from .destination.append import append_new_batches, are_loaded, merge_as_declared
+from .destination.guard import Beginning, LoadGuard
 from .destination.ledger import LedgerSnapshot, read_ledger
 from .destination.orphans import remove_orphans
 from .destination.repair import detach
@@ -33,9 +34,9 @@ from .settings import UNDECLARED_COLUMNS
 from .submissions.evidence import Evidence, accepted_batch_ids
 from .tables.columns import DISCARD_ROW, DISCARD_VALUE, ColumnNames, NameRules
 from .tables.privacy import Pii, Privacy
-from .tables.results_file import ResultsFile, ResultsWriter
+from .tables.results_file import ResultsFile, ResultsWriter, remove_left
 from .tables.rows import RowContext
-from .tables.schema import LEDGER_TABLES, PHONE_RESULTS, TABLES
+from .tables.schema import LEDGER_TABLES, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
 
 
 def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, options: Options) -> Iterator[Chunk]:
@@ -53,6 +54,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     use_delta_tables_on_filesystem(session)
 
     ledger_tables = [name for name in LEDGER_TABLES if name in session.resources]
+    merge_as_declared(session)
     is_full_refresh = has_given_up or not all(session.keeps_rows(name) for name in ledger_tables)
     cursors = Cursors(session, batch_ids.resources, str(options.shard)).reset_stale(is_full_refresh=is_full_refresh)
     stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
@@ -60,12 +62,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     read = batch_ids.read(lambda: stop.reason is not None)
     warn.of_invalid_entries(read)
 
-    submitted = _submitted_batch_ids(session, ledger_tables)
-    given = [*read.ids, *submitted] if submitted else read.ids
-    again = _named_again(read.given, options)
-    ledger = _read_ledger(session, options.shard.select(given), again, retry_failed=options.retry_failed)
-    is_idle = not ledger.missing and not ledger.entries
-    suppressions = Suppressions() if is_idle else read_suppressions(session, privacy, options.suppressions)
+    ledger, suppressions, submitted = _read_destination(session, read, privacy, options)
     plan = plan_batches(ledger, suppressions.batches, options.shard, options.max_batches, read.given)
     stop.expect_failures(plan.failed)
 
@@ -75,7 +72,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         restore_cursors()
         read, plan = BatchIdsRead((), (), frozenset(), read.invalid, read.skipped_events), Plan((), (), {})
 
-    context = _row_context(session, privacy, suppressions, plan)
+    appended = append_new_batches(session, ledger, plan.fetch, plan.with_results)
+    context = _row_context(session, privacy, suppressions, plan, appended)
     if ledger.gone or has_given_up or _lacks_tables(session):
         yield Chunk(context, creates_tables=True)
 
@@ -100,7 +98,10 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
 
     if guard is not None:
         # Not now: another run may load the same batches before this one does.
-        guard.end(session, partial(delete_superseded_results, session, superseded) if superseded else None)
+        replace = partial(delete_superseded_results, session, superseded) if superseded else None
+        brings_rows = bool(seen.results if appended == [PHONE_RESULTS.name] else seen.answered)
+        is_loaded = partial(are_loaded, session, appended, list(seen.answered)) if appended and brings_rows else None
+        guard.end(session, Beginning(session.schema.name, replace, is_loaded, seen.results > 0))
     if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
             evidence.record(sql_client)
@@ -168,22 +169,35 @@ def _named_again(given: Sequence[str], options: Options) -> frozenset[str]:
     return frozenset(given) if options.refetch else frozenset()
 
 
-def _read_ledger(session: Session, ids: Sequence[str], again: frozenset[str], *, retry_failed: bool) -> LedgerSnapshot:
-    """Read the ledger; again, where killed loads have left rows that are deleted first."""
-    ledger = read_ledger(session, ids, again, retry_failed=retry_failed)
-    if not ledger.begun:
-        return ledger
-    remove_orphans(session, ledger.begun)
-    return read_ledger(session, ids, again, retry_failed=retry_failed)
+def _read_destination(
+    session: Session, read: BatchIdsRead, privacy: Privacy, options: Options
+) -> tuple[LedgerSnapshot, Suppressions, list[str]]:
+    """Read the ledger, what was erased, and what was submitted.
+
+    The ledger is read again where killed loads have left rows that go first.
+    """
+    again = _named_again(read.given, options)
+    with session.connection():
+        submitted = _submitted_batch_ids(session)
+        ids = options.shard.select([*read.ids, *submitted] if submitted else read.ids)
+        ledger = read_ledger(session, ids, again, retry_failed=options.retry_failed)
+        is_idle = not (ledger.missing or ledger.entries or ledger.begun)
+        suppressions = Suppressions() if is_idle else read_suppressions(session, privacy, options.suppressions)
+    if ledger.begun:
+        # Without a connection: who loads into a file of DuckDB has to open it.
+        remove_orphans(session, ledger.begun)
+        ledger = read_ledger(session, ids, again, retry_failed=options.retry_failed)
+    return ledger, suppressions, submitted
 
 
-def _submitted_batch_ids(session: Session, ledger_tables: Collection[str]) -> list[str]:
+def _submitted_batch_ids(session: Session) -> list[str]:
     """Return the batches that `enrow submit` has sent and that the ledger does not know."""
     if session.destination_type is None or session.is_filesystem:
         return []
-    is_kept = all(session.keeps_rows(name) for name in ledger_tables)
+    names = [name for name in LEDGER_TABLES if name in session.resources]
+    is_kept = all(session.keeps_rows(name) and LEDGER_TABLES[name] in session.schema.tables for name in names)
     with session.sql_client() as client:
-        return accepted_batch_ids(client, [LEDGER_TABLES[name] for name in ledger_tables] if is_kept else [])
+        return accepted_batch_ids(client, [LEDGER_TABLES[name] for name in names] if is_kept else [])
 
 
 def use_delta_tables_on_filesystem(session: Session) -> None:
@@ -209,6 +223,8 @@ def use_delta_tables_on_filesystem(session: Session) -> None:
 @contextmanager
 def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWriter | None]:
     """Open what writes `phone_results` to files of our own; None where there are none, or dlt has to see the rows."""
+    if session.pipeline is not None:
+        remove_left(Path(session.pipeline.working_dir))
     if session.pipeline is None or not is_needed or not session.is_unchanged(PHONE_RESULTS.name):
         yield None
         return
@@ -224,14 +240,17 @@ def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWri
         raise
 
 
-def _row_context(session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan) -> RowContext:
+def _row_context(
+    session: Session, privacy: Privacy, suppressions: Suppressions, plan: Plan, appended: Collection[str]
+) -> RowContext:
     if is_loading():
         if privacy.hides and source_state().get(_PII) == Pii.KEEP:
             warn.of_rows_in_clear()
         source_state()[_PII] = privacy.mode.value
     existing = {name: table["columns"] for name, table in session.schema.tables.items()}
     names = ColumnNames(_name_rules(session), existing, UNDECLARED_COLUMNS, hides_names=privacy.hides)
-    return RowContext(session.load_id, names, privacy, suppressions.is_erased, plan.first_seen)
+    is_new = PHONE_RESULTS_LEDGER.name in appended
+    return RowContext(session.load_id, names, privacy, suppressions.is_erased, plan.first_seen, appends_ledger=is_new)
 
 
 def _name_rules(session: Session) -> NameRules:

@@ -34,7 +34,7 @@ def results_of(chunk: Chunk) -> Iterator[pa.Table | DataItemWithMeta]:
         if personal_marks(file.schema.names):
             yield _with_marks(file.schema.empty_table())
         yield with_file_import(str(file.path), "parquet", file.rows, file.schema.empty_table())
-        file.path.unlink()  # dlt has linked or copied it
+        file.remove()  # dlt has linked or copied it
 
 
 def _with_marks(results: pa.Table) -> pa.Table | DataItemWithMeta:
@@ -60,7 +60,7 @@ def summary_of(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
         yield route_to_table(rows, DEFERRED_BATCH_IDS, table.name)
 
 
-def route_to_table(rows: pa.Table, table: Table, of_resource: str) -> DataItemWithMeta:
+def route_to_table(rows: pa.Table, table: Table, of_resource: str, *, appends: bool = False) -> DataItemWithMeta:
     """Route rows to another table of a resource; what the caller changed of the resource holds for both."""
     resource = Session.current().resources[of_resource]
     schema = resource.compute_table_schema()
@@ -68,7 +68,7 @@ def route_to_table(rows: pa.Table, table: Table, of_resource: str) -> DataItemWi
     tables = contract["tables"] if table is PHONE_RESULTS_LEDGER else "evolve"
     hints = dlt.mark.make_hints(
         table.name,
-        write_disposition="replace" if resource.write_disposition == "replace" else "merge",
+        write_disposition="replace" if resource.write_disposition == "replace" else "append" if appends else "merge",
         table_format=schema.get("table_format"),
         file_format=schema.get("file_format"),
         # Of the source's own tables alone: the ledger is as new as the table that it is of, and what was deferred has

@@ -168,7 +168,8 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         """One row for a search in a completed batch, and in its ledger one for each batch."""
         yield from results_of(chunk)
         for rows in rows_of(chunk, chunk.batches, phone_results_ledger_table):
-            yield route_to_table(rows, PHONE_RESULTS_LEDGER, PHONE_RESULTS.name)
+            appends = chunk.context.appends_ledger
+            yield route_to_table(rows, PHONE_RESULTS_LEDGER, PHONE_RESULTS.name, appends=appends)
         yield from summary_of(chunk, PHONE_RESULTS)
 
     @dlt.transformer(data_from=fetched)

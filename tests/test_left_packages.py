@@ -17,6 +17,7 @@ from enrow_source.testing import SimulatedEnrow, bodies
 KILLED = """
 import os, signal, sys
 import dlt
+import pyarrow.parquet as pq
 from dlt.common.destination.client import RunnableLoadJob
 from dlt.common.storages import LoadStorage
 from dlt.destinations.job_client_impl import SqlLoadJob
@@ -28,6 +29,7 @@ original = getattr(owner, method)
 
 def die(job, *arguments):
     is_merge, is_results = isinstance(job, SqlLoadJob), job.job_file_info().table_name == "phone_results"
+    is_results = is_results and (is_merge or pq.read_metadata(job._file_path).num_rows > 0)
     if point == "merged" or is_merge or not is_results:
         original(job, *arguments)
     if is_results and is_merge == (point == "merged"):
@@ -88,21 +90,34 @@ def test_a_package_that_is_in_two_places(api: SimulatedEnrow) -> None:
     assert results() == [("a", 3, 3), ("b", 2, 2)]
 
 
-@pytest.mark.parametrize("then", ["failed", "empty", "ongoing"])
-def test_rows_of_a_killed_merge_have_an_owner(api: SimulatedEnrow, then: str) -> None:
-    """A first load is killed after the merge of `phone_results`, and the batch comes back without results."""
+@pytest.mark.parametrize(
+    "point, then", [("copied", "failed"), ("copied", "empty"), ("copied", "ongoing"), ("merged", "ongoing")]
+)
+def test_rows_of_a_killed_load_have_an_owner(api: SimulatedEnrow, point: str, then: str) -> None:
+    """A load is killed after it appended or merged `phone_results`, and the batch comes back without results."""
     again = {
         "failed": bodies.failed("done"),
         "empty": bodies.completed("done", 0),
         "ongoing": bodies.ongoing("done", 5, 1),
     }
-    api.respond("done", bodies.completed("done", 5), again[then])
-    run_plain(api, "merged", "done")
+    earlier = []
+    if point == "merged":
+        earlier = [(0,)]
+        api.respond("done", *[bodies.completed("done", 5)] * 2, again[then])
+        run_plain(api, "none", "done")
+        with duckdb.connect("warehouse.duckdb") as connection:
+            connection.execute("UPDATE enrow_data.batches SET status = 'ongoing'")  # what has results is merged
+    else:
+        api.respond("done", bodies.completed("done", 5), again[then])
+    run_plain(api, point, "done")
+    with duckdb.connect("warehouse.duckdb") as connection:
+        assert connection.execute("SELECT count(*) FROM enrow_data.phone_results").fetchall() == [(5,)]
     run_plain(api, "none", "done")
     assert results() == [("done", 0, 0)]
     with duckdb.connect("warehouse.duckdb") as connection:
         assert connection.execute("SELECT count(*) FROM enrow_data.phone_results").fetchall() == [(0,)]
-        assert connection.execute("SELECT status FROM enrow_data._dlt_loads ORDER BY 1").fetchall() == [(0,), (2,)]
+        statuses = connection.execute("SELECT status FROM enrow_data._dlt_loads ORDER BY 1").fetchall()
+        assert statuses == [*earlier, (0,), (2,)]
 
 
 def options_of(api: SimulatedEnrow) -> dict[str, Any]:

@@ -1,26 +1,30 @@
 """What happens around a load of this source, also where a user calls `pipeline.run` and not `run()`.
 
 A source runs while dlt extracts. It leaves a guard in the place of the pipeline's progress collector, which dlt calls
-when a load begins, after its copies and when it ends.
+when a load begins and when it ends.
 
 - A package is loaded by the process that extracted it, or by nobody: dlt cannot know which jobs of a killed load were
   committed in the last moment, and would do them twice. So a package is marked to be given up, except while this
   process loads it.
 - One load at a time: see `load_lock`.
 - What the load replaces is deleted when it begins, and not while another run may load it.
-- Before the first merge the load is written down as begun: rows that it leaves when it is killed have an owner.
+- What the load appends is merged where another run has loaded some of it since the ledger was read.
+- Before its first job a load that brings results is written down as begun: rows that it leaves when it is killed have
+  an owner.
 
 https://dlthub.com/docs/general-usage/destination-tables#load-packages-and-load-ids
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import ExitStack
-from typing import Any, Final, Self
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
+from typing import Any, Final, NamedTuple, Self, cast
 
 import dlt
+from dlt.common.destination.client import JobClientBase
 from dlt.common.runtime.collector_base import Collector
+from dlt.destinations.exceptions import DatabaseException
 
 from ..errors import ConfigurationError
 from . import file_lock
@@ -30,17 +34,31 @@ from .packages import (
     MARK,
     delete_left,
     folder_lock_file,
+    merge_appended,
     normalized_packages,
     refuse_foreign,
     take_folder,
     target_of,
 )
-from .session import DUCKDB, Session, commit_package_state, package_state
+from .session import DUCKDB, POSTGRES, Session, commit_package_state, package_state
 
 _GIVE_UP: Final = "abort_requested"
 """Key in the state of a load package that dlt gives up instead of loading it."""
 _LOAD: Final = "Load "
 _JOBS: Final = "Jobs"
+_STEP: Final = "load"
+
+
+class Beginning(NamedTuple):
+    """What a load does before its first job."""
+
+    schema_name: str
+    replace: Callable[[], None] | None = None
+    """Deletes rows that the load replaces, and its own rows do not."""
+    is_loaded: Callable[[], bool] | None = None
+    """Tells whether the destination has rows of what the load appends; None where it appends nothing."""
+    brings_results: bool = True
+    """Whether it has rows of `phone_results`."""
 
 
 class LoadGuard(Collector):
@@ -49,17 +67,20 @@ class LoadGuard(Collector):
     def __init__(self, pipeline: dlt.Pipeline) -> None:
         self._pipeline, self._progress = pipeline, pipeline.collector
         self._folder = folder_lock_file(pipeline)
-        self._own: dict[str, tuple[str, Callable[[], None]]] = {}
-        """Load packages of this process: the name of the schema, and what their load does first."""
+        self._own: dict[str, Beginning] = {}
+        """Load packages of this process."""
         self._starting = ""
         """A load before its first job."""
-        self._copying = ""
-        """A load before its first merge."""
-        self._merging = ""
-        """A load from its first merge on."""
-        self._schema_name = ""
-        """Of the load that runs."""
+        self._begun = ""
+        """A load that is written down as begun."""
+        self._place: tuple[Any, str] | None = None
+        self._target_name = ""
+        """Of the destination and the dataset of `_place`."""
         self._held = ExitStack()
+        self._client: JobClientBase | None = None
+        """Of the destination, while its lock is held."""
+        self._failure: Exception | None = None
+        """Why the load cannot begin."""
         self._is_folder_held = False
 
     @classmethod
@@ -86,22 +107,24 @@ class LoadGuard(Collector):
                 "two Enrow sources in one run would load a batch twice: give all ids to one enrow_source"
             )
         self._take_folder()
-        refuse_foreign(self._pipeline)
+        self._place = None  # the configuration may be another one by now
+        target = self._target()
+        refuse_foreign(self._pipeline, target)
         has_given_up = bool(delete_left(self._pipeline, self._own))
-        state[MARK] = {"target": target_of(self._pipeline), "replaces": True}
+        state[MARK] = {"target": target, "replaces": True}
         state[_GIVE_UP] = True
-        self._own[session.load_id] = session.schema.name, _nothing
+        self._own[session.load_id] = Beginning(session.schema.name)
         return has_given_up
 
-    def end(self, session: Session, replace: Callable[[], None] | None) -> None:
-        """Note that the extraction is complete, and what its load does first; None where it replaces nothing."""
-        package_state()[MARK]["replaces"] = replace is not None
-        if replace is not None:
-            self._own[session.load_id] = session.schema.name, replace
+    def end(self, session: Session, beginning: Beginning) -> None:
+        """Note that the extraction is complete, and what its load does first."""
+        package_state()[MARK]["replaces"] = beginning.replace is not None
+        self._own[session.load_id] = beginning
 
     def allow(self, load_id: str, schema_name: str) -> None:
-        """Let this process load a package that was left, and which has nothing to replace any more."""
-        self._own[load_id] = schema_name, _nothing
+        """Let this process load a package that was left, and which has nothing to replace but by a merge."""
+        merge_appended(self._pipeline, load_id)
+        self._own[load_id] = Beginning(schema_name)
 
     def disallow(self) -> None:
         """Let no package be loaded that is there now."""
@@ -116,28 +139,63 @@ class LoadGuard(Collector):
         message: str | None = None,
         label: str | None = None,
     ) -> None:
-        """Show progress; where a load begins, or has made its merges, do what is due."""
+        """Show progress; where a load begins, do what is due."""
         if name == _JOBS and self._starting:
-            self._copying, self._starting = self._starting, ""
+            load_id, self._starting = self._starting, ""
             if total:
-                self._begin_load(self._copying)
-        elif name == _JOBS and self._copying and inc_total:
-            self._merging, self._copying = self._copying, ""
-            note_begun(self._pipeline, self._schema_name, self._merging)
+                self._begin_load(load_id)
         self._progress.update(name, inc, total, inc_total, message, label)  # type: ignore[arg-type] # dlt's None
+
+    def _prepare_load(self) -> None:
+        """Take the lock and look for what others have loaded, before dlt reads the schema of the package."""
+        for number, load_id in enumerate(sorted(self._pipeline.list_normalized_load_packages())):
+            own = self._own.get(load_id)
+            if own is None or own.is_loaded is None:
+                continue
+            if number == 0:
+                self._take_dataset(own.schema_name)
+            # What the packages before it load is not there yet.
+            if number > 0 or own.is_loaded():
+                merge_appended(self._pipeline, load_id)
+            self._own[load_id] = own._replace(is_loaded=None)
 
     def _begin_load(self, load_id: str) -> None:
         # Taken out in `_start`, or dlt would not load it at all: from here on nobody resumes this load.
         package_state()[_GIVE_UP] = True
         commit_package_state()
-        self._schema_name, replace = self._own.pop(load_id)
-        self._held.enter_context(load_lock(self._pipeline))
+        own = self._own.pop(load_id)
+        if self._failure is not None:
+            raise self._failure
+        if own.is_loaded is not None:
+            raise AssertionError("unreachable: nobody has looked for what this load appends")
+        self._take_dataset(own.schema_name)
+        if own.replace is not None:
+            own.replace()
+        if own.brings_results:
+            self._begun = load_id
+            with self._connected() as client:
+                note_begun(client, load_id)
+
+    def _take_dataset(self, schema_name: str) -> None:
+        if self._client is not None:
+            return
+        client = self._pipeline.destination_client(schema_name)
+        self._held.enter_context(load_lock(self._pipeline, client))
         if self._pipeline.destination.destination_type == DUCKDB:
             # While one connection is open, others open and close at any time: DuckDB cannot open a file that it closes.
-            client = self._pipeline.sql_client(self._schema_name)
-            client.open_connection()
-            self._held.callback(client.close_connection)
-        replace()
+            self._held.enter_context(cast("AbstractContextManager[object]", client))
+        self._client = client
+
+    def _let_dataset_go(self) -> None:
+        self._client = None
+        self._held.close()
+
+    @contextmanager
+    def _connected(self) -> Iterator[JobClientBase]:
+        """Give the client of the load, whose connection is open."""
+        client = cast("JobClientBase", self._client)
+        with nullcontext() if self._pipeline.destination.destination_type in (DUCKDB, POSTGRES) else client:
+            yield client
 
     def _start(self, step: str) -> None:
         load_id = step.rpartition(" ")[2] if step.startswith(_LOAD) else ""
@@ -145,7 +203,7 @@ class LoadGuard(Collector):
             self._take_folder()
             packages = normalized_packages(self._pipeline)
             state: dict[str, Any] = packages.get_load_package_state(load_id)  # type: ignore[assignment]
-            if state[MARK]["target"] == target_of(self._pipeline):
+            if state[MARK]["target"] == self._target():
                 state.pop(_GIVE_UP, None)
                 packages.save_load_package_state(load_id, state)  # type: ignore[arg-type]
                 self._starting = load_id
@@ -153,14 +211,22 @@ class LoadGuard(Collector):
 
     def _stop(self) -> None:
         try:
-            if self._merging:
-                note_complete(self._pipeline, self._schema_name, self._merging)
+            if self._begun:
+                with suppress(DatabaseException), self._connected() as client:
+                    note_complete(client, self._begun)
         finally:
-            self._starting = self._copying = self._merging = ""
-            self._held.close()
+            self._starting = self._begun = ""
+            self._let_dataset_go()
             if self.step.startswith(_LOAD):
                 self._let_folder_go()
             self._progress._stop()  # noqa: SLF001 - what dlt itself calls
+
+    def _target(self) -> str:
+        """Name the destination of the pipeline; dlt resolves its configuration for that."""
+        place = self._pipeline.destination, self._pipeline.dataset_name
+        if place != self._place:
+            self._place, self._target_name = place, target_of(self._pipeline)
+        return self._target_name
 
     def _take_folder(self) -> None:
         if not self._is_folder_held:
@@ -176,19 +242,23 @@ class LoadGuard(Collector):
         """Pass on."""
         self._progress.on_start_trace(*arguments)
 
-    def on_start_trace_step(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
-        """Pass on."""
-        self._progress.on_start_trace_step(*arguments)
+    def on_start_trace_step(self, trace: Any, step: Any, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
+        """Prepare a load."""
+        self._failure = None
+        if step == _STEP:
+            try:
+                self._prepare_load()
+            except Exception as error:  # noqa: BLE001 - dlt would only log it: it is raised when the load begins
+                self._failure = error
+        self._progress.on_start_trace_step(trace, step, *arguments)
 
-    def on_end_trace_step(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
-        """Pass on."""
-        self._progress.on_end_trace_step(*arguments)
+    def on_end_trace_step(self, trace: Any, step: Any, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
+        """Let the dataset go, where the load did not begin."""
+        if step.step == _STEP:
+            self._let_dataset_go()
+        self._progress.on_end_trace_step(trace, step, *arguments)
 
     def on_end_trace(self, *arguments: Any) -> None:  # noqa: ANN401 - passed on as it is
         """Let the folder go: this is the end of what the user called."""
         self._let_folder_go()
         self._progress.on_end_trace(*arguments)
-
-
-def _nothing() -> None:
-    """Do nothing."""

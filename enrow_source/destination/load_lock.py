@@ -9,9 +9,10 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, cast
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import dlt
+from dlt.common.destination.client import JobClientBase
 from dlt.destinations.exceptions import DatabaseException
 
 from ..errors import BusyError
@@ -22,45 +23,50 @@ from .session import DUCKDB, FILESYSTEM, POSTGRES
 
 if TYPE_CHECKING:
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+    from dlt.destinations.job_client_impl import SqlJobClientBase
+    from dlt.destinations.sql_client import SqlClientBase
 
 _BUSY: Final = f"another run has been loading into this dataset for more than {LOAD_WAIT_S:g} seconds: try again later"
 
 
 @contextmanager
-def load_lock(pipeline: dlt.Pipeline) -> Iterator[None]:
+def load_lock(pipeline: dlt.Pipeline, client: JobClientBase | None = None) -> Iterator[None]:
     """Hold the dataset of the pipeline while the `with` block runs; wait for who holds it.
 
     Postgres and the operating system release the lock of a process that was killed. Elsewhere the lock is a lease,
     which ends when its holder is known to be gone or has not renewed it.
 
+    Args:
+        pipeline: Names destination and dataset.
+        client: Of the destination, where there is one; with Postgres its connection is open in the block.
+
     Raises:
         BusyError: Another run holds it for too long.
     """
     kind = pipeline.destination.destination_type
+    client = client or pipeline.destination_client()
     if kind == POSTGRES:
-        with _advisory_lock(pipeline):
+        with client, _advisory_lock(cast("SqlJobClientBase", client).sql_client):
             yield
-    elif (file := _lock_file(pipeline)) is not None:
+    elif (file := _lock_file(kind, client)) is not None:
         with file_lock.held(file, LOAD_WAIT_S, _BUSY):
             yield
     elif kind == FILESYSTEM:
-        with pipeline.destination_client() as files, FileLease(cast("FilesystemClient", files)).held(_BUSY):
+        with client, FileLease(cast("FilesystemClient", client)).held(_BUSY):
             yield
     else:
-        with pipeline.sql_client() as client, RowLease(client).held(_BUSY):
+        with pipeline.sql_client() as lease_client, RowLease(lease_client).held(_BUSY):
             yield
 
 
-def _lock_file(pipeline: dlt.Pipeline) -> Path | None:
+def _lock_file(kind: str, client: JobClientBase) -> Path | None:
     """Return the file whose lock stands for the dataset; None where it is not on this machine."""
-    kind = pipeline.destination.destination_type
     if kind == DUCKDB:
-        database = database_file(pipeline)
+        database = _database_file(client)
         return database and _beside(database)
     if kind == FILESYSTEM:
-        with pipeline.destination_client() as client:
-            lake = cast("FilesystemClient", client)
-            return Path(f"{lake.dataset_path.rstrip('/')}.lock") if lake.is_local_filesystem else None
+        lake = cast("FilesystemClient", client)
+        return Path(f"{lake.dataset_path.rstrip('/')}.lock") if lake.is_local_filesystem else None
     return None
 
 
@@ -68,7 +74,11 @@ def database_file(pipeline: dlt.Pipeline) -> Path | None:
     """Return the file of a DuckDB database; None where the destination is another one or in memory."""
     if pipeline.destination.destination_type != DUCKDB:
         return None
-    database = str(getattr(getattr(pipeline.destination_client().config, "credentials", None), "database", "") or "")
+    return _database_file(pipeline.destination_client())
+
+
+def _database_file(client: JobClientBase) -> Path | None:
+    database = str(getattr(getattr(client.config, "credentials", None), "database", "") or "")
     return Path(database) if database and not database.startswith(":") else None
 
 
@@ -84,17 +94,17 @@ def _beside(database: Path) -> Path:
 
 
 @contextmanager
-def _advisory_lock(pipeline: dlt.Pipeline) -> Iterator[None]:
-    with pipeline.sql_client() as client:
-        digest = hashlib.sha256(f"enrow_source {client.dataset_name}".encode()).digest()
-        try:
-            # The server asks a connection that says nothing for an hour whether somebody is still there.
-            client.execute_sql(
-                f"SET tcp_keepalives_idle = 60; SET lock_timeout = '{LOAD_WAIT_S:g}s'; SELECT pg_advisory_lock(%s)",
-                int.from_bytes(digest[:8], signed=True),
-            )
-        except DatabaseException as error:
-            if "lock timeout" in str(error):
-                raise BusyError(_BUSY) from None
-            raise
-        yield
+def _advisory_lock(client: SqlClientBase[Any]) -> Iterator[None]:
+    digest = hashlib.sha256(f"enrow_source {client.dataset_name}".encode()).digest()
+    try:
+        # The server asks a connection that says nothing for an hour whether somebody is still there.
+        client.execute_sql(
+            "SELECT set_config('tcp_keepalives_idle', '60', false),"
+            f" set_config('lock_timeout', '{LOAD_WAIT_S:g}s', false), pg_advisory_lock(%s)",
+            int.from_bytes(digest[:8], signed=True),
+        )
+    except DatabaseException as error:
+        if "lock timeout" in str(error):
+            raise BusyError(_BUSY) from None
+        raise
+    yield

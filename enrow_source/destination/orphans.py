@@ -1,8 +1,8 @@
 """Rows of `phone_results` that a killed load has left, and that no ledger knows of.
 
-A load is written down in `_dlt_loads` as begun before its first merge: dlt writes a row with status 0 when it is
-complete. A load that has begun and is not complete is either under way or was killed; who holds the lock on the dataset
-knows that it was killed.
+A load that brings results is written down in `_dlt_loads` as begun before its first job: dlt writes a row with status 0
+when it is complete. A load that has begun and is not complete is either under way or was killed; who holds the lock on
+the dataset knows that it was killed.
 """
 
 from __future__ import annotations
@@ -14,50 +14,50 @@ from typing import TYPE_CHECKING, Any, cast
 
 import dlt
 from dlt.common import logger
+from dlt.common.destination.client import JobClientBase
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
 from .load_lock import load_lock
-from .session import FILESYSTEM, POSTGRES, Session
+from .session import POSTGRES, Session
 from .statement import BEGUN, REMOVED
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
 
 
-def note_begun(pipeline: dlt.Pipeline, schema_name: str, load_id: str) -> None:
-    """Write down that a load is about to merge.
+def note_begun(job_client: JobClientBase, load_id: str) -> None:
+    """Write down that a load is about to bring results.
 
     Rows are appended to Delta tables, and deleted before for each batch of a load: nothing is written down for them.
     """
-    with pipeline.destination_client(schema_name) as job_client:
-        if not isinstance(job_client, SqlJobClientBase) or pipeline.destination.destination_type == FILESYSTEM:
-            return
-        client, schema = job_client.sql_client, job_client.schema
-        table = client.make_qualified_table_name(schema.loads_table_name)
-        client.execute_sql(
-            f"INSERT INTO {table} ({job_client.loads_table_schema_columns}) VALUES (%s, %s, %s, %s, %s)",  # noqa: S608
-            load_id,
-            schema.name,
-            BEGUN,
-            datetime.now(UTC),
-            schema.version_hash,
-        )
-
-
-def note_complete(pipeline: dlt.Pipeline, schema_name: str, load_id: str) -> None:
-    """Take back that a load has begun, where it is complete. A row that stays beside dlt's says nothing."""
-    if pipeline.destination.destination_type == FILESYSTEM:
+    if not isinstance(job_client, SqlJobClientBase):
         return
-    with suppress(DatabaseException), pipeline.sql_client(schema_name) as client:
-        table, load, status = _loads(client, pipeline.schemas[schema_name])
-        client.execute_sql(
-            f"DELETE FROM {table} WHERE {load} = %s AND {status} = {BEGUN}"  # noqa: S608 - escaped names
-            f" AND {load} IN (SELECT {load} FROM {table} WHERE {status} = 0)",
-            load_id,
-        )
+    client, schema = job_client.sql_client, job_client.schema
+    table = client.make_qualified_table_name(schema.loads_table_name)
+    row = load_id, schema.name, BEGUN, datetime.now(UTC), schema.version_hash
+    sql = f"INSERT INTO {table} ({job_client.loads_table_schema_columns}) VALUES (%s, %s, %s, %s, %s)"  # noqa: S608
+    try:
+        client.execute_sql(sql, *row)
+    except DestinationUndefinedEntity:
+        # The first load: dlt makes the other tables next, and stores the schema with them.
+        job_client.initialize_storage()
+        job_client._execute_schema_update_sql([schema.loads_table_name], store_schema=False)  # noqa: SLF001
+        client.execute_sql(sql, *row)
+
+
+def note_complete(job_client: JobClientBase, load_id: str) -> None:
+    """Take back that a load has begun, where it is complete. A row that stays beside dlt's says nothing."""
+    if not isinstance(job_client, SqlJobClientBase):
+        return
+    client = job_client.sql_client
+    table, load, status = _loads(client, job_client.schema)
+    client.execute_sql(
+        f"DELETE FROM {table} WHERE {load} = %s AND {status} = {BEGUN}"  # noqa: S608 - escaped names
+        f" AND {load} IN (SELECT {load} FROM {table} WHERE {status} = 0)",
+        load_id,
+    )
 
 
 def remove_orphans(session: Session, load_ids: Sequence[str]) -> None:
@@ -65,9 +65,14 @@ def remove_orphans(session: Session, load_ids: Sequence[str]) -> None:
 
     Their batches leave their load in the ledger first: whatever ends the run from here on, the next one fetches them.
     """
-    pipeline = cast("dlt.Pipeline", session.pipeline)
-    with load_lock(pipeline), session.sql_client() as client:
-        if pipeline.destination.destination_type == POSTGRES:
+    with load_lock(cast("dlt.Pipeline", session.pipeline)):
+        remove_orphans_of_killed(session, load_ids)
+
+
+def remove_orphans_of_killed(session: Session, load_ids: Sequence[str]) -> None:
+    """Do that where the lock on the dataset is held."""
+    with session.sql_client() as client:
+        if session.destination_type == POSTGRES:
             _wait_for_writers(client)
         table, load, status = _loads(client, session.schema)
         names = ", ".join(["%s"] * len(load_ids))

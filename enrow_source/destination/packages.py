@@ -12,6 +12,7 @@ from dlt.common import logger
 from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
 
 from ..errors import BusyError, ConfigurationError
+from ..tables.schema import TABLES
 from . import file_lock
 
 if TYPE_CHECKING:
@@ -34,6 +35,16 @@ def normalized_packages(pipeline: dlt.Pipeline) -> PackageStorage:
     return pipeline._get_load_storage().normalized_packages  # noqa: SLF001 - dlt lists them in public, without their state
 
 
+def merge_appended(pipeline: dlt.Pipeline, load_id: str) -> None:
+    """Let a package merge what it was to append, since some of it may have been loaded by now."""
+    packages = normalized_packages(pipeline)
+    schema = packages.load_schema(load_id)
+    for table in TABLES:
+        if table.name in schema.tables and schema.tables[table.name].get("write_disposition") == "append":
+            schema.tables[table.name]["write_disposition"] = "merge"
+    packages.save_schema(load_id, schema)
+
+
 def left_packages(pipeline: dlt.Pipeline) -> dict[str, dict[str, Any]]:
     """Return what earlier runs left of this source: load ids, and what each package is of."""
     found: dict[str, dict[str, Any]] = {}
@@ -45,13 +56,12 @@ def left_packages(pipeline: dlt.Pipeline) -> dict[str, dict[str, Any]]:
     return found
 
 
-def refuse_foreign(pipeline: dlt.Pipeline) -> None:
-    """Refuse to work in a folder that has packages for another destination.
+def refuse_foreign(pipeline: dlt.Pipeline, target: str) -> None:
+    """Refuse to work in a folder that has packages for another destination than the target.
 
     Raises:
         ConfigurationError: There are some.
     """
-    target = target_of(pipeline)
     foreign = sorted({mark["target"] for mark in left_packages(pipeline).values()} - {target})
     if foreign:
         raise ConfigurationError(

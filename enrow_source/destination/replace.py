@@ -6,8 +6,7 @@ Delta tables know no merge by batch at all: rows are appended to them, and what 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from itertools import islice
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, cast
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -61,9 +60,11 @@ def _delete_with_sql(session: Session, batch_ids: Sequence[str]) -> None:
     with session.sql_client() as client:
         batch_id, load_id = client.escape_column_name("batch_id"), client.escape_column_name("_dlt_load_id")
         ledger, results = (client.make_qualified_table_name(t.name) for t in (PHONE_RESULTS_LEDGER, PHONE_RESULTS))
-        remaining = iter(batch_ids)
-        while some := list(islice(remaining, DELETE_IDS)):
+        for some in _some(batch_ids):
             names = ", ".join(["%s"] * len(some))
-
             client.execute_sql(f"UPDATE {ledger} SET {load_id} = '' WHERE {batch_id} IN ({names})", *some)  # noqa: S608
             client.execute_sql(f"DELETE FROM {results} WHERE {batch_id} IN ({names})", *some)  # noqa: S608
+
+
+def _some(batch_ids: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (batch_ids[start : start + DELETE_IDS] for start in range(0, len(batch_ids), DELETE_IDS))

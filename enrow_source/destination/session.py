@@ -6,8 +6,8 @@ https://dlthub.com/docs/general-usage/resource#access-pipeline-source-and-resour
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import dlt
@@ -41,6 +41,8 @@ class Session:
     """Whether dlt drops tables or data when the load starts, after the ledger was read."""
     pipeline: dlt.Pipeline | None = None
     """The running pipeline; None outside a pipeline."""
+    _clients: list[SqlClientBase[Any]] = field(default_factory=list, repr=False, compare=False)
+    _open: list[SqlClientBase[Any]] = field(default_factory=list, repr=False, compare=False)
 
     @classmethod
     def current(cls) -> Self:
@@ -90,16 +92,31 @@ class Session:
 
     @contextmanager
     def sql_client(self) -> Iterator[SqlClientBase[Any]]:
-        """Open the destination's SQL client.
+        """Open the destination's SQL client; who has it open already gets the same connection.
+
+        dlt resolves the whole configuration of the destination for each client, so there is one for the session.
 
         Raises:
             SqlClientNotAvailable: The destination has none.
         """
+        if self._open:
+            yield self._open[0]
+            return
         pipeline = cast("dlt.Pipeline", self.pipeline)
-        # A pipeline does not know the schema of a source before its first run.
-        names = {"schema_name": self.schema.name} if self.schema.name in pipeline.schemas else {}
-        with pipeline.sql_client(**names) as client:
-            yield client
+        if not self._clients:
+            # A pipeline does not know the schema of a source before its first run.
+            names = {"schema_name": self.schema.name} if self.schema.name in pipeline.schemas else {}
+            self._clients.append(pipeline.sql_client(**names))
+        with self._clients[0] as client:
+            self._open.append(client)
+            try:
+                yield client
+            finally:
+                self._open.clear()
+
+    def connection(self) -> AbstractContextManager[object]:
+        """Hold one connection for several reads, where that saves one: a lake has none."""
+        return self.sql_client() if self.destination_type in (DUCKDB, POSTGRES) else nullcontext()
 
 
 def is_loading() -> bool:

@@ -145,7 +145,9 @@ class LedgerStatement:
         count = len(tables)
         self._deferred = DEFERRED_BATCH_IDS.name in more
         logs = [table for table in more if table != DEFERRED_BATCH_IDS.name]
-        parts = [self._fetches(table, number, count) for number, table in enumerate(tables)]
+        parts = [
+            self._fetches(table, number, count, self._or_pending(table, tables)) for number, table in enumerate(tables)
+        ]
         parts += [self._failed_fetches(table, count) for table in logs]
         parts += [self._deferrals(count)] if self._deferred else []
         nothing = f"NULL, NULL, {self._flags(count)}, 0, NULL, 0, 0, 0, 0, 0, 0"
@@ -176,7 +178,16 @@ class LedgerStatement:
     def _is_loaded(self, tables: int) -> str:
         return " + ".join(f"MAX(loaded_{number})" for number in range(tables)) + f" = {self._tables_wanted}"
 
-    def _fetches(self, table: str, number: int, tables: int) -> str:
+    def _or_pending(self, table: str, tables: Sequence[str]) -> str:
+        """Read, of the ledger of results, also batches that are pending in another table: whether they have some."""
+        if table != PHONE_RESULTS_LEDGER.name or not self._final:
+            return ""
+        batch_id, status = self._column("", "batch_id"), self._column("", "status")
+        is_in = f" OR {self._column('t', 'batch_id')} IN (SELECT {batch_id} FROM"
+        others = [self.table(other) for other in tables if other != table]
+        return "".join(f"{is_in} {other} WHERE {status} NOT IN ({self._final}))" for other in others)
+
+    def _fetches(self, table: str, number: int, tables: int, always: str = "") -> str:
         """Select the rows of one table: loaded where the state is final and the load was completed."""
         batch_id, load_id = self._column("t", "batch_id"), self._column("t", "_dlt_load_id")
         # Loads are named by the time they began. What is older than all that is kept in `_dlt_loads` was completed:
@@ -195,7 +206,7 @@ class LedgerStatement:
             f"SELECT {batch_id} AS batch_id, {self._column('t', 'fetched_at')} AS last_fetched, {', '.join(flags)},"  # noqa: S608
             f" 1 - {is_loaded} AS pending, {self._first_seen(table)} AS first_seen, {has_results} AS has_results,"
             f" {unfinished} AS unfinished, 0 AS deferred, 0 AS given_up, 0 AS unknown_answers, 0 AS failed"
-            f" FROM {self.table(table)} t {self._join(load_id)}" + self._narrow(f"{is_loaded} = 0")
+            f" FROM {self.table(table)} t {self._join(load_id)}" + self._narrow(f"{is_loaded} = 0{always}")
         )
 
     def _join(self, load_id: str) -> str:

@@ -26,6 +26,8 @@ class Seen:
     """Searches of each batch."""
     unknown: set[str] = field(default_factory=set)
     """Ids that the API answered with 'unknown or expired'."""
+    results: int = 0
+    """Rows of `phone_results`."""
     incomplete: int = 0
     """Batches that were loaded without a count or an amount of credits that was invalid."""
 
@@ -36,6 +38,7 @@ class Seen:
 
     def add(self, chunk: Chunk) -> None:
         """Count a chunk."""
+        self.results += sum(fetched.results_loaded for fetched in chunk.batches)
         for batch in (fetched.batch for fetched in chunk.batches):
             self.answered.add(batch.batch_id)
             self.statuses[batch.known_status] += 1

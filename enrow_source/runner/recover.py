@@ -13,7 +13,7 @@ from dlt.common.storages.load_package import LoadPackageInfo, PackageStorage
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..destination.guard import LoadGuard
-from ..destination.packages import left_packages, refuse_foreign
+from ..destination.packages import left_packages, refuse_foreign, target_of
 from ..errors import BusyError
 from .causes import one_line, root_cause
 
@@ -29,7 +29,7 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
         ConfigurationError: The packages are for another destination.
     """
     _make_folders(pipeline)
-    refuse_foreign(pipeline)
+    refuse_foreign(pipeline, target_of(pipeline))
     normalized, extracted = pipeline.list_normalized_load_packages(), pipeline.list_extracted_load_packages()
     # Not has_pending_data: it leaves out a package that was being given up, whose end would take a new one with it.
     if not normalized and not extracted:

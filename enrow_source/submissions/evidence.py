@@ -28,7 +28,8 @@ def accepted_batch_ids(client: SqlClientBase[Any], ledger_tables: Sequence[str])
 
     Args:
         client: Of the destination.
-        ledger_tables: Each has a row for every batch that it knows; none where the load empties one of them.
+        ledger_tables: Each has a row for every batch that it knows; none where the load empties one of them, or where
+            one does not exist yet.
     """
     column, submissions = client.escape_column_name, client.make_qualified_table_name(SUBMISSIONS.name)
     sql = f"SELECT {column('batch_id')} FROM {submissions} WHERE {column('state')} = 'accepted'"  # noqa: S608 - escaped
@@ -37,19 +38,15 @@ def accepted_batch_ids(client: SqlClientBase[Any], ledger_tables: Sequence[str])
         f"{column('batch_id')} IN (SELECT {column('batch_id')} FROM {client.make_qualified_table_name(table)})"  # noqa: S608
         for table in ledger_tables
     )
-    for condition in ([f" AND NOT ({known})"] if known else []) + [""]:
-        try:
-            rows = client.execute_sql(sql + condition + order)
-        except DestinationUndefinedEntity:
-            continue  # one of the tables does not exist: before the first load, or before the first submission
-        except DatabaseTerminalException as error:
-            # A table of that name is somebody else's.
-            logger.warning(
-                f"{SUBMISSIONS.name} is not the table of enrow submit, and is not read: {error}".split("\n")[0]
-            )
-            return []
-        return [batch_id for (batch_id,) in rows or () if batch_id]
-    return []
+    try:
+        rows = client.execute_sql(sql + (f" AND NOT ({known})" if known else "") + order)
+    except DestinationUndefinedEntity:
+        return []  # before the first submission
+    except DatabaseTerminalException as error:
+        # A table of that name is somebody else's.
+        logger.warning(f"{SUBMISSIONS.name} is not the table of enrow submit, and is not read: {error}".split("\n")[0])
+        return []
+    return [batch_id for (batch_id,) in rows or () if batch_id]
 
 
 @dataclass(slots=True)

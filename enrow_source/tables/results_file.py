@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -36,13 +37,23 @@ class ResultsFile:
     rows: int
     schema: pa.Schema
     folder: TemporaryDirectory[str]
-    """Is deleted when nothing refers to it any more."""
+    """Is deleted with its last file, and where a run fails, when nothing refers to it any more."""
+
+    def remove(self) -> None:
+        """Delete the file, and the folder where it was the last one."""
+        self.path.unlink()
+        with suppress(OSError):
+            self.path.parent.rmdir()
+
+
+def remove_left(folder: Path) -> None:
+    """Remove what a killed process has left in a folder that no other one works in."""
+    for left in folder.glob(f"{_PREFIX}*"):
+        shutil.rmtree(left, ignore_errors=True)
 
 
 class ResultsWriter:
     """Writes tables of `phone_results` to parquet files, in a folder of its own.
-
-    The folder goes with the last reference to its files; what a killed process has left goes when the next one begins.
 
     Args:
         folder: Where to make the folder: on the same disk as the load packages, so that dlt can link the files.
@@ -51,8 +62,6 @@ class ResultsWriter:
     """
 
     def __init__(self, folder: Path, known: Iterable[str] = ()) -> None:
-        for left in folder.glob(f"{_PREFIX}*"):
-            shutil.rmtree(left, ignore_errors=True)
         self._folder = TemporaryDirectory(prefix=_PREFIX, dir=folder)
         self._more = list(known)
         self._path = Path(self._folder.name)

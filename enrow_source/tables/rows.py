@@ -69,6 +69,8 @@ class RowContext:
     """Tells the rows of erased persons from the columns of `phone_results`; None where nobody was erased."""
     first_seen: Mapping[str, datetime] = field(default_factory=dict)
     """When a run first knew of a batch, for those that are looked at again."""
+    appends_ledger: bool = False
+    """Whether rows of `phone_results_ledger` are appended: the ledger has none of these batches."""
 
 
 def batches_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Table:

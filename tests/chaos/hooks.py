@@ -21,6 +21,7 @@ from dlt.normalize.items_normalizers import ArrowItemsNormalizer
 from dlt.pipeline.pipeline import Pipeline
 
 from enrow_source.api.client import EnrowClient
+from enrow_source.destination.guard import LoadGuard
 
 from .points import Kill, Point
 
@@ -52,6 +53,7 @@ _HOOKS: Final = {
     Point.NORMALISED_FILE: Hook("after", "__call__", ArrowItemsNormalizer),
     Point.NORMALISED: Hook("before", "commit_new_load_package", LoadStorage),
     Point.NORMALISED_TWICE: Hook("after", "commit_new_load_package", LoadStorage),
+    Point.BEGUN: Hook("after", "_begin_load", LoadGuard),
     Point.MIGRATED: Hook("before", "commit_schema_update", LoadStorage),
     Point.COPIED: Hook("before", "_release", RunnableLoadJob),
     Point.STAGED: Hook("before", "_release", RunnableLoadJob, _copies_results),

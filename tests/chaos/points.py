@@ -20,6 +20,7 @@ class Point(StrEnum):
     NORMALISED_FILE = "normalise: after the Nth file"
     NORMALISED = "normalise: before it is committed"
     NORMALISED_TWICE = "normalise: committed, before the extracted files are deleted"
+    BEGUN = "load: written down as begun, before its tables are created"
     MIGRATED = "load: tables created, before that is noted"
     COPIED = "load: Nth job committed, before that is noted"
     STAGED = "load: copy of phone_results committed, before that is noted"

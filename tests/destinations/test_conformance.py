@@ -375,14 +375,14 @@ def test_personal_data_hashed_and_dropped(warehouse: TargetDataset, account: Acc
         expected[table] = in_order(
             treated(row, hashed if row["batch_id"] == hash_me else lambda _, __: None) for row in expected[table]
         )
-    undocumented = [row.pop("params__seniority", None) is not None for row in expected["phone_results"]]
+    has_more = [row.pop("params__seniority", None) is not None for row in expected["phone_results"]]
     found = held(warehouse)
     overflow = [row.pop("params__overflow", None) for row in found["phone_results"]]
     assert not differences(found, expected)
     # Names of undocumented fields are hidden too, so they are no columns.
     fields = {keyed_hash("seniority"): keyed_hash("senior")}
     decoded = [json.loads(value) if isinstance(value, str) else value for value in overflow]
-    assert decoded == [fields if is_hashed else None for is_hashed in undocumented]
+    assert decoded == [fields if is_hashed else None for is_hashed in has_more]
 
 
 def test_rows_are_compared_with_the_ledger(warehouse: TargetDataset, account: Account) -> None:

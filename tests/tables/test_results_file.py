@@ -83,15 +83,14 @@ def test_a_column_that_comes_late_is_loaded(
     assert warehouse.sql("SELECT count(*), count(carrier) FROM phone_results") == [(25, 5)]
 
 
-def test_what_a_killed_run_left_goes(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
-    """A folder of a process that was killed is removed when the next one begins to write."""
+def test_what_a_killed_run_left_goes(new_source: NewSource, warehouse: Warehouse) -> None:
+    """A folder of a process that was killed is removed by the next run, also where that has nothing to fetch."""
     pipeline = warehouse.pipeline()
     left = Path(pipeline.working_dir, "enrow_phone_results_killed")
     left.mkdir(parents=True)
     (left / "1.parquet").write_bytes(b"half a file")
-    warehouse.run(new_source([api.respond("one", bodies.completed("one", 3))]))
+    warehouse.run(new_source([]))
     assert left_over(warehouse) == []
-    assert warehouse.sql("SELECT count(*) FROM phone_results") == [(3,)]
 
 
 def test_a_run_that_fails_leaves_no_file(
@@ -149,7 +148,7 @@ def test_rows_come_as_tables_outside_a_pipeline(api: SimulatedEnrow, new_source:
 
 
 def test_a_resumed_package_has_the_file(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
-    """A package that waits is complete without our folder: it can be loaded by another process."""
+    """A package that waits is complete without our folder, which goes with the extraction."""
     pipeline: dlt.Pipeline = warehouse.pipeline()
     pipeline.extract(new_source([api.respond("one", bodies.completed("one", 5))]))
     assert left_over(warehouse) == []
