@@ -5,6 +5,7 @@ https://dlthub.com/docs/general-usage/resource#access-pipeline-source-and-resour
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -12,12 +13,14 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 
 import dlt
 from dlt.common.configuration.container import Container
+from dlt.common.destination.client import WithStateSync
 from dlt.common.pipeline import PipelineContext
+from dlt.common.schema import Schema
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.storages.load_package import commit_load_package_state
+from dlt.destinations.sql_client import WithSchemas
 
 if TYPE_CHECKING:
-    from dlt.common.schema import Schema
     from dlt.destinations.sql_client import SqlClientBase
     from dlt.extract import DltResource
 
@@ -105,8 +108,11 @@ class Session:
         pipeline = cast("dlt.Pipeline", self.pipeline)
         if not self._clients:
             # A pipeline does not know the schema of a source before its first run.
-            names = {"schema_name": self.schema.name} if self.schema.name in pipeline.schemas else {}
-            self._clients.append(pipeline.sql_client(**names))
+            is_known = self.schema.name in pipeline.schemas
+            client = pipeline.sql_client(**({"schema_name": self.schema.name} if is_known else {}))
+            if not is_known and isinstance(client, WithSchemas):
+                client.set_schemas(_stored_schemas(pipeline, self.schema.name))
+            self._clients.append(client)
         with self._clients[0] as client:
             self._open.append(client)
             try:
@@ -117,6 +123,14 @@ class Session:
     def connection(self) -> AbstractContextManager[object]:
         """Hold one connection for several reads, where that saves one: a lake has none."""
         return self.sql_client() if self.destination_type in (DUCKDB, POSTGRES) else nullcontext()
+
+
+def _stored_schemas(pipeline: dlt.Pipeline, name: str) -> list[Schema]:
+    """Return the schema as a lake has it: dlt reads there only tables of schemas that it knows."""
+    with pipeline.destination_client() as client:
+        stored = client.get_stored_schema(name) if isinstance(client, WithStateSync) else None
+    # With one of no tables where nothing was loaded yet.
+    return [Schema.from_stored_schema(json.loads(stored.schema)) if stored is not None else Schema(name)]
 
 
 def is_loading() -> bool:

@@ -43,12 +43,12 @@ class TargetDataset:
     folder: Path
     pipeline_options: Callable[[], Mapping[str, Any]]
 
-    def pipeline(self, container: str = "first") -> dlt.Pipeline:
+    def pipeline(self, container: str = "first", name: str = "enrow") -> dlt.Pipeline:
         """Build the pipeline as a container does that has the working folders of that name, or none yet."""
         return cast(
             "dlt.Pipeline",
             dlt.pipeline(
-                "enrow",
+                name,
                 destination=self.destination(),
                 dataset_name=self.dataset,
                 pipelines_dir=str(self.folder / container),

@@ -385,6 +385,15 @@ def test_personal_data_hashed_and_dropped(warehouse: TargetDataset, account: Acc
     assert decoded == [fields if is_hashed else None for is_hashed in has_more]
 
 
+def test_another_pipeline_knows_what_is_loaded(warehouse: TargetDataset, account: Account) -> None:
+    """A pipeline of another name, in a folder of its own, fetches nothing that is there."""
+    batch = account.completed("a", 3)
+    warehouse.run(account.source(batch))
+    warehouse.pipeline("elsewhere", "another").run(account.source(batch))
+    assert account.fetches(batch) == (1,)
+    assert not differences(held(warehouse), account.expected(batch))
+
+
 def test_rows_are_compared_with_the_ledger(warehouse: TargetDataset, account: Account) -> None:
     """What `enrow check` compares, from another container."""
     warehouse.run(account.source(account.completed("a", 3), account.completed("none", 0), account.completed("b", 2)))

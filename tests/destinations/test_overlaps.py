@@ -3,13 +3,11 @@
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from enrow_source import enrow_source
 from enrow_source.testing import SimulatedEnrow
 from tests.destinations.dataset import TargetDataset
 from tests.destinations.overlaps import rounds
-from tests.destinations.targets import QUICK, TARGETS
+from tests.destinations.targets import Started, Target
 
 
 def test_run_between_extract_and_load(warehouse: TargetDataset) -> None:
@@ -34,10 +32,7 @@ def test_run_between_extract_and_load(warehouse: TargetDataset) -> None:
         assert len(warehouse.rows("phone_results")) == 7
 
 
-@pytest.mark.parametrize("name", QUICK)
-def test_runs_started_at_once(name: str, tmp_path: Path) -> None:
+def test_runs_started_at_once(target: Target, started: Started, tmp_path: Path) -> None:
     """Two fresh containers run one schedule at the same time, twice."""
-    target = TARGETS[name]
-    with target.start(tmp_path) as started:
-        found = rounds(target, started, tmp_path, number=2, batches=6)
+    found = rounds(target, started, tmp_path, number=2, batches=6)
     assert [round_.wrong for round_ in found] == [[], []]
