@@ -24,7 +24,7 @@ joined as (
         coalesce(batches.state in ('completed', 'failed'), false) as is_over,
         batches.results_received,
         batches.found_received,
-        batches.credits_cost,
+        batches.credits_claimed,
         batches.credits_to_refund,
         submissions.http_status,
         submissions.message,
@@ -39,13 +39,11 @@ billed as (
         joined.*,
         case
             when state in ('refused', 'cancelled') then 0
-            -- No page tells whether the cost has what is given back in it. Where it is all that was held, it has.
-            when is_over and credits_cost = credits_held then credits_cost - coalesce(credits_to_refund, 0)
-            when is_over then credits_cost
+            when is_over then credits_claimed
         end as cost,
         case
             when state in ('refused', 'cancelled') then 0
-            when is_over then coalesce(credits_to_refund, credits_held - credits_cost)
+            when is_over then coalesce(credits_to_refund, credits_held - credits_claimed)
         end as refunded
     from joined
 )
