@@ -39,7 +39,7 @@ _ORDER: Final = (
 )
 
 
-_OF_THE_RUN = {
+OF_THE_RUN = {
     "run_id": "1f0c...",
     "submission_id": "8d2e...",
     "holder": "",
@@ -75,8 +75,8 @@ def _shown(name: str, value: object) -> str | None:
         return TIME
     if name in _OF_DLT:
         return _OF_DLT[name]
-    if name in _OF_THE_RUN:
-        return _OF_THE_RUN[name]
+    if name in OF_THE_RUN:
+        return OF_THE_RUN[name]
     if isinstance(value, Decimal | float):
         return f"{value:.6g}" if value % 1 else f"{value:.0f}"
     return str(value)

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 from dlt.common.schema.typing import TStoredSchema, TTableReferenceStandalone
 from dlt.helpers.mermaid import schema_to_mermaid
 
-from docs.generate.loaded import LoadedExample
+from docs.generate.loaded import OF_THE_RUN, LoadedExample
 from docs.generate.queries import QUERIES
 
 PERSONAL: Final = "x-personal-data"
@@ -76,17 +76,16 @@ def _column(table: str, column: Mapping[str, Any]) -> Sequence[str]:
 def _example(table: Mapping[str, Any], warehouse: LoadedExample) -> str:
     # The row that tells most.
     filled = " + ".join(f'("{name}" IS NOT NULL)::INT' for name in table["columns"])
-    statement = f"SELECT * FROM {table['name']} ORDER BY {filled} DESC, ALL LIMIT 1"  # noqa: S608 - names of the schema
-    names, (row,) = warehouse.ask(statement.replace(", ALL", f", {', '.join(_stable(table))}"))
+    order = ", ".join([f"{filled} DESC", *_stable(table)])
+    names, (row,) = warehouse.ask(f"SELECT * FROM {table['name']} ORDER BY {order} LIMIT 1")  # noqa: S608 - of the schema
     return grid(("column", "value"), [(f"`{name}`", _cell(value)) for name, value in zip(names, row, strict=True)])
 
 
 def _stable(table: Mapping[str, Any]) -> list[str]:
     """Name the columns that are the same in each load."""
     kinds = ("timestamp", "double")
-    return [
-        f'"{name}"' for name, column in table["columns"].items() if column["data_type"] not in kinds and name[0] != "_"
-    ]
+    columns = {name: column for name, column in table["columns"].items() if name not in OF_THE_RUN and name[0] != "_"}
+    return [f'"{name}"' for name, column in columns.items() if column["data_type"] not in kinds]
 
 
 def _queries(table: str, warehouse: LoadedExample) -> list[str]:
