@@ -97,6 +97,9 @@ ID_LAG_S: Final = 3600.0
 ID_ROWS: Final = 10_000
 """Ids read from a file or a database at a time."""
 
+ID_PAGE: Final = 1_000
+"""Ids of a file handed on at a time."""
+
 ID_CHARS: Final = 255
 """The most characters that a batch id has; a UUID has 36."""
 

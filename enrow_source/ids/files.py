@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
+from itertools import islice
 from typing import Any
 
 import dlt
@@ -16,7 +17,7 @@ from dlt.extract import DltResource
 from dlt.extract.incremental import Incremental
 
 from ..errors import ConfigurationError
-from ..settings import ID_LAG_S, YOUNG_FILE_S
+from ..settings import ID_LAG_S, ID_PAGE, YOUNG_FILE_S
 from .cursor import cursor_on, is_far_ahead, not_ahead, resource_name
 from .formats import read_file
 from .gate import IdOrError, InvalidEntry
@@ -60,9 +61,11 @@ def batch_ids_from_files(location: str, *, lag_s: float = ID_LAG_S) -> DltResour
             logger.warning(f"no file matches {location}: no batch ids are read from there")
 
     @dlt.transformer(name=resource_name("ids", place.url, place.glob))
-    def ids(page: Sequence[FileItemDict]) -> Iterator[IdOrError]:
+    def ids(page: Sequence[FileItemDict]) -> Iterator[list[IdOrError]]:
         for file in page:
-            yield from _ids_of_file(file, lag_s)
+            entries = _ids_of_file(file, lag_s)
+            while some := list(islice(entries, ID_PAGE)):  # dlt takes its time for each thing that is yielded
+                yield some
 
     resource: DltResource = arrived | ids
     return resource

@@ -75,9 +75,8 @@ def batch_ids_from_query(
                 yield from _new_rows(connection, query, cursor, position.last_value)
 
     @dlt.transformer(name=resource_name("ids", query, cursor or "", host))
-    def ids(page: Sequence[Row]) -> Iterator[IdOrError]:
-        for row in page:
-            yield id_or_error(row[_VALUE], f"row {row[_NUMBER]} of batch_ids_query")
+    def ids(page: Sequence[Row]) -> Iterator[list[IdOrError]]:
+        yield [id_or_error(row[_VALUE], f"row {row[_NUMBER]} of batch_ids_query") for row in page]
 
     resource: DltResource = rows | ids
     return resource

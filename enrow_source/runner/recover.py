@@ -29,11 +29,11 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
         ConfigurationError: The packages are for another destination.
     """
     _make_folders(pipeline)
-    refuse_foreign(pipeline, target_of(pipeline))
     normalized, extracted = pipeline.list_normalized_load_packages(), pipeline.list_extracted_load_packages()
     # Not has_pending_data: it leaves out a package that was being given up, whose end would take a new one with it.
     if not normalized and not extracted:
         return 0
+    refuse_foreign(pipeline, target_of(pipeline))
     # In both places: killed between moving a package on, or giving it up, and removing what it was made of.
     moved_on = {*normalized, *pipeline.list_completed_load_packages()}.intersection(extracted)
     replaces = any(mark["replaces"] for mark in left_packages(pipeline).values())
