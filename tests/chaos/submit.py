@@ -20,13 +20,15 @@ from typing import Any, Final
 from enrow_source.testing import SimulatedEnrow, event_lines, people_accepted_twice
 from tests.support.postgres import Postgres
 
-from .campaign import DESTINATIONS, DestinationName
+from .campaign import DestinationName
 from .child import Job
 from .destinations import ChaosDestination, DuckDBFile, PostgresDataset
 from .forks import ChildEnd, Forks
 from .points import Kill, Point
 from .submit_points import LARGEST_SUBMIT_NTH, SubmitPoint
 
+DESTINATIONS: Final[tuple[DestinationName, ...]] = ("duckdb", "postgres")
+"""Files (Delta) are refused: nobody submits to them."""
 _TIMEOUT_S: Final = 0.4
 """Seconds that a run waits for an answer."""
 _FAULTS: Final = {

@@ -6,9 +6,9 @@ import threading
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.chaos.campaign import DESTINATIONS, DestinationName
+from tests.chaos.campaign import DestinationName
 from tests.chaos.forks import Forks
-from tests.chaos.submit import SubmissionCampaign, run_campaign
+from tests.chaos.submit import DESTINATIONS, SubmissionCampaign, run_campaign
 from tests.support.postgres import Postgres
 
 pytest_plugins = ("tests.support.postgres",)
