@@ -297,7 +297,7 @@ def _named(seed: int) -> list[Point]:
     if point not in _GIVING_UP:
         return [point]
     # Nothing is given up before something was killed; who is killed at that leaves it to the next run.
-    return [Point.MERGED, *_GIVING_UP[: _GIVING_UP.index(point) + 1]]
+    return [Point.COMPLETING, *_GIVING_UP[: _GIVING_UP.index(point) + 1]]
 
 
 def _draw_kill(rng: Random, named: list[Point]) -> Kill:

@@ -25,7 +25,7 @@ from tests.support.postgres import Postgres
 
 pytest_plugins = ("tests.support.postgres",)
 
-SEED = 111
+SEED = 116
 """Six kills; one while a load that was killed is being given up, and the run after it is not killed."""
 RESULTS = 500
 SECTION = "When the worker, the disk or the destination fails"
