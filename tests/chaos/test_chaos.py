@@ -139,22 +139,22 @@ def test_a_full_disk_under_the_working_folder(into_postgres: Scene) -> None:
 
 def test_a_full_disk_under_the_duckdb_file(into_duckdb: Scene) -> None:
     into_duckdb.add_batches()
-    into_duckdb.fails("warehouse.duckdb", file_limit_bytes=200_000)
+    into_duckdb.fails("warehouse.duckdb", file_limit_bytes=50_000)
     into_duckdb.succeeds()
     into_duckdb.is_right("a full disk under the file of DuckDB", "warehouse.duckdb")
 
 
-def test_postgres_stops_between_two_merges(into_postgres: Scene, postgres: Postgres) -> None:
-    """Postgres stops between the merges of two tables."""
+def test_postgres_stops_between_two_tables(into_postgres: Scene, postgres: Postgres) -> None:
+    """Postgres stops when some of the tables have their rows."""
     into_postgres.add_batches()
     into_postgres.succeeds()
     into_postgres.add_batches()
     try:
-        into_postgres.fails("server", postgres.stop, kill=Kill(Point.MERGED), signal=signal.SIGSTOP)
+        into_postgres.fails("server", postgres.stop, kill=Kill(Point.COPIED, 2), signal=signal.SIGSTOP)
     finally:
         postgres.start()
     into_postgres.succeeds()
-    into_postgres.is_right("a Postgres that stops between the merges of two tables", "server")
+    into_postgres.is_right("a Postgres that stops between two tables", "server")
 
 
 def test_a_duckdb_file_that_another_process_has_locked(into_duckdb: Scene) -> None:
