@@ -180,14 +180,8 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
 
     contract = contract_hints(schema_contract)
     # Before their own columns, which a variant would take over.
-    for resource, table in (
-        (phone_results, PHONE_RESULTS_LEDGER),
-        *(
-            (resource, table)
-            for resource in (batches, batch_stats, phone_results)
-            for table in (DEFERRED_BATCH_IDS, BATCH_ERRORS)
-        ),
-    ):
+    of_all = [(r, table) for r in (batches, batch_stats, phone_results) for table in (DEFERRED_BATCH_IDS, BATCH_ERRORS)]
+    for resource, table in ((phone_results, PHONE_RESULTS_LEDGER), *of_all):
         resource.apply_hints(table_name=table.name, create_table_variant=True, **table.hints)
     return (
         batches.apply_hints(**BATCHES.hints, **contract),

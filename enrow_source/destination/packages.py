@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Final, cast
 
 import dlt
 from dlt.common import logger
+from dlt.common.storages import LoadStorage
 from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
 
 from ..errors import BusyError, ConfigurationError
@@ -88,6 +89,14 @@ def delete_left(pipeline: dlt.Pipeline, keep: Collection[str]) -> list[str]:
     return deleted
 
 
+def make_folders(pipeline: dlt.Pipeline) -> None:
+    """Make the folders that a killed run was about to make: dlt takes one for all of them, and every run would end."""
+    folder = Path(pipeline.working_dir, "load")
+    if folder.is_dir():
+        for name in (LoadStorage.NEW_PACKAGES_FOLDER, LoadStorage.NORMALIZED_FOLDER, LoadStorage.LOADED_FOLDER):
+            (folder / name).mkdir(exist_ok=True)
+
+
 def delete_half_normalized(pipeline: dlt.Pipeline | None) -> None:
     """Delete what was made of packages of this source by a run that was killed before it removed the packages.
 
@@ -96,6 +105,7 @@ def delete_half_normalized(pipeline: dlt.Pipeline | None) -> None:
     """
     if pipeline is None:
         return
+    make_folders(pipeline)
     half = left_packages(pipeline).keys() & set(pipeline.list_extracted_load_packages())
     half &= set(pipeline.list_normalized_load_packages())
     if half:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import dlt
 from dlt.common import logger
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
-from dlt.common.storages import LoadStorage
 from dlt.common.storages.load_package import LoadPackageInfo, PackageStorage
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..destination.guard import LoadGuard
-from ..destination.packages import left_packages, refuse_foreign, target_of
+from ..destination.packages import left_packages, make_folders, refuse_foreign, target_of
 from ..errors import BusyError
 from .causes import one_line, root_cause
 
@@ -28,7 +25,7 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     Raises:
         ConfigurationError: The packages are for another destination.
     """
-    _make_folders(pipeline)
+    make_folders(pipeline)
     normalized, extracted = pipeline.list_normalized_load_packages(), pipeline.list_extracted_load_packages()
     # Not has_pending_data: it leaves out a package that was being given up, whose end would take a new one with it.
     if not normalized and not extracted:
@@ -73,14 +70,6 @@ def _give_up(pipeline: dlt.Pipeline, reason: str) -> None:
     )
     LoadGuard.of(pipeline).disallow()
     pipeline.abort_packages()
-
-
-def _make_folders(pipeline: dlt.Pipeline) -> None:
-    """Make the folders that a killed run was about to make: dlt takes one for all of them, and every run would end."""
-    folder = Path(pipeline.working_dir, "load")
-    if folder.is_dir():
-        for name in (LoadStorage.NEW_PACKAGES_FOLDER, LoadStorage.NORMALIZED_FOLDER, LoadStorage.LOADED_FOLDER):
-            (folder / name).mkdir(exist_ok=True)
 
 
 def _has_begun(package: LoadPackageInfo) -> bool:

@@ -50,7 +50,7 @@ _COLUMNS: Final[dict[str, tuple[DataType, str]]] = {
 }
 
 
-_TABLE: Final = Table(
+ENROW_RUNS: Final = Table(
     RUNS,
     "One row for a run that has begun.",
     (),
@@ -61,7 +61,7 @@ _TABLE: Final = Table(
 def append(pipeline: dlt.Pipeline, report: RunReport) -> str:
     """Write the row of a run that has ended, and return its id; where that fails, the log tells."""
     row = _row(report)
-    append_row(pipeline, _TABLE, row)
+    append_row(pipeline, ENROW_RUNS, row)
     return str(row["run_id"])
 
 

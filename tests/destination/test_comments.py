@@ -9,6 +9,7 @@ from dlt.common.pipeline import LoadInfo
 from enrow_source.destination.comments import comment_tables
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.runner.run import run
+from enrow_source.runner.run_log import ENROW_RUNS
 from enrow_source.tables.schema import ACCOUNT_CREDITS, TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
 
@@ -19,7 +20,7 @@ def configured(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
 
 
-EVERY = (*TABLES, ACCOUNT_CREDITS)
+EVERY = (*TABLES, ACCOUNT_CREDITS, ENROW_RUNS)
 
 
 def comments(folder: Path) -> dict[tuple[str, str], str]:

@@ -21,6 +21,7 @@ pytestmark = pytest.mark.usefixtures("settings")
 
 def test_a_dry_run_counts_and_changes_nothing(store: Store, command: Command) -> None:
     load(store, "first", "second")
+    load(store, "first", "second", refetch=True)  # by a merge, so by way of the staging dataset
     before = store.dump()
     ended = command("--linkedin-url", URL)
     assert (ended.returncode, ended.stderr) == (ExitCode.OK, "")
@@ -43,6 +44,7 @@ def test_a_person_leaves_every_batch(
     store: Store, command: Command, arguments: tuple[str, str], subject: str, value: str
 ) -> None:
     load(store, "first", "second")
+    load(store, "first", "second", refetch=True)
     ended = command(*arguments, "--execute")
     assert (ended.returncode, ended.stderr) == (ExitCode.OK, "")
     assert ended.stdout.splitlines() == [

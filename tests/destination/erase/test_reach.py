@@ -42,6 +42,7 @@ def left(store: Store, schema: str) -> int:
 def test_staging_datasets_of_killed_shards(store: Store, command: Command) -> None:
     """A shard that was killed leaves its own; the datasets of others, and theirs, are not touched."""
     load(store, "first")
+    load(store, "first", refetch=True)
     own = [f"{store.dataset}_staging_enrow_3_of_64", f"run_7_of_{store.dataset}"]
     others = [f"{store.dataset}_eu", f"{store.dataset}_eu_staging"]
     copies(store, *own, *others)
