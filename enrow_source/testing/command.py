@@ -48,7 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     batches = parser.add_argument_group("submitted batches")
     batches.add_argument(
-        "--looks-to-complete", type=int, default=2, help="GETs that find it in progress (default: %(default)s)"
+        "--fetches-to-complete", type=int, default=2, help="GETs that find it in progress (default: %(default)s)"
     )
     batches.add_argument("--completes-after-s", type=float, metavar="SECONDS", help="finish by time, not by GETs")
     batches.add_argument("--expires-after-s", type=float, metavar="SECONDS", help="forget a batch after its end")
@@ -78,7 +78,7 @@ def simulated_api(options: argparse.Namespace) -> SimulatedEnrow:
         options.seed,
         options.latency_s,
         options.port,
-        looks_to_complete=options.looks_to_complete,
+        fetches_to_complete=options.fetches_to_complete,
         credits=options.credits,
         rules=AccountRules(
             credits_per_phone=options.credits_per_phone,

@@ -15,7 +15,7 @@ class AccountRules:
     max_searches: of one batch: 3,000, or 5,000 on older pages.
     found_share: share of the searches, from 0 to 1, that find a phone.
     completes_after_s: seconds until a batch finishes, asked for or not; None leaves it to
-    `looks_to_complete`. The documented `estimated_duration` is in minutes and not guaranteed.
+    `fetches_to_complete`. The documented `estimated_duration` is in minutes and not guaranteed.
     expires_after_s: seconds after its end for which a batch can be read; None for ever. The status-codes page
     documents that ids expire; the period is on no page.
     phones_allowed: False answers 401 'This account is not allowed to use the phone search feature'.
