@@ -16,9 +16,9 @@ import msgspec
 from ..lazy import pa
 from ..settings import ID_ROWS
 from .documents import ids_in_document
-from .gate import NAMES, IdOrError, InvalidEntry, id_or_error, id_position
 from .table import read_table
 from .text import HEAD_BYTES, encoding_of, lines_of, refused_content, refused_name
+from .validate import NAMES, IdOrError, InvalidEntry, id_or_error, id_position
 
 
 def read_file(opened: IO[bytes], name: str, file_name: str = "", *, is_growing: bool = False) -> Iterator[IdOrError]:

@@ -25,7 +25,7 @@ from ..destination.session import Session
 from ..errors import ConfigurationError
 from ..settings import ID_LAG_S, ID_ROWS
 from .cursor import cursor_on, is_far_ahead, not_ahead, resource_name
-from .gate import NAMES, IdOrError, id_or_error, id_position
+from .validate import NAMES, IdOrError, id_or_error, id_position
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final
 
-from .gate import NAMES, IdOrError, InvalidEntry, id_or_error, id_position, is_header
 from .text import refused_lines
+from .validate import NAMES, IdOrError, InvalidEntry, id_or_error, id_position, is_header
 
 
 def read_table(lines: Iterator[str], name: str, *, is_csv: bool, is_growing: bool) -> Iterator[IdOrError]:

@@ -1,7 +1,7 @@
 """The protocol: at most once. The steps of one submitter, as a generator that does nothing itself.
 
 It yields each action and is sent its result, so that the same code runs against a destination and the API
-(`submissions.driver`) and, in the tests, against a model in which two submitters are interleaved and killed anywhere.
+(`submissions.submit`) and, in the tests, against a model in which two submitters are interleaved and killed anywhere.
 
 For each batch: commit the intent, then check that the lease is still held, then POST once, then record. Whoever takes
 the lease afterwards sees the intent and leaves its people out; whoever lost it before the check cancels. So it does

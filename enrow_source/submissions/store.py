@@ -19,7 +19,7 @@ from ..errors import ConfigurationError
 from ..settings import INSERT_ROWS, RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
 from ..tables.privacy import Pii, Privacy
 from ..tables.schema import SUBMISSION_LEASE, SUBMISSIONS, SUBMITTED_SEARCHES
-from .create import create_tables
+from .create_tables import create_tables
 from .protocol import Submission, SubmissionOutcome, SubmissionState
 
 if TYPE_CHECKING:

@@ -11,14 +11,6 @@ from ..api.models import Batch, Results
 from ..api.strict import PARAMS, RESULT_FIELDS
 from ..errors import ErrorKind
 from ..lazy import pa, pc
-from .columns import (
-    OVERFLOW_COLUMNS,
-    ColumnNames,
-    Level,
-    add_undocumented_columns,
-    undocumented_columns,
-    with_undocumented,
-)
 from .privacy import Privacy
 from .schema import (
     BATCH_ERRORS,
@@ -29,6 +21,14 @@ from .schema import (
     PHONE_RESULTS_LEDGER,
     Table,
     arrow_types,
+)
+from .undocumented_columns import (
+    OVERFLOW_COLUMNS,
+    ColumnNames,
+    Level,
+    add_undocumented_columns,
+    undocumented_columns,
+    with_undocumented,
 )
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The connections below `client`: certificates and proxies as they ought to be, and an end to each answer."""
+"""Sessions below `client`: certificates, proxies, redirects, unpacking, and a time limit for each response."""
 
 from __future__ import annotations
 

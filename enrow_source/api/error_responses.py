@@ -1,4 +1,4 @@
-"""What each answer that is no batch means: status codes and error bodies to errors."""
+"""Error responses: what each status code and error body means, as an error of this package."""
 
 from __future__ import annotations
 
