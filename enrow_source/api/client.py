@@ -118,7 +118,7 @@ class EnrowClient:
         self._closed.set()
 
     def prepare(self) -> None:
-        """Import what a request takes, in the caller's thread: threads that import may wait for each other for ever."""
+        """Import what a request takes, in the caller's thread: threads that import may wait for each other forever."""
         _http()
 
     def fetch_batch(self, batch_id: str) -> RawResponse:
@@ -144,7 +144,7 @@ class EnrowClient:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def fetch_credits(self) -> float | None:
-        """Fetch what the account has left: `GET /account/info`, once; None where the answer does not tell.
+        """Fetch what the account has left: `GET /account/info`, once; None where the answer does not say.
 
         Raises:
             RequestFailedError: No usable answer.
@@ -220,7 +220,7 @@ class EnrowClient:
         """Read the body, but not without end."""
         parts: list[bytes] = []
         size = 0
-        # Unpacked here: urllib3 would not return to look at the size before it has unpacked all it was asked for.
+        # Unpacked here: urllib3 would not return to check the size before it has unpacked all it was asked for.
         response.raw.decode_content = False
         is_packed = response.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
         unpacker = _http().Unpacker(self._max_bytes + 1) if is_packed else None

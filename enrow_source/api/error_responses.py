@@ -26,7 +26,7 @@ class RetryLaterError(RequestFailedError):
 
 
 def innermost_message(error: BaseException) -> str:
-    """Tell the cause: what requests wraps around it repeats the URL."""
+    """Return the cause: what requests wraps around it repeats the URL."""
     kind = type(error).__name__
     while error.__context__ is not None:
         error = error.__context__

@@ -28,7 +28,7 @@ class Accepted:
     http_status: int
     batch_id: str
     credits_held: float | None
-    """`credits_used`; None where the API does not tell."""
+    """`credits_used`; None where the API does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +136,7 @@ def _accepted(status: int, answer: bytes) -> Accepted | Unclear:
 
 
 def _was_not_sent(error: BaseException) -> bool:
-    """Tell whether the request cannot have left: there was no connection, or TLS refused the host's certificate."""
+    """Return whether the request cannot have left: there was no connection, or TLS refused the host's certificate."""
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError  # noqa: PLC0415 - with the first request
 
     proofs = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError)

@@ -50,7 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 class _Version(argparse.Action):
-    """Print the version: looked up only when it is asked for."""
+    """Print the version: read only when it is asked for."""
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         from ..runner.run_log import own_version  # noqa: PLC0415 - imports dlt

@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = Backfill(destination, options.dataset, lake, options.shards, min(options.connections, budget))
     try:
         check_extras(has_lake=lake is not None)
-        # Outside a pipeline all is read each time: what is loaded, the shards' tables tell.
+        # Outside a pipeline all is read each time: the shards' tables say what is loaded.
         batch_ids = [batch_id for place in options.batch_ids_file for batch_id in batch_ids_from_files(place)]
         with _cluster(options.scheduler, options.workers) as client:
             report = backfill(plan, batch_ids, client, budget)

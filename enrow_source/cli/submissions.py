@@ -1,4 +1,4 @@
-"""`enrow submissions`: lists what was submitted, and decides what nobody else can tell."""
+"""`enrow submissions`: lists what was submitted, and records what a person has found out."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _parser() -> argparse.ArgumentParser:
         description="List what was submitted. With resolve: decide what became of one that is unknown.",
         epilog="exit codes: 0 done; 1 it failed; 2 something to fix in the call or the settings. An unknown submission"
         " that was accepted is resolved by enrow run, once it loads the batch: its id is in the webhook event and on"
-        " the account's page. --not-accepted lets its people be submitted again: look at the account first.",
+        " the account's page. --not-accepted lets its people be submitted again: check the account first.",
     )
     _add_shared(parser, is_nested=False)
     actions = parser.add_subparsers(dest="action", metavar="resolve")

@@ -32,7 +32,7 @@ class BatchIdsRead:
 
 
 _STOP_EVERY: Final = 1_000
-"""Ids read between two looks at whether the run is stopped."""
+"""Ids read between two checks whether the run is stopped."""
 
 
 class BatchIdInput:

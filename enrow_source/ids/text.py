@@ -12,11 +12,11 @@ from typing import IO, Final
 from .validate import is_setting
 
 HEAD_BYTES: Final = 4096
-"""Bytes of a file that its kind is told from."""
+"""Bytes of a file that its kind is recognised by."""
 
 
 def encoding_of(head: bytes) -> str:
-    """Tell the encoding: by a byte order mark, by the zeros of UTF-16, else UTF-8."""
+    """Return the encoding: by a byte order mark, by the zeros of UTF-16, else UTF-8."""
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return encoding

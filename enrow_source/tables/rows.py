@@ -66,9 +66,9 @@ class RowContext:
     names: ColumnNames
     privacy: Privacy = field(default_factory=Privacy)
     is_erased: Callable[[Mapping[str, pa.Array]], pa.Array] | None = None
-    """Tells the rows of erased persons from the columns of `phone_results`; None where nobody was erased."""
+    """Finds the rows of erased persons in the columns of `phone_results`; None where nobody was erased."""
     first_seen: Mapping[str, datetime] = field(default_factory=dict)
-    """When a run first knew of a batch, for those that are looked at again."""
+    """When a run first knew of a batch, for those that are fetched again."""
     appends_ledger: bool = False
     """Whether rows of `phone_results_ledger` are appended: the ledger has none of these batches."""
 

@@ -72,7 +72,7 @@ class Batches:
         status: Literal[200, 202] = 200,
         **options: Unpack[Variants],
     ) -> str:
-        """Add a batch in progress for the first `fetches` fetches, or for ever if None, then finished.
+        """Add a batch in progress for the first `fetches` fetches, or forever if None, then finished.
 
         status: of the responses in progress; older pages say 202.
         """

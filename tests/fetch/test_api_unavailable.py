@@ -58,8 +58,8 @@ def stopped_by_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, lo
     rows: list[Seen] = []
     batches = {}
     for what, response in {
-        "500 for ever": Response.server_error(500),
-        "429 for ever": Response.rate_limited(0),
+        "500 forever": Response.server_error(500),
+        "429 forever": Response.rate_limited(0),
     }.items():
         well = [api.add_completed(f"well-{len(rows)}-{number}", RESULTS) for number in range(5)]
         ill = [api.respond(f"ill-{len(rows)}-{number:02}", response) for number in range(30)]

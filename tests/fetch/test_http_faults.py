@@ -120,10 +120,10 @@ def statuses(batch_id: str) -> Iterator[Fault]:
     body = answer(batch_id)
     for code in (500, 502, 503, 504, 529):
         failing = partial(Fault, requests=ATTEMPTS, kind="server_error", status=code)
-        yield failing(f"{code} for ever", (Response.server_error(code),), tells="Internal server error")
+        yield failing(f"{code} forever", (Response.server_error(code),), tells="Internal server error")
     page = Response(503, b"<h1>Service Unavailable</h1>", {"Content-Type": "text/html"})
     yield Fault(
-        "503 for ever, with an HTML page",
+        "503 forever, with an HTML page",
         (page,),
         requests=ATTEMPTS,
         kind="server_error",

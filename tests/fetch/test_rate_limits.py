@@ -109,7 +109,7 @@ def test_a_429_is_asked_again_when_the_api_says(api: SimulatedEnrow, warehouse: 
         assert pause.at_least_s <= second_at - first_at <= pause.at_most_s + SLACK_S, pause.what
         later = f", {pause.at_most_s:g} s apart" if pause.at_least_s else ", at once"
         rows.append(message(pause.what, seen[batch_id], len(arrivals.times[batch_id]), later))
-    rows.append(message("429 for ever", seen["for-ever"], api.fetches("for-ever")))
+    rows.append(message("429 forever", seen["for-ever"], api.fetches("for-ever")))
     faults_page.check("When the API says 429", rows)
 
 

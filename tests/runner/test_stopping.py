@@ -136,7 +136,7 @@ def test_a_second_ctrl_c_ends_at_once(started: Started) -> None:
 
 
 def test_no_thread_of_ours_imports(api: SimulatedEnrow, started: Started) -> None:
-    """Threads that import while a signal ends an import in the main one wait for each other for ever."""
+    """Threads that import while a signal ends an import in the main one wait for each other forever."""
     ids = [
         api.add_completed("done", 2),
         "unknown",
