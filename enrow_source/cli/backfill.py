@@ -83,8 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask cluster, such as tcp://host:8786")
-    parser.add_argument("--workers", type=int, default=2, help="processes of a cluster of its own (default: 2)")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="address of a running Dask cluster, such as tcp://host:8786"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes of the local cluster (default: 2)")
     parser.add_argument(
         "--shards", type=int, default=SHARDS, help="parts of the ids; keep the number until it is done (default: 64)"
     )
@@ -92,6 +94,6 @@ def _parser() -> argparse.ArgumentParser:
         "--connections", type=int, default=CONNECTIONS, help="batches a worker fetches at a time (default: 16)"
     )
     parser.add_argument(
-        "--request-budget", type=int, help="most requests under way over all workers (default: workers x connections)"
+        "--request-budget", type=int, help="most requests at a time over all workers (default: workers x connections)"
     )
     return parser

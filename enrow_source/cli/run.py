@@ -107,9 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="enrow run",
         description="Load Enrow bulk phone searches into a warehouse.",
         epilog="exit codes: 0 done; 1 the run failed; 2 something to fix in the call or the settings;"
-        " 3 done, but some batches could not be read (see the table batch_errors); 4 ended early, by SIGTERM or"
-        " --deadline-s; 5 gave up, since the API did not answer; 6 batches are stuck"
-        " (see --stuck-after-h). What was loaded stays, the next run goes on.",
+        " 3 done, but some batches could not be read (see the table batch_errors); 4 stopped by SIGTERM or"
+        " --deadline-s; 5 stopped, because the API did not answer; 6 batches are stuck"
+        " (see --stuck-after-h). What was loaded stays, and the next run continues.",
     )
     parser.add_argument("batch_ids", nargs="*", metavar="BATCH_ID", help="ids that POST /phone/bulk returned")
     parser.add_argument(
@@ -124,17 +124,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch-ids-cursor", metavar="COLUMN", help="a column of the query that grows: only what is new is read"
     )
-    parser.add_argument("--pending", action="store_true", help="without ids: fetch the batches again that were ongoing")
+    parser.add_argument("--pending", action="store_true", help="read no ids: fetch only the batches that were ongoing")
     parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
-    parser.add_argument("--tables", nargs="+", default=(), choices=TABLES, help="only these tables")
-    parser.add_argument("--base-url", help="another API, such as the simulated one")
+    parser.add_argument("--tables", nargs="+", default=(), choices=TABLES, help="load only these tables")
+    parser.add_argument("--base-url", help="URL of another API, such as the simulated one")
     parser.add_argument("--max-batches", type=int, help="most batches to fetch in this run")
     parser.add_argument("--retry-failed", action="store_true", default=None, help="fetch failed batches again")
     parser.add_argument(
         "--refetch", action="store_true", default=None, help="fetch the BATCH_IDs again, also where they are loaded"
     )
-    parser.add_argument("--deadline-s", type=float, help="end after so many seconds, with what is there")
+    parser.add_argument("--deadline-s", type=float, help="stop after so many seconds, and load what was fetched")
     parser.add_argument(
         "--stuck-after-h", type=float, help="hours after which a batch that is still pending is reported as stuck"
     )

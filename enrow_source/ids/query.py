@@ -41,7 +41,7 @@ def batch_ids_from_query(
         database: A SQLAlchemy URL; None for the destination of the running pipeline, whose dataset is the default.
         cursor: A column of the query that grows with each row that is written or changed: rows below its highest
             value so far are not read again. It has to change when a row gets its id. None reads all rows each time.
-            Best a time; a number or a time as text has no lag; other text, a UUID and a truth value are refused.
+            Best a time; a number or a time as text has no lag; other text, a UUID and a Boolean are refused.
         lag_s: Seconds before the highest point in time that are read again, since transactions end out of order;
             for a column of dates, the days that they take.
 
