@@ -85,7 +85,7 @@ dbt: $(DBT_READY) ## Build the SQL models on warehouse.duckdb; ENROW_WAREHOUSE=F
 		{ echo "warehouse.duckdb is missing: load one first, or name a file with ENROW_WAREHOUSE=FILE" >&2; exit 1; }
 	ENROW_WAREHOUSE="$$(realpath "$${ENROW_WAREHOUSE:-warehouse.duckdb}")" $(DBT)/dbt build --project-dir dbt --profiles-dir dbt
 
-reference: $(READY) ## Write docs/reference anew from the code
+reference: $(READY) ## Rewrite docs/reference from the code
 	$(BIN)/python -m docs.generate
 
 $(DOCS_READY): requirements/docs.txt | $(READY)
@@ -97,7 +97,7 @@ $(DOCS_READY): requirements/docs.txt | $(READY)
 docs: reference $(DOCS_READY) ## Build the documentation site in build/docs/site: it needs no network
 	.venv-docs/bin/python docs/generate/site.py
 
-lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproject.toml allows
+lock: $(READY) ## Rewrite requirements/ with the newest versions that pyproject.toml allows
 	echo uv | $(LOCK) --upgrade --no-annotate - --output-file requirements/uv.txt
 	$(LOCK) --upgrade pyproject.toml --extra notebook --group dev --output-file requirements/dev.txt
 	$(LOCK) --upgrade --no-annotate pyproject.toml --extra postgres --constraints requirements/dev.txt \
@@ -117,7 +117,7 @@ lock: $(READY) ## Write requirements/ anew, with the newest versions that pyproj
 		--output-file requirements/airflow.txt
 	printf '%s\n' zensical mmdr | $(LOCK) --upgrade --no-annotate - --output-file requirements/docs.txt
 
-cassettes: $(READY) ## Make the tests' cassettes anew; with ENROW_API_KEY and BATCH_IDS="...", record live ones
+cassettes: $(READY) ## Remake the tests' cassettes; with ENROW_API_KEY and BATCH_IDS="...", record live ones
 	$(BIN)/python -m tests.cassettes.record $(BATCH_IDS)
 
 # The models name the file in their views, so it is made under its own name, and moved when it is whole.

@@ -124,7 +124,7 @@ def main() -> None:
     """Make so many batches of so many results, and serve them with so much latency."""
     first, batches, results = map(int, sys.argv[1:4])
     latency_s = float(sys.argv[4])
-    gc.disable()  # it would look through the bodies again and again, beside what is measured
+    gc.disable()  # it would walk through the bodies again and again, beside what is measured
     server = Server(
         {batch_id(number).encode(): body(number, results) for number in range(first, first + batches)}, latency_s
     )

@@ -10,12 +10,12 @@ EnrowError
 │   ├── NotAllowedError       401 that says so: the key is right, the plan has no phone searches
 │   ├── OutOfCreditsError     402, or 422 that says so
 │   └── BusyError             another run is at work in the same working folder or dataset
-└── BatchError                becomes a row of `batch_errors`; the other batches load, this one is looked at again
+└── BatchError                becomes a row of `batch_errors`; the other batches load, this one is fetched again
     ├── RequestFailedError    no usable answer: refused, timed out, 4xx, 429 or 5xx after the retries, a redirect
     └── InvalidResponseError  an answer that is not what the API documents; the message names the field
 ```
 
-A batch that is `ongoing`, or whose status nobody has documented, is no error: it stays pending and is looked at
+A batch that is `ongoing`, or whose status nobody has documented, is no error: it stays pending and is fetched
 again by the next run.
 """
 
@@ -25,7 +25,7 @@ from enum import StrEnum
 
 
 class ErrorKind(StrEnum):
-    """What went wrong with one look at a batch; the `kind` column of `batch_errors`."""
+    """What went wrong with one fetch of a batch; the `kind` column of `batch_errors`."""
 
     EXPIRED_OR_UNKNOWN = "expired_or_unknown"
     """400 or 404 in the API's words: it does not know the id, or no longer. Check where the id comes from; ask Enrow
@@ -92,7 +92,7 @@ class BusyError(RunError):
 
 
 class BatchError(EnrowError):
-    """One look at one batch failed; becomes a row of `batch_errors`.
+    """One fetch of one batch failed; becomes a row of `batch_errors`.
 
     Args:
         message: What was wrong and where; holds no value of a response, since those are personal data.

@@ -10,7 +10,6 @@ from pathlib import Path
 
 from . import warn
 from .api.client import EnrowClient
-from .caller import check_keys, check_steps
 from .destination.append import append_new_batches, are_loaded, merge_as_declared
 from .destination.guard import Beginning, LoadGuard
 from .destination.ledger import LedgerSnapshot, read_ledger
@@ -30,13 +29,14 @@ from .ids.cursor import Cursors, save_cursors
 from .ids.input import BatchIdInput, BatchIdsRead
 from .options import Options
 from .plan import GiveUp, Plan, plan_batches
+from .resource_checks import check_keys, check_steps
 from .settings import UNDECLARED_COLUMNS
-from .submissions.evidence import Evidence, accepted_batch_ids
-from .tables.columns import DISCARD_ROW, DISCARD_VALUE, ColumnNames, NameRules
+from .submissions.accepted import AcceptedSubmissions, accepted_batch_ids
 from .tables.privacy import Pii, Privacy
 from .tables.results_file import ResultsFile, ResultsWriter, remove_left
 from .tables.rows import RowContext
 from .tables.schema import LEDGER_TABLES, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
+from .tables.undocumented_columns import DISCARD_ROW, DISCARD_VALUE, ColumnNames, NameRules
 
 
 def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, options: Options) -> Iterator[Chunk]:
@@ -77,7 +77,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     if ledger.gone or has_given_up or _lacks_tables(session):
         yield Chunk(context, creates_tables=True)
 
-    seen, evidence, superseded = Seen(), Evidence(), list[str]()
+    seen, accepted, superseded = Seen(), AcceptedSubmissions(), list[str]()
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
             plan.fetch,
@@ -89,7 +89,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         ):
             superseded += _superseded(session, chunk, plan.with_results)
             for fetched in chunk.batches:
-                evidence.note(fetched.batch)
+                accepted.add(fetched.batch)
             seen.add(chunk)
             if writer is not None:
                 chunk.write_results(writer)
@@ -102,9 +102,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         brings_rows = bool(seen.results if appended == [PHONE_RESULTS.name] else seen.answered)
         is_loaded = partial(are_loaded, session, appended, list(seen.answered)) if appended and brings_rows else None
         guard.end(session, Beginning(session.schema.name, replace, is_loaded, seen.results > 0))
-    if evidence.batch_ids and session.pipeline is not None and not session.is_filesystem:
+    if accepted.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
-            evidence.record(sql_client)
+            accepted.record(sql_client)
     if not is_unread:
         cursors.tie(wrote_rows=bool(seen.answered))
     # Later runs could not tell them from loads that were completed long ago.

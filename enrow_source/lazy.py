@@ -16,7 +16,7 @@ else:
 
         def __getattr__(self, name: str) -> Any:  # noqa: ANN401 - whatever the module has
             found = getattr(importlib.import_module(self._module), name)
-            setattr(self, name, found)  # looked up once
+            setattr(self, name, found)  # found once
             return found
 
     pa, pc = _OnFirstUse("pyarrow"), _OnFirstUse("pyarrow.compute")

@@ -29,7 +29,7 @@ from .tables.privacy import Pii
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What bounds an extraction and who is told of it; see `enrow_source` for each."""
+    """What bounds an extraction and who is notified; see `enrow_source` for each."""
 
     max_batches: int | None
     retry_failed: bool
@@ -120,7 +120,7 @@ class Misplaced:
     message: str
 
     def __str__(self) -> str:
-        """Tell it in one line."""
+        """Return it in one line."""
         return f"{self.place}: {self.message}"
 
 

@@ -1,21 +1,45 @@
-"""What the resources of the source yield: the rows of a chunk, each for its table."""
+"""The resources of the source: their tables, and the rows of a chunk for each of them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final, TypeVar
 
 import dlt
-from dlt.extract import with_file_import
+from dlt.extract import DltResource, with_file_import
 from dlt.extract.items import DataItemWithMeta
 
 from .destination.session import Session, add_metrics, first_selected
 from .fetch.results import Chunk
 from .lazy import pa
 from .tables.rows import RowContext, batch_errors_table, deferred_batch_ids_table, joined
-from .tables.schema import BATCH_ERRORS, DEFERRED_BATCH_IDS, LEDGER_TABLES, PHONE_RESULTS_LEDGER, Table, personal_marks
+from .tables.schema import (
+    BATCH_ERRORS,
+    BATCH_STATS,
+    BATCHES,
+    DEFERRED_BATCH_IDS,
+    LEDGER_TABLES,
+    PHONE_RESULTS,
+    PHONE_RESULTS_LEDGER,
+    Table,
+    personal_marks,
+)
 
 Item = TypeVar("Item")
+
+_TABLES: Final = {table.name: table for table in (BATCHES, BATCH_STATS, PHONE_RESULTS, BATCH_ERRORS)}
+"""The table that each resource is named after."""
+
+
+def declare_tables(resources: Sequence[DltResource], contract: Mapping[str, Any]) -> Sequence[DltResource]:
+    """Declare the tables of each resource: the one of its name, under the contract, and those it routes rows to."""
+    for resource in resources:
+        others = () if resource.name == BATCH_ERRORS.name else (DEFERRED_BATCH_IDS, BATCH_ERRORS)
+        # Before its own columns, which a variant would take over.
+        for table in (PHONE_RESULTS_LEDGER, *others) if resource.name == PHONE_RESULTS.name else others:
+            resource.apply_hints(table_name=table.name, create_table_variant=True, **table.hints)
+        resource.apply_hints(**_TABLES[resource.name].hints, **contract)
+    return resources
 
 
 def rows_of(

@@ -25,13 +25,13 @@ WARN_AFTER_H: Final = 24.0
 
 
 STOP_GRACE_S: Final = 2.0
-"""A run that is told to end waits this long for the answers that are under way."""
+"""A run that is stopped waits this long for the answers that are under way."""
 
 UNANSWERED_S: Final = 30.0
 """A batch that has not answered for so long when a run is stopped counts as failed; after a deadline each does."""
 
 STOP_POLL_S: Final = 0.2
-"""How often a run looks whether it is told to end, while no answer comes in."""
+"""How often a run checks whether it is stopped, while no answer comes in."""
 
 UNKNOWN_STATUS_H: Final = 24
 """Hours after which a batch whose status is not documented is reported as stuck, whatever `stuck_after_h` is."""
@@ -113,7 +113,7 @@ GIVE_UP_DAYS: Final = 7.0
 """Days since an id was deferred, after which it may be given up."""
 
 INVALID_IDS_LOGGED: Final = 10
-"""Damaged ids of one run that are told in the log one by one."""
+"""Invalid ids of one run that are logged one by one."""
 
 SEARCHES_PER_BATCH: Final = 3_000
 """The most searches that the API takes in one batch, and the default."""
@@ -156,7 +156,7 @@ STREAM_ROWS: Final = 10_000
 """Rows of a table that are held in memory at a time, where it is read as a whole."""
 
 LOCK_POLL_S: Final = 0.05
-"""How often a run looks whether a locked file is free."""
+"""How often a run checks whether a locked file is free."""
 
 LOAD_WAIT_S: Final = 1_800.0
 """A run waits this long for another one that loads into the same dataset."""
@@ -165,4 +165,4 @@ LOAD_LEASE_S: Final = 30.0
 """A lease that was not renewed for this long has ended."""
 
 LOAD_LEASE_POLL_S: Final = 1.0
-"""How often a run looks whether a lease has ended."""
+"""How often a run checks whether a lease has ended."""

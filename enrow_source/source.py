@@ -27,7 +27,7 @@ from .ids.input import BatchIdInput, BatchIds, read_batch_ids
 from .ids.shard import Shard
 from .lazy import pa
 from .options import Options, check_limits, check_names, contract_hints, in_own_section, parse_pii
-from .resources import results_of, route_to_table, rows_of, summary_of
+from .resources import declare_tables, results_of, route_to_table, rows_of, summary_of
 from .settings import (
     BASE_URL,
     CONNECTIONS,
@@ -39,7 +39,7 @@ from .settings import (
 )
 from .tables.privacy import Pii, Privacy
 from .tables.rows import batch_errors_table, batch_stats_table, batches_table, phone_results_ledger_table
-from .tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER
+from .tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS, PHONE_RESULTS_LEDGER
 
 
 @in_own_section
@@ -178,17 +178,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
         yield from rows_of(chunk, chunk.errors, batch_errors_table)
         yield from summary_of(chunk, BATCH_ERRORS)
 
-    contract = contract_hints(schema_contract)
-    # Before their own columns, which a variant would take over.
-    of_all = [(r, table) for r in (batches, batch_stats, phone_results) for table in (DEFERRED_BATCH_IDS, BATCH_ERRORS)]
-    for resource, table in ((phone_results, PHONE_RESULTS_LEDGER), *of_all):
-        resource.apply_hints(table_name=table.name, create_table_variant=True, **table.hints)
-    return (
-        batches.apply_hints(**BATCHES.hints, **contract),
-        batch_stats.apply_hints(**BATCH_STATS.hints, **contract),
-        phone_results.apply_hints(**PHONE_RESULTS.hints, **contract),
-        batch_errors.apply_hints(**BATCH_ERRORS.hints, **contract),
-    )
+    return declare_tables((batches, batch_stats, phone_results, batch_errors), contract_hints(schema_contract))
 
 
 _UNKNOWN = "unknown_options"

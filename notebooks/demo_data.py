@@ -94,7 +94,7 @@ def _submit(api: SimulatedEnrow, pipeline: dlt.Pipeline) -> tuple[dict[str, floa
 
 
 def _add_batches(api: SimulatedEnrow) -> dict[str, float]:
-    """Add the batches; return how many days ago each was last looked at."""
+    """Add the batches; return how many days ago each was last fetched."""
     random = Random(7)  # noqa: S311 - made-up data, the same each time
     age_days: dict[str, float] = {}
     before: list[dict[str, str]] = []

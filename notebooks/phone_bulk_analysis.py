@@ -98,7 +98,7 @@ def _(mo, warehouse):
         """
         SELECT
             batch_id, campaign, state, is_stuck, reconciliation, requested, finished, results_difference,
-            credits_difference, last_error_kind, coalesce(fetched_at, last_error_at) AS last_look
+            credits_difference, last_error_kind, coalesce(fetched_at, last_error_at) AS last_fetched_at
         FROM enrow__batches
         WHERE needs_attention
         """,
@@ -159,12 +159,12 @@ def _(attention_read, balance_read, days_read, newest_read, pd, repeated_read, s
     all_days = alike(days_read.copy())
     all_repeated = alike(repeated_read.copy(), ("campaign", "country"))
     all_attention = alike(attention_read.copy())
-    all_attention["last_look"] = pd.to_datetime(all_attention["last_look"], utc=True).dt.tz_localize(None)
+    all_attention["last_fetched_at"] = pd.to_datetime(all_attention["last_fetched_at"], utc=True).dt.tz_localize(None)
     all_submissions = alike(submissions_read.copy())
     all_submissions["created_at"] = pd.to_datetime(all_submissions["created_at"], utc=True).dt.tz_localize(None)
     all_balances = alike(balance_read.copy(), ("command",)).dropna(subset=["credits"])
     all_balances["checked_at"] = pd.to_datetime(all_balances["checked_at"], utc=True).dt.tz_localize(None)
-    newest_look = pd.to_datetime(newest_read["newest"], utc=True).iloc[0]
+    newest_fetch = pd.to_datetime(newest_read["newest"], utc=True).iloc[0]
     credits_reading = newest_read["reading"].iloc[0]
     return (
         all_attention,
@@ -174,13 +174,13 @@ def _(attention_read, balance_read, days_read, newest_read, pd, repeated_read, s
         all_searches,
         all_submissions,
         credits_reading,
-        newest_look,
+        newest_fetch,
     )
 
 
 @app.cell
-def _(all_days, all_searches, mo, newest_look, pd):
-    mo.stop(pd.isna(newest_look), mo.callout("Nothing is loaded yet: run the pipeline, then dbt.", kind="warn"))
+def _(all_days, all_searches, mo, newest_fetch, pd):
+    mo.stop(pd.isna(newest_fetch), mo.callout("Nothing is loaded yet: run the pipeline, then dbt.", kind="warn"))
     _first, _last = all_days["fetched_date"].min().date(), all_days["fetched_date"].max().date()
     period = mo.ui.date_range(start=_first, stop=_last, value=(_first, _last), label="Period")
     campaigns = mo.ui.multiselect(sorted(all_days["campaign"].unique()), label="Campaigns")
@@ -315,11 +315,11 @@ def _(all_attention, chosen_campaigns, chosen_period, mo):
                 ELSE 'The bill disagrees'
             END AS "What is wrong",
             coalesce(printf('%+d', a.credits_difference::BIGINT), '') AS "Credits",
-            strftime(a.last_look, '%d %b') AS "Seen"
+            strftime(a.last_fetched_at, '%d %b') AS "Seen"
         FROM all_attention AS a, chosen_period AS p
-        WHERE a.last_look::DATE BETWEEN p."first"::DATE AND p."last"::DATE
+        WHERE a.last_fetched_at::DATE BETWEEN p."first"::DATE AND p."last"::DATE
             AND (a.state <> 'completed' OR a.campaign IN (SELECT campaign FROM chosen_campaigns))
-        ORDER BY a.state = 'completed', a.last_look DESC
+        ORDER BY a.state = 'completed', a.last_fetched_at DESC
         """,
         output=False,
     )
@@ -541,9 +541,9 @@ def _(blue, alt, balance, plot):
 
 
 @app.cell
-def _(bill_by_day, mo, newest_look, paid_again, pd, searches):
+def _(bill_by_day, mo, newest_fetch, paid_again, pd, searches):
     _searched, _found, _credits = searches[["searches", "found", "credits"]].sum()
-    _hours = (pd.Timestamp.now("UTC") - newest_look).total_seconds() / 3600
+    _hours = (pd.Timestamp.now("UTC") - newest_fetch).total_seconds() / 3600
     _message = {
         "Searches": (f"{_searched:,.0f}", "in completed batches"),
         "Found": (f"{_found / max(_searched, 1):.0%}", f"{_found:,.0f} numbers"),

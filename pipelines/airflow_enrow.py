@@ -32,9 +32,9 @@ def enrow_phone_bulk() -> None:
 
     @task
     def shards() -> list[str]:
-        looks_at_none = Event()
-        looks_at_none.set()
-        run(pipeline=build_pipeline(DESTINATION), stop=looks_at_none)
+        stopped = Event()
+        stopped.set()
+        run(pipeline=build_pipeline(DESTINATION), stop=stopped)
         return [f"{number}/{SHARDS}" for number in range(1, SHARDS + 1)]
 
     @task

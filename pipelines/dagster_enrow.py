@@ -37,7 +37,7 @@ def phone_bulk():
     if report.exit_code not in (ExitCode.OK, ExitCode.PARTIAL, ExitCode.INTERRUPTED):
         raise dg.Failure(str(report))
     for table in TABLES:
-        rows = {"dagster/row_count": report.rows.get(table, 0), "batches looked at": report.fetched}
+        rows = {"dagster/row_count": report.rows.get(table, 0), "batches fetched": report.fetched}
         yield dg.MaterializeResult(asset_key=table, metadata=rows)
     with pipeline.sql_client() as client:
         table = client.make_qualified_table_name("batch_stats")

@@ -35,7 +35,7 @@ def test_ongoing_completes_with_or_without_its_id(
     assert warehouse.sql("SELECT batch_id, status, requested, finished FROM batch_stats") == [("a", "ongoing", 3, 0)]
     assert warehouse.rows("phone_results") == []
     warehouse.run(new_source(["a"] if given else []))
-    assert (contents(warehouse), api.looks("a")) == (completed(a=3), 2)
+    assert (contents(warehouse), api.fetches("a")) == (completed(a=3), 2)
 
 
 def test_a_status_that_nobody_documented_stays_pending(
@@ -48,7 +48,7 @@ def test_a_status_that_nobody_documented_stays_pending(
     assert warehouse.sql("SELECT status FROM batches") == [("paused",)]
     assert warehouse.rows("phone_results") == []
     warehouse.run(new_source())
-    assert (contents(warehouse), api.looks("a")) == (completed(a=3), 2)
+    assert (contents(warehouse), api.fetches("a")) == (completed(a=3), 2)
 
 
 def test_failed_is_final_unless_retried(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
@@ -56,10 +56,10 @@ def test_failed_is_final_unless_retried(api: SimulatedEnrow, new_source: NewSour
     api.respond("a", bodies.failed("a"), bodies.completed("a", 2))
     for _ in range(2):
         warehouse.run(new_source(["a"]))
-    assert (api.looks("a"), warehouse.sql("SELECT status FROM batches")) == (1, [("failed",)])
+    assert (api.fetches("a"), warehouse.sql("SELECT status FROM batches")) == (1, [("failed",)])
     for _ in range(2):
         warehouse.run(new_source(retry_failed=True))
-    assert (contents(warehouse), api.looks("a")) == (completed(a=2), 2)
+    assert (contents(warehouse), api.fetches("a")) == (completed(a=2), 2)
 
 
 def test_first_one_table_and_later_all_of_them(
@@ -80,7 +80,7 @@ def test_pending_in_a_table_left_out(api: SimulatedEnrow, new_source: NewSource,
     warehouse.run(new_source(["a"]))
     warehouse.run(new_source().with_resources("batches"))
     warehouse.run(new_source())
-    assert (contents(warehouse), api.looks("a")) == (completed(a=3), 3)
+    assert (contents(warehouse), api.fetches("a")) == (completed(a=3), 3)
 
 
 def test_empty_batch_counts_as_loaded(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
@@ -88,7 +88,7 @@ def test_empty_batch_counts_as_loaded(api: SimulatedEnrow, new_source: NewSource
     api.add_completed("empty", 0)
     for container in ("first", "second"):
         warehouse.run(new_source(["empty"]).with_resources("phone_results"), container)
-    assert (warehouse.rows("phone_results"), api.looks("empty")) == ([], 1)
+    assert (warehouse.rows("phone_results"), api.fetches("empty")) == ([], 1)
 
 
 def test_batch_can_shrink_when_loaded_again(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
@@ -98,7 +98,7 @@ def test_batch_can_shrink_when_loaded_again(api: SimulatedEnrow, new_source: New
     assert contents(warehouse) == completed(a=3)
     warehouse.sql("UPDATE _dlt_loads SET status = 1")  # as that of a load which was not completed
     warehouse.run(new_source(["a"]))
-    assert (contents(warehouse), api.looks("a")) == (completed(a=2), 2)
+    assert (contents(warehouse), api.fetches("a")) == (completed(a=2), 2)
 
 
 def test_no_state_grows_with_the_number_of_batches(

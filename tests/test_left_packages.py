@@ -81,7 +81,7 @@ def test_copies_of_a_killed_load_are_not_merged_twice(api: SimulatedEnrow) -> No
 
 
 def test_a_package_that_is_in_two_places(api: SimulatedEnrow) -> None:
-    """A package whose normalized copy a killed run has left is normalized again: dlt would stop at it for ever."""
+    """A package whose normalized copy a killed run has left is normalized again: dlt would stop at it forever."""
     run_plain(api, "none", api.add_completed("a", 3))
     run_plain(api, "normalized", api.add_completed("b", 2))
     run_plain(api, "none", "b")

@@ -126,7 +126,7 @@ def test_a_package_that_is_loaded_late_changes_nothing(
     warehouse.pipeline("first").run()
     assert contents(warehouse) == completed(a=2)
     warehouse.run(new_source(["a"]), "second")
-    assert (contents(warehouse), api.looks("a")) == (completed(a=2), 2)
+    assert (contents(warehouse), api.fetches("a")) == (completed(a=2), 2)
 
 
 def test_a_given_up_package_deletes_nothing(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
@@ -141,6 +141,6 @@ def test_a_given_up_package_deletes_nothing(api: SimulatedEnrow, new_source: New
     rows = "SELECT batch_id, count(*) FROM phone_results GROUP BY ALL ORDER BY 1"
     assert warehouse.sql(rows) == [("empties", 9), ("stays", 4)]
     warehouse.run(new_source(list(bodies_of)), container="fresh")
-    assert (api.looks("empties"), api.looks("stays")) == (3, 3)
+    assert (api.fetches("empties"), api.fetches("stays")) == (3, 3)
     assert warehouse.sql(rows) == [("stays", 4)]
     assert warehouse.sql("SELECT results_loaded FROM phone_results_ledger ORDER BY batch_id") == [(0,), (4,)]

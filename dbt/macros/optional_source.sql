@@ -1,7 +1,7 @@
 {#-
   Columns of a table that is not there in every warehouse; no rows where it is not. `columns` has, for each one, what it
   is called here, and a list of what is selected and of the type.
-  Where dbt compiles without a connection it cannot look, and takes the table for there.
+  Without a connection dbt cannot check, and takes the table for there.
 -#}
 {%- macro optional_source(name, columns) -%}
   {%- set relation = source('enrow', name) -%}

@@ -1,4 +1,4 @@
-"""`python -m docs.generate`: write the pages anew."""
+"""`python -m docs.generate`: rewrite the pages."""
 
 from pathlib import Path
 

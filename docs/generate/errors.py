@@ -30,7 +30,7 @@ def page() -> str:
 
 {tree}
 
-## Kinds of failed looks
+## Kinds of failed fetches
 
 The column `kind` of [`batch_errors`](tables/batch_errors.md):
 

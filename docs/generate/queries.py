@@ -58,9 +58,9 @@ QUERIES: Final[Mapping[str, tuple[Query, ...]]] = {
     ),
     "batches": (
         Query(
-            "Which batches have not ended, and when were they last looked at?",
+            "Which batches have not ended, and when were they last fetched?",
             """
-            SELECT batch_id, status, fetched_at AS last_look
+            SELECT batch_id, status, fetched_at AS last_fetched_at
             FROM batches
             WHERE status NOT IN ('completed', 'failed')
             ORDER BY fetched_at

@@ -74,7 +74,7 @@ def _column(table: str, column: Mapping[str, Any]) -> Sequence[str]:
 
 
 def _example(table: Mapping[str, Any], warehouse: LoadedExample) -> str:
-    # The row that tells most.
+    # The row with most columns filled.
     filled = " + ".join(f'("{name}" IS NOT NULL)::INT' for name in table["columns"])
     order = ", ".join([f"{filled} DESC", *_stable(table)])
     names, (row,) = warehouse.ask(f"SELECT * FROM {table['name']} ORDER BY {order} LIMIT 1")  # noqa: S608 - of the schema

@@ -1,1 +1,1 @@
-"""The Enrow API: client, transport, models, parser."""
+"""The Enrow API: access, client, sessions, models, parser."""

@@ -86,7 +86,7 @@ def _is_loopback(host: str) -> bool:
 
 
 def checked_api_key(api_key: str) -> str:
-    """Return the key without surrounding space; raises ConfigurationError where no key can look like that."""
+    """Return the key without surrounding space; raises ConfigurationError where no key can have that form."""
     api_key = api_key.strip()
     if not api_key or not api_key.isascii() or not api_key.isprintable() or " " in api_key:
         raise ConfigurationError(

@@ -1,4 +1,4 @@
-"""The account behind the key: asking for it costs nothing, and tells whether a run could read anything.
+"""The account behind the key: a request for it costs nothing, and shows whether a run could read anything.
 
 API: `GET https://api.enrow.io/account/info`, https://enrow.readme.io
 """
@@ -16,7 +16,7 @@ class Account:
     """An account that accepts the key."""
 
     credits: float | None
-    """Credits left; None where the API does not tell."""
+    """Credits left; None where the API does not say."""
 
 
 def fetch_account(enrow_base_url: str | None = None, enrow_api_key: str | None = None) -> Account:

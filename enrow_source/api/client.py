@@ -20,7 +20,7 @@ from dlt.common.configuration.specs import RuntimeConfiguration
 from ..errors import BatchError, ErrorKind, RequestFailedError
 from ..settings import ACCOUNT_PATH, API_KEY_HEADER, BASE_URL, BATCH_PATH, CONNECTIONS, MAX_RESPONSE_MB, READ_BYTES
 from .access import checked_api_key, checked_base_url
-from .status import (
+from .error_responses import (
     AccountBody,
     RetryLaterError,
     error_message,
@@ -118,8 +118,8 @@ class EnrowClient:
         self._closed.set()
 
     def prepare(self) -> None:
-        """Import what a request takes, in the caller's thread: threads that import may wait for each other for ever."""
-        _transport()
+        """Import what a request takes, in the caller's thread: threads that import may wait for each other forever."""
+        _http()
 
     def fetch_batch(self, batch_id: str) -> RawResponse:
         """Fetch one batch: `GET /phone/bulk?id=...`, again after 429, 5xx and broken connections.
@@ -144,7 +144,7 @@ class EnrowClient:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def fetch_credits(self) -> float | None:
-        """Fetch what the account has left: `GET /account/info`, once; None where the answer does not tell.
+        """Fetch what the account has left: `GET /account/info`, once; None where the answer does not say.
 
         Raises:
             RequestFailedError: No usable answer.
@@ -184,7 +184,7 @@ class EnrowClient:
     def _get(self, url: str) -> RawResponse:
         try:
             response, body = self._exchange(url)
-        except _transport().ERRORS as error:
+        except _http().ERRORS as error:
             failed = RequestFailedError(f"no complete answer: {innermost_message(error)}", ErrorKind.CONNECTION)
         else:
             if response.status_code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
@@ -220,10 +220,10 @@ class EnrowClient:
         """Read the body, but not without end."""
         parts: list[bytes] = []
         size = 0
-        # Unpacked here: urllib3 would not return to look at the size before it has unpacked all it was asked for.
+        # Unpacked here: urllib3 would not return to check the size before it has unpacked all it was asked for.
         response.raw.decode_content = False
         is_packed = response.headers.get("Content-Encoding", "identity").strip().lower() != "identity"
-        unpacker = _transport().Unpacker(self._max_bytes + 1) if is_packed else None
+        unpacker = _http().Unpacker(self._max_bytes + 1) if is_packed else None
         while packed := response.raw.read1(READ_BYTES):
             part = unpacker.unpack(packed) if unpacker else packed
             parts.append(part)
@@ -239,18 +239,18 @@ class EnrowClient:
         """Return the session and the request of this thread: preparing a request takes longer than sending it."""
         prepared: tuple[requests.Session, requests.PreparedRequest] | None = getattr(self._threads, "prepared", None)
         if prepared is None:
-            session = _transport().open_session(self._url)
-            request = _transport().prepare_get(session, self._url, {API_KEY_HEADER: self._api_key})
+            session = _http().open_session(self._url)
+            request = _http().prepare_get(session, self._url, {API_KEY_HEADER: self._api_key})
             prepared = self._threads.prepared = session, request
         return prepared
 
 
 @cache
-def _transport() -> ModuleType:
+def _http() -> ModuleType:
     """Import requests with the first request: a run with nothing new sends none."""
-    from . import transport  # noqa: PLC0415
+    from . import http_session  # noqa: PLC0415
 
-    return transport
+    return http_session
 
 
 class _Pause:

@@ -53,7 +53,7 @@ def parse_leniently(batch_id: str, body: bytes) -> Batch:
 
 
 def _stats(raw: Raw, invalid: list[str]) -> Stats:
-    """Decode what stands beside the results; a value that cannot be is None, and `invalid` tells why."""
+    """Decode what stands beside the results; a value that cannot be is None, and `invalid` says why."""
 
     def side(decode: Callable[[Raw, str], Value | None], value: Raw, where: str) -> Value | None:
         try:

@@ -20,7 +20,7 @@ class BatchStatus(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     UNKNOWN = "unknown"
-    """A word that the documentation does not have: looked at again, never taken for done."""
+    """A word that the documentation does not have: fetched again, never taken for done."""
 
     @classmethod
     def of(cls, word: str) -> BatchStatus:

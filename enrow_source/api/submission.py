@@ -18,7 +18,7 @@ import msgspec
 from ..errors import BatchError
 from ..settings import API_KEY_HEADER
 from .client import EnrowClient
-from .status import error_message, innermost_message, retry_after_s
+from .error_responses import error_message, innermost_message, retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class Accepted:
     http_status: int
     batch_id: str
     credits_held: float | None
-    """`credits_used`; None where the API does not tell."""
+    """`credits_used`; None where the API does not say."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,9 @@ class SubmissionClient(EnrowClient):
 
     def post_batch(self, body: bytes) -> PostResult:
         """Post one batch, once; whatever goes wrong on the way is a result, not an error."""
-        from . import transport  # noqa: PLC0415 - it imports requests, which only who sends something needs
+        from . import http_session  # noqa: PLC0415 - it imports requests, which only who sends something needs
 
-        session = transport.open_session(self._url)
+        session = http_session.open_session(self._url)
         self.request_stats.add(requests=1)
         status: int | None = None
         try:
@@ -95,7 +95,7 @@ class SubmissionClient(EnrowClient):
                 answer = self._read(response).replace(self._api_key.encode(), b"***")
         except BatchError as error:
             return Unclear(status, error.message)
-        except transport.ERRORS as error:
+        except http_session.ERRORS as error:
             message = f"no complete answer: {innermost_message(error)}"
             return NotAccepted(None, message) if status is None and _was_not_sent(error) else Unclear(status, message)
         finally:
@@ -136,7 +136,7 @@ def _accepted(status: int, answer: bytes) -> Accepted | Unclear:
 
 
 def _was_not_sent(error: BaseException) -> bool:
-    """Tell whether the request cannot have left: there was no connection, or TLS refused the host's certificate."""
+    """Return whether the request cannot have left: there was no connection, or TLS refused the host's certificate."""
     from urllib3.exceptions import ConnectTimeoutError, NewConnectionError  # noqa: PLC0415 - with the first request
 
     proofs = (NewConnectionError, ConnectTimeoutError, ssl.SSLCertVerificationError)

@@ -57,7 +57,7 @@ def check_id(asked: str, answered: Text) -> None:
 
 
 def decode(decoder: msgspec.json.Decoder[T], raw: Raw, where: str, expected: str) -> T | None:
-    """Decode `raw`; None for null. The error tells the type that came, never the value: it may be personal data."""
+    """Decode `raw`; None for null. The error names the type that came, never the value: it may be personal data."""
     if raw == NULL:
         return None
     try:

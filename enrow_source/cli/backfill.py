@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     plan = Backfill(destination, options.dataset, lake, options.shards, min(options.connections, budget))
     try:
         check_extras(has_lake=lake is not None)
-        # Outside a pipeline all is read each time: what is loaded, the shards' tables tell.
+        # Outside a pipeline all is read each time: the shards' tables say what is loaded.
         batch_ids = [batch_id for place in options.batch_ids_file for batch_id in batch_ids_from_files(place)]
         with _cluster(options.scheduler, options.workers) as client:
             report = backfill(plan, batch_ids, client, budget)
@@ -83,8 +83,10 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
-    parser.add_argument("--scheduler", metavar="ADDRESS", help="of a running Dask cluster, such as tcp://host:8786")
-    parser.add_argument("--workers", type=int, default=2, help="processes of a cluster of its own (default: 2)")
+    parser.add_argument(
+        "--scheduler", metavar="ADDRESS", help="address of a running Dask cluster, such as tcp://host:8786"
+    )
+    parser.add_argument("--workers", type=int, default=2, help="processes of the local cluster (default: 2)")
     parser.add_argument(
         "--shards", type=int, default=SHARDS, help="parts of the ids; keep the number until it is done (default: 64)"
     )
@@ -92,6 +94,6 @@ def _parser() -> argparse.ArgumentParser:
         "--connections", type=int, default=CONNECTIONS, help="batches a worker fetches at a time (default: 16)"
     )
     parser.add_argument(
-        "--request-budget", type=int, help="most requests under way over all workers (default: workers x connections)"
+        "--request-budget", type=int, help="most requests at a time over all workers (default: workers x connections)"
     )
     return parser

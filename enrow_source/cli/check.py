@@ -27,10 +27,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="enrow check",
-        description="Tell whether this machine can run, before the first load.",
-        epilog="exit codes: 0 it can; 1 a check failed; 2 something to fix in the call.",
+        description="Check whether this machine can run, before the first load.",
+        epilog="exit codes: 0 all checks passed; 1 a check failed; 2 something to fix in the call.",
     )
     parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
-    parser.add_argument("--base-url", help="another API, such as the simulated one")
+    parser.add_argument("--base-url", help="URL of another API, such as the simulated one")
     return parser

@@ -114,9 +114,9 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="enrow erase",
         description="Remove a person or a batch from a warehouse, and keep later runs from bringing it back."
-        " Without --execute it is only counted.",
-        epilog="exit codes: 0 done; 1 it failed, and can be done again; 2 something to fix in the call or the settings."
-        " A person needs pii_secret under [sources.enrow]. Let no load run meanwhile.",
+        " Without --execute the rows are only counted.",
+        epilog="exit codes: 0 done; 1 failed, and can be repeated; 2 something to fix in the call or the settings."
+        " A person needs pii_secret under [sources.enrow]. Run no load at the same time.",
     )
     subjects = parser.add_mutually_exclusive_group(required=True)
     for kind, (option, metavar, what) in OPTIONS.items():
@@ -126,5 +126,5 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
-    parser.add_argument("--execute", action="store_true", help="do it; without, the rows are only counted")
+    parser.add_argument("--execute", action="store_true", help="erase the rows; without it they are only counted")
     return parser

@@ -10,7 +10,7 @@ from ..destination.session import settings_folder
 
 
 class _OneLine(logging.Filter):
-    """Keeps dlt's log to a line for each record: what ends the run is told at its end."""
+    """Keeps dlt's log to a line for each record: what ends the run is printed at its end."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Cut the record down to its first line."""

@@ -22,7 +22,7 @@ class Lines:
         self._as_json, self._every_s, self._last_s = as_json, every_s, 0.0
 
     def note(self, fetches: Progress) -> None:
-        """Write a line about the looks, where the last one is long ago."""
+        """Write a line about the fetches, where the last line is long ago."""
         if fetches.seconds - self._last_s < self._every_s:
             return
         self._last_s = fetches.seconds
@@ -34,7 +34,7 @@ class Lines:
 
 
 def message(fetches: Progress) -> str:
-    """Tell what a bar does not show."""
+    """Print what a bar does not show."""
     return f"{fetches.ongoing:,} ongoing, {fetches.rows:,} rows, {fetches.rows_per_s:,.0f} rows/s"
 
 

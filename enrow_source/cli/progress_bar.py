@@ -17,14 +17,14 @@ from ..fetch.results import Progress
 from .progress import message
 
 _COUNTED: Final = {"Files": "normalizing, files", "Jobs": "loading, files"}
-"""What dlt counts up to a total in its own steps; while it extracts, the source tells of its looks."""
+"""What dlt counts up to a total in its own steps; while it extracts, the source counts its fetches."""
 
 
 class BarDisplay(Collector):
     """Draws a bar for each step. Give it to `dlt.pipeline` as `progress`, and its `note` to `enrow_source`."""
 
     def note(self, fetches: Progress) -> None:
-        """Draw the looks at the batches."""
+        """Draw the fetches of the batches."""
         self._draw("batches", fetches.fetched, fetches.due, message(fetches))
 
     def update(  # noqa: PLR0913, PLR0917 - dlt's signature

@@ -61,7 +61,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if not has_ids and not has_submissions(pipeline):
             parser.error(
                 "no batch ids: name some, or --batch-ids-file, --batch-ids-query, or set batch_ids_file or"
-                " batch_ids_query under [sources.enrow] in .dlt/config.toml; --pending looks at the ongoing ones alone"
+                " batch_ids_query under [sources.enrow] in .dlt/config.toml; --pending fetches the ongoing ones alone"
             )
         report = run(
             batch_ids,
@@ -96,7 +96,7 @@ def _has_configured_ids() -> bool:
 
 
 def _message(error: PipelineStepFailed) -> str:
-    """Tell the failure in one line: what we know of it, else where it happened and the first cause."""
+    """Return the failure in one line: what we know of it, else where it happened and the first cause."""
     cause = root_cause(error)
     message = one_line(cause) if isinstance(cause, EnrowError) else f"{error.step}: {one_line(cause)}"
     return "; ".join([message, *getattr(error, "__notes__", ())])
@@ -107,9 +107,9 @@ def _parser() -> argparse.ArgumentParser:
         prog="enrow run",
         description="Load Enrow bulk phone searches into a warehouse.",
         epilog="exit codes: 0 done; 1 the run failed; 2 something to fix in the call or the settings;"
-        " 3 done, but some batches could not be read (see the table batch_errors); 4 ended early, by SIGTERM or"
-        " --deadline-s; 5 gave up, since the API did not answer; 6 batches are stuck"
-        " (see --stuck-after-h). What was loaded stays, the next run goes on.",
+        " 3 done, but some batches could not be read (see the table batch_errors); 4 stopped by SIGTERM or"
+        " --deadline-s; 5 stopped, because the API did not answer; 6 batches are stuck"
+        " (see --stuck-after-h). What was loaded stays, and the next run continues.",
     )
     parser.add_argument("batch_ids", nargs="*", metavar="BATCH_ID", help="ids that POST /phone/bulk returned")
     parser.add_argument(
@@ -124,21 +124,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch-ids-cursor", metavar="COLUMN", help="a column of the query that grows: only what is new is read"
     )
-    parser.add_argument(
-        "--pending", action="store_true", help="without ids: look again at the batches that were ongoing"
-    )
+    parser.add_argument("--pending", action="store_true", help="read no ids: fetch only the batches that were ongoing")
     parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
-    parser.add_argument("--tables", nargs="+", default=(), choices=TABLES, help="only these tables")
-    parser.add_argument("--base-url", help="another API, such as the simulated one")
-    parser.add_argument("--max-batches", type=int, help="most batches to look at in this run")
-    parser.add_argument("--retry-failed", action="store_true", default=None, help="look at failed batches again")
+    parser.add_argument("--tables", nargs="+", default=(), choices=TABLES, help="load only these tables")
+    parser.add_argument("--base-url", help="URL of another API, such as the simulated one")
+    parser.add_argument("--max-batches", type=int, help="most batches to fetch in this run")
+    parser.add_argument("--retry-failed", action="store_true", default=None, help="fetch failed batches again")
     parser.add_argument(
         "--refetch", action="store_true", default=None, help="fetch the BATCH_IDs again, also where they are loaded"
     )
-    parser.add_argument("--deadline-s", type=float, help="end after so many seconds, with what is there")
+    parser.add_argument("--deadline-s", type=float, help="stop after so many seconds, and load what was fetched")
     parser.add_argument(
-        "--stuck-after-h", type=float, help="hours after which a batch that is still pending is told as stuck"
+        "--stuck-after-h", type=float, help="hours after which a batch that is still pending is reported as stuck"
     )
     parser.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="json: a JSON object on each line"

@@ -1,4 +1,4 @@
-"""`enrow submissions`: lists what was submitted, and decides what nobody else can tell."""
+"""`enrow submissions`: lists what was submitted, and records what a person has found out."""
 
 from __future__ import annotations
 
@@ -84,14 +84,14 @@ def _age(now: datetime, created_at: datetime) -> str:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="enrow submissions",
-        description="List what was submitted. With resolve: decide what became of one that is unknown.",
-        epilog="exit codes: 0 done; 1 it failed; 2 something to fix in the call or the settings. An unknown submission"
+        description="List what was submitted. With resolve: record what became of an unknown one.",
+        epilog="exit codes: 0 done; 1 failed; 2 something to fix in the call or the settings. An unknown submission"
         " that was accepted is resolved by enrow run, once it loads the batch: its id is in the webhook event and on"
-        " the account's page. --not-accepted lets its people be submitted again: look at the account first.",
+        " the account's page. --not-accepted lets its people be submitted again: check the account first.",
     )
     _add_shared(parser, is_nested=False)
     actions = parser.add_subparsers(dest="action", metavar="resolve")
-    resolve = actions.add_parser("resolve", help="decide what became of an unknown submission")
+    resolve = actions.add_parser("resolve", help="record what became of an unknown submission")
     resolve.add_argument("submission_id", metavar="SUBMISSION_ID")
     outcome = resolve.add_mutually_exclusive_group(required=True)
     outcome.add_argument("--batch-id", metavar="ID", help="it was accepted as this batch, which enrow run loads")

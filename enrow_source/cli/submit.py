@@ -122,7 +122,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="enrow submit",
         description="Submit people for phone searches: each person at most once, within a budget.",
-        epilog="exit codes: 0 done; 1 it ended before everything was sent: the key, the credits, the API, the"
+        epilog="exit codes: 0 done; 1 ended before everything was sent: the key, the credits, the API, the"
         " destination, another run that submits; 2 something to fix in the call, the settings, the people or the"
         " budget, nothing was sent; 3 done, but some rows could not be submitted; 4 stopped by SIGTERM; 7 a submission"
         " is unknown, see enrow submissions. enrow run loads the accepted batches from then on.",
@@ -136,8 +136,10 @@ def _parser() -> argparse.ArgumentParser:
         metavar="SQL",
         help="a SELECT with the columns of a search, at the destination, or at people_database under [sources.enrow]",
     )
-    parser.add_argument("--max-credits", metavar="N", type=float, help="the most credits that may be held for this run")
-    parser.add_argument("--limit", metavar="N", type=int, help="submit so many people at most: a sample")
+    parser.add_argument(
+        "--max-credits", metavar="N", type=float, help="most credits that the API may hold for this run"
+    )
+    parser.add_argument("--limit", metavar="N", type=int, help="submit at most N people")
     parser.add_argument(
         "--batch-size",
         metavar="N",
@@ -145,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         default=SEARCHES_PER_BATCH,
         help="searches in a batch, %(default)s at most (default: %(default)s)",
     )
-    parser.add_argument("--dry-run", action="store_true", help="send and write nothing: print what would be")
+    parser.add_argument("--dry-run", action="store_true", help="send and write nothing: print what would be sent")
     parser.add_argument("--campaign", metavar="NAME", help="kept in the table submissions and in custom of the batch")
     parser.add_argument("--custom", metavar="JSON", help="further keys for custom of the batch: a JSON object")
     parser.add_argument("--webhook", metavar="URL", help="https URL that the API calls when a batch has ended")
@@ -154,16 +156,16 @@ def _parser() -> argparse.ArgumentParser:
         metavar="N",
         type=float,
         default=RETRY_NOT_FOUND_AFTER_DAYS,
-        help=f"search again who was not found so long ago (default: {RETRY_NOT_FOUND_AFTER_DAYS:g})",
+        help=f"search people again N days after they were not found (default: {RETRY_NOT_FOUND_AFTER_DAYS:g})",
     )
     parser.add_argument(
         "--refresh-found-after-days",
         metavar="N",
         type=float,
-        help="search again who was found so long ago (default: never)",
+        help="search people again N days after they were found (default: never)",
     )
     add_destination(parser)
-    parser.add_argument("--base-url", help="another API, such as the simulated one")
+    parser.add_argument("--base-url", help="URL of another API, such as the simulated one")
     parser.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="json: a JSON object on each line"
     )

@@ -27,7 +27,7 @@ INDEXED = {PHONE_RESULTS.name: "batch_id"}
 def comment_tables(pipeline: dlt.Pipeline, info: LoadInfo) -> int:
     """Comment and index the tables that the load has made or altered; return the number of statements.
 
-    A run that changes no table takes none. A database that refuses is told in the log: the rows are loaded.
+    A run that changes no table takes none. A database that refuses is named in the log: the rows are loaded.
     """
     if pipeline.destination.destination_type not in (DUCKDB, POSTGRES):
         return 0

@@ -19,7 +19,7 @@ from .row_log import append_row
 
 @configspec
 class _Settings(BaseConfiguration):
-    """The setting of the source that tells when credits are few."""
+    """The setting of the source below which credits are few."""
 
     min_credits: float | None = None
 
@@ -29,7 +29,7 @@ class Credits:
     """What the account has."""
 
     left: float | None = None
-    """None where the API does not tell."""
+    """None where the API does not say."""
     least: float | None = None
     """`min_credits`; None where it is not set."""
 
@@ -39,7 +39,7 @@ class Credits:
         return self.left is not None and self.least is not None and self.left < self.least
 
     def __str__(self) -> str:
-        """Tell it in a few words."""
+        """Return it in a few words."""
         return "" if self.left is None else f"{self.left:,.12g} credits left, min_credits is {self.least:,.12g}"
 
 

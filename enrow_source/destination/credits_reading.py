@@ -1,4 +1,4 @@
-"""Whether `credits_cost` is net of `credits_to_refund` or gross: the API does not document it, its batches tell."""
+"""Whether `credits_cost` is net of `credits_to_refund` or gross: the API does not document it, its batches say it."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class CreditsReading:
         return self.net + self.gross + self.neither > 0
 
     def __str__(self) -> str:
-        """Tell it in a few words."""
+        """Return it in a few words."""
         if not self.is_told:
-            return "not told yet: no batch has a refund"
+            return "not known yet: no batch has a refund"
         which = {(True, False): "net of refunds", (False, True): "gross of refunds", (True, True): "net and gross"}
         told = which.get((self.net > 0, self.gross > 0), "neither net nor gross of refunds")
         return f"{told} ({self.net:,} batches net, {self.gross:,} gross, {self.neither:,} neither)"

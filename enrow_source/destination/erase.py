@@ -53,11 +53,11 @@ class Erasure:
 
     executed: bool
     rows: dict[str, int]
-    """Rows by table; copies that loads left in a staging dataset are told apart."""
+    """Rows by table; copies that loads left in a staging dataset are named apart."""
     mentions: Mapping[str, int] = field(default_factory=dict)
     """Texts by column that mention a person, and are emptied: `custom`, and undocumented fields."""
     has_hashes: bool = True
-    """Whether hashed values were looked for too, which takes `pii_secret`."""
+    """Whether hashed values were searched too, which takes `pii_secret`."""
     unmatchable: str | None = None
     """A column that is null in all rows, as `pii="drop"` leaves it: nobody can be found by it."""
 
@@ -111,7 +111,7 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
     if execute:
         # First the record, then the rows: whoever is killed in between leaves rows that are still there and that the
         # next erasure finds, never a person that a later run brings back. The counts in the record come with the
-        # deletion, so that a record without them tells of one that was not finished.
+        # deletion, so that a record without them stands for one that was not finished.
         load_id = _record(pipeline, subject, privacy, people)
         with pipeline.sql_client() as client:
             counts = _delete(client, found, mentions, load_id)
@@ -124,7 +124,7 @@ class _Rows:
     """Rows of one table: those with one of the values in the column."""
 
     name: str
-    """As it is told."""
+    """As it is printed."""
     table: str
     """Qualified and escaped."""
     column: str
@@ -260,7 +260,7 @@ _RECORD: Final[list[TColumnSchema]] = [
     ),
     _hints("subject_hash", "text", "Keyed hash of the normalised value; null for a batch."),
     _hints("batch_id", "text", "The id of an erased batch; null for a person."),
-    _hints("secret_check", "text", "Tells a changed `pii_secret`; null for a batch."),
+    _hints("secret_check", "text", "Changes with `pii_secret`; null for a batch."),
     *(
         _hints(f"{table}_rows", "bigint", f"Rows erased from `{table}`; null where it was not finished.")
         for table in _TABLES

@@ -56,7 +56,7 @@ class Beginning(NamedTuple):
     replace: Callable[[], None] | None = None
     """Deletes rows that the load replaces, and its own rows do not."""
     is_loaded: Callable[[], bool] | None = None
-    """Tells whether the destination has rows of what the load appends; None where it appends nothing."""
+    """Returns whether the destination has rows of what the load appends; None where it appends nothing."""
     brings_results: bool = True
     """Whether it has rows of `phone_results`."""
 
@@ -147,7 +147,7 @@ class LoadGuard(Collector):
         self._progress.update(name, inc, total, inc_total, message, label)  # type: ignore[arg-type] # dlt's None
 
     def _prepare_load(self) -> None:
-        """Take the lock and look for what others have loaded, before dlt reads the schema of the package."""
+        """Take the lock and search for what others have loaded, before dlt reads the schema of the package."""
         for number, load_id in enumerate(sorted(self._pipeline.list_normalized_load_packages())):
             own = self._own.get(load_id)
             if own is None or own.is_loaded is None:
@@ -167,7 +167,7 @@ class LoadGuard(Collector):
         if self._failure is not None:
             raise self._failure
         if own.is_loaded is not None:
-            raise AssertionError("unreachable: nobody has looked for what this load appends")
+            raise AssertionError("unreachable: nobody has searched for what this load appends")
         self._take_dataset(own.schema_name)
         if own.replace is not None:
             own.replace()

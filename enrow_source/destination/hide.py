@@ -15,10 +15,10 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from ..errors import ConfigurationError
 from ..settings import HIDDEN_VALUES
-from ..tables.columns import OVERFLOW_COLUMNS
 from ..tables.privacy import Pii, Privacy
 from ..tables.rows import OWN_WORDS
 from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS, Table
+from ..tables.undocumented_columns import OVERFLOW_COLUMNS
 from .staging import places
 
 if TYPE_CHECKING:

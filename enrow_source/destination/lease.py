@@ -84,7 +84,7 @@ class Lease(ABC):
                 self._swap(seen, _State(self._holder, seen.renewals + 1), only_own=True)
 
     def _swap(self, seen: _State, new: _State, *, only_own: bool = False) -> bool:
-        """Put a new state in the place of the one that was seen; tells whether nobody was quicker."""
+        """Put a new state in the place of the one that was seen; return whether nobody was quicker."""
         if only_own and seen.holder != self._holder:
             return False
         self._write(seen, new)
@@ -177,14 +177,14 @@ def _this_process() -> str:
 
 
 def _is_gone(holder: str) -> bool:
-    """Whether the holder was a process of this machine that runs no more; False where that cannot be told."""
+    """Whether the holder was a process of this machine that has ended; False where that is not known."""
     host, boot, pid, started, _ = json.loads(holder)
     is_here = bool(boot) and (host, boot) == (socket.gethostname(), _boot())
     return is_here and _started(pid) != started
 
 
 def _boot() -> str:
-    """Return a name for the time since this machine was started; empty where the system does not tell."""
+    """Return a name for the time since this machine was started; empty where the system does not say."""
     with suppress(OSError):
         return Path("/proc/sys/kernel/random/boot_id").read_text(encoding="utf-8").strip()
     return ""

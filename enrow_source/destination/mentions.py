@@ -24,7 +24,7 @@ class Mentions:
     """Texts of one column that mention the person."""
 
     name: str
-    """As it is told: `batches.custom`."""
+    """As it is printed: `batches.custom`."""
     table: str
     """Qualified and escaped."""
     column: str
@@ -53,7 +53,7 @@ def find_mentions(client: SqlClientBase[Any], subject: Subject, suffix: str = ""
     Args:
         client: Of the destination.
         subject: Who is erased; a batch is mentioned nowhere.
-        suffix: Follows the name of the table where it is told.
+        suffix: Follows the name of the table where it is printed.
     """
     if subject.kind is SubjectKind.BATCH:
         return

@@ -49,7 +49,7 @@ class RowsDiffer:
     """Rows in `phone_results`."""
 
     def __str__(self) -> str:
-        """Tell it in a few words."""
+        """Return it in a few words."""
         return f"{self.batch_id} ({self.found:,} rows, {self.claimed:,} loaded)"
 
 

@@ -41,7 +41,7 @@ def staging_datasets(client: SqlClientBase[Any]) -> list[str]:
         found = client.execute_sql(sql, *wanted, named(_LOADS)) or ()
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
         logger.warning(
-            f"staging datasets other than {client.staging_dataset_name} are not looked for, since the destination does"
+            f"staging datasets other than {client.staging_dataset_name} are not searched, since the destination does"
             f" not list its tables: {type(error).__name__}"
         )
         return [client.staging_dataset_name]

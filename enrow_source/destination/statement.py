@@ -229,7 +229,7 @@ class LedgerStatement:
         return f" OR {load_id} IN ({names})" if names else ""
 
     def _failed_fetches(self, log: str, tables: int) -> str:
-        """Select when each batch was last fetched in vain; of pending ones too, which no input names."""
+        """Select when each batch was last fetched without an answer; of pending ones too, which no input names."""
         batch_id = self._column("t", "batch_id")
         return (
             f"SELECT {batch_id}, MAX({self._column('t', 'fetched_at')}), {self._flags(tables)}, 0, NULL, 0, 0, 0,"  # noqa: S608

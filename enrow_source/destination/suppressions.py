@@ -56,7 +56,7 @@ class Subject:
     value: str = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Check the value: one that can match nothing would look like a person who is not there."""
+        """Check the value: one that can match nothing would pass for a person who is not there."""
         if not self.normalised or not _is_storable(self.value):
             raise ConfigurationError(f"the {self.kind} is empty, or has characters that no table can hold")
         if self.kind is SubjectKind.NUMBER and not is_international(self.value):
@@ -102,7 +102,7 @@ class Suppressions:
     """Keyed hashes of what stands for each erased person, whatever it was found by: nobody of them is submitted."""
     privacy: Privacy = field(default_factory=Privacy)
     secret_check: str | None = None
-    """Tells the secret that the hashes were made with; None without persons."""
+    """Identifies the secret that the hashes were made with; None without persons."""
     last_erased_at: datetime | None = None
     """When the last person was erased, UTC; None without persons."""
 
@@ -111,7 +111,7 @@ class Suppressions:
         return bool(self.batches or self.persons)
 
     def __str__(self) -> str:
-        """Tell how much is left out, and of nobody who it is."""
+        """Return how much is left out, without naming anybody."""
         return f"{sum(map(len, self.persons.values()))} persons and {len(self.batches)} batches"
 
     def without_secret(self) -> Self:
@@ -144,7 +144,7 @@ class Suppressions:
 
     @property
     def is_erased(self) -> Callable[[Mapping[str, pa.Array]], pa.Array] | None:
-        """What tells the rows of erased persons, from the columns of `phone_results` in clear; None without persons."""
+        """Finds the rows of erased persons, from the columns of `phone_results` in clear; None without persons."""
         return self._rows if self.persons else None
 
     def _rows(self, columns: Mapping[str, pa.Array]) -> pa.Array:
@@ -152,7 +152,7 @@ class Suppressions:
         return masks[0] if len(masks) == 1 else pc.or_(*masks)
 
     def _equal(self, kind: SubjectKind, values: pa.Array) -> pa.Array:
-        """Look at each distinct value once."""
+        """Check each distinct value once."""
         encoded, hashes = values.dictionary_encode(), self.persons[kind]
         erased = [
             self.privacy.keyed_hash(normalised_value(kind, one)) in hashes for one in encoded.dictionary.to_pylist()
@@ -225,7 +225,7 @@ def _check_secret(privacy: Privacy, secret_check: str) -> None:
 
 
 def secret_fingerprint(privacy: Privacy) -> str:
-    """Return a few characters of a keyed hash of a constant: they tell a changed secret."""
+    """Return a few characters of a keyed hash of a constant: they change with the secret."""
     return privacy.keyed_hash(ERASURES)[:SECRET_CHECK_CHARS]
 
 

@@ -20,7 +20,7 @@ Outcome = TypeVar("Outcome")
 class Pool(Generic[Item, Outcome]):
     """Does `work` for many items at a time, at most twice as many as there are workers ahead of who takes the outcomes.
 
-    Its threads are daemons, unlike those of an executor: a run that is told to end does not wait for an answer.
+    Its threads are daemons, unlike those of an executor: a run that is stopped does not wait for an answer.
     """
 
     def __init__(

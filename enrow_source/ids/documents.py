@@ -11,7 +11,7 @@ from typing import Final
 import msgspec
 
 from ..settings import FINISHED_EVENT
-from .gate import IdOrError, InvalidEntry, SkippedEvent, id_or_error, id_position, is_explicit
+from .validate import IdOrError, InvalidEntry, SkippedEvent, id_or_error, id_position, is_explicit
 
 
 def ids_in_document(document: object, where: str) -> Iterator[IdOrError]:

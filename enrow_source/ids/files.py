@@ -20,8 +20,8 @@ from ..errors import ConfigurationError
 from ..settings import ID_LAG_S, ID_PAGE, YOUNG_FILE_S
 from .cursor import cursor_on, is_far_ahead, not_ahead, resource_name
 from .formats import read_file
-from .gate import IdOrError, InvalidEntry
 from .location import FileLocation
+from .validate import IdOrError, InvalidEntry
 
 
 def batch_ids_from_files(location: str, *, lag_s: float = ID_LAG_S) -> DltResource:

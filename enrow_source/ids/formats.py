@@ -16,13 +16,13 @@ import msgspec
 from ..lazy import pa
 from ..settings import ID_ROWS
 from .documents import ids_in_document
-from .gate import NAMES, IdOrError, InvalidEntry, id_or_error, id_position
 from .table import read_table
 from .text import HEAD_BYTES, encoding_of, lines_of, refused_content, refused_name
+from .validate import NAMES, IdOrError, InvalidEntry, id_or_error, id_position
 
 
 def read_file(opened: IO[bytes], name: str, file_name: str = "", *, is_growing: bool = False) -> Iterator[IdOrError]:
-    """Yield the ids of a file of any kind, which its name tells, else its content; a damaged one is invalid.
+    """Yield the ids of a file of any kind, which its name says, else its content; one that is not readable is invalid.
 
     Args:
         opened: The file, at its start; it can go back there.
@@ -34,7 +34,7 @@ def read_file(opened: IO[bytes], name: str, file_name: str = "", *, is_growing: 
         yield from _read_file(opened, name, file_name, is_growing=is_growing)
     # Any other error is one of reading, and ends the run before its cursor moves.
     except (EOFError, UnicodeError, gzip.BadGzipFile, pa.ArrowInvalid, zlib.error) as error:
-        yield InvalidEntry(f"{name} is damaged: {type(error).__name__}")
+        yield InvalidEntry(f"{name} is not readable:  {type(error).__name__}")
 
 
 def _read_file(opened: IO[bytes], name: str, file_name: str, *, is_growing: bool) -> Iterator[IdOrError]:
@@ -116,7 +116,7 @@ def _read_whole(text: str, number: int, name: str, *, is_growing: bool) -> Itera
 
 
 def _check_stands_alone(text: str, start: int, end: int, line_end: int, *, is_damaged: bool) -> None:
-    """Refuse a string or number that is part of a damaged document, such as the key of an object.
+    """Refuse a string or number that is part of an unreadable document, such as the key of an object.
 
     Raises:
         ValueError: It is.

@@ -9,7 +9,7 @@ from typing import Final
 from dlt.extract import DltResource
 
 from ..errors import InvalidBatchIdError
-from .gate import IdOrError, InvalidEntry, SkippedEvent, batch_id_of, column_values, id_or_error, is_plain
+from .validate import IdOrError, InvalidEntry, SkippedEvent, batch_id_of, column_values, id_or_error, is_plain
 
 BatchIds = Iterable[str | DltResource] | DltResource
 """An iterable of ids, or a dlt resource that yields ids, dicts with an id, or tables; or several of both."""
@@ -32,7 +32,7 @@ class BatchIdsRead:
 
 
 _STOP_EVERY: Final = 1_000
-"""Ids read between two looks at whether the run is stopped."""
+"""Ids read between two checks whether the run is stopped."""
 
 
 class BatchIdInput:

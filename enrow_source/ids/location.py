@@ -57,7 +57,7 @@ class FileLocation:
             return cls._in(path, "**/*", may_be_empty=True)
         if path.exists():  # also where its name looks like a pattern
             return cls._in(path.parent, glob.escape(path.name), may_be_empty=False)
-        # The folders that exist are names, whatever they look like; the pattern begins where they end.
+        # The folders that exist are names, whatever characters they have; the pattern begins where they end.
         folder = next(parent for parent in path.parents if parent.is_dir())
         pattern = path.relative_to(folder)
         if not _MAGIC.search(str(pattern)):

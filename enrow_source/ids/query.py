@@ -25,7 +25,7 @@ from ..destination.session import Session
 from ..errors import ConfigurationError
 from ..settings import ID_LAG_S, ID_ROWS
 from .cursor import cursor_on, is_far_ahead, not_ahead, resource_name
-from .gate import NAMES, IdOrError, id_or_error, id_position
+from .validate import NAMES, IdOrError, id_or_error, id_position
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
@@ -41,7 +41,7 @@ def batch_ids_from_query(
         database: A SQLAlchemy URL; None for the destination of the running pipeline, whose dataset is the default.
         cursor: A column of the query that grows with each row that is written or changed: rows below its highest
             value so far are not read again. It has to change when a row gets its id. None reads all rows each time.
-            Best a time; a number or a time as text has no lag; other text, a UUID and a truth value are refused.
+            Best a time; a number or a time as text has no lag; other text, a UUID and a Boolean are refused.
         lag_s: Seconds before the highest point in time that are read again, since transactions end out of order;
             for a column of dates, the days that they take.
 
@@ -132,7 +132,7 @@ def _check_reads_only(query: str) -> None:
     try:
         statements = sqlglot.parse(query)
     except sqlglot.errors.SqlglotError:
-        statements = []  # a dialect that sqlglot takes for another one; the first word tells
+        statements = []  # a dialect that sqlglot takes for another one; the first word decides
     changes = (sql.DML, sql.DDL, sql.Command, sql.Drop, sql.Alter, sql.TruncateTable, sql.Into)
     reads = len(statements) == 1 and isinstance(statements[0], sql.Query) and not statements[0].find(*changes)
     if not (reads if statements else re.match(r"(?i)\(*\s*(select|with|from|values)\b", query)):
@@ -290,5 +290,5 @@ _ISO_TIME: Final = re.compile(r"\d{4}-\d{2}-\d{2}")
 
 
 def _host(database: str | None) -> str:
-    """Tell one database from another without the password, which may change."""
+    """Return what names a database, without the password, which may change."""
     return re.sub(r"//[^@/]*@", "//", database or "")

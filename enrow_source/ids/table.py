@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Final
 
-from .gate import NAMES, IdOrError, InvalidEntry, id_or_error, id_position, is_header
 from .text import refused_lines
+from .validate import NAMES, IdOrError, InvalidEntry, id_or_error, id_position, is_header
 
 
 def read_table(lines: Iterator[str], name: str, *, is_csv: bool, is_growing: bool) -> Iterator[IdOrError]:
@@ -163,7 +163,7 @@ def _is_passed_over(line: str) -> bool:
 
 
 def _delimiter(content: list[str]) -> str:
-    """Tell the delimiter: the one that finds a column of ids in the header, else the one of most lines."""
+    """Return the delimiter: the one that finds a column of ids in the header, else the one of most lines."""
     headers = {d: next(csv.reader([content[0].strip().removeprefix("\ufeff")], delimiter=d), []) for d in _DELIMITERS}
     found = [(len(fields), d) for d, fields in headers.items() if len(fields) > 1 and id_position(fields) is not None]
     if found:

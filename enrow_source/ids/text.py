@@ -9,14 +9,14 @@ from collections.abc import Iterator, Sequence
 from pathlib import PurePosixPath
 from typing import IO, Final
 
-from .gate import is_setting
+from .validate import is_setting
 
 HEAD_BYTES: Final = 4096
-"""Bytes of a file that its kind is told from."""
+"""Bytes of a file that its kind is recognised by."""
 
 
 def encoding_of(head: bytes) -> str:
-    """Tell the encoding: by a byte order mark, by the zeros of UTF-16, else UTF-8."""
+    """Return the encoding: by a byte order mark, by the zeros of UTF-16, else UTF-8."""
     for mark, encoding in _MARKS:
         if head.startswith(mark):
             return encoding
@@ -30,7 +30,7 @@ def encoding_of(head: bytes) -> str:
 
 def lines_of(opened: IO[bytes], encoding: str) -> Iterator[str]:
     """Yield the lines, each with a newline at its end, but for the last one where it has none."""
-    # What cannot be decoded is refused at the gate, with its line, and the next line is read.
+    # What cannot be decoded is refused by the validation, with its line, and the next line is read.
     errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
     lines = io.TextIOWrapper(opened, encoding=encoding, errors=errors, newline=None)
     try:

@@ -31,7 +31,7 @@ def alert(pipeline: dlt.Pipeline, report: RunReport, balance: Credits) -> None:
 
 
 def alert_of(pipeline_name: str, report: RunReport, balance: Credits) -> str:
-    """Tell what is wrong in a line."""
+    """Return what is wrong in a line."""
     wrong = {
         "could not be read": report.unreadable,
         "incomplete": report.incomplete,

@@ -202,7 +202,7 @@ def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 def load_shard(
     plan: Backfill, number: int, batch_ids: list[str], suppressions: Suppressions, budget: Semaphore
 ) -> RunReport:
-    """Load one shard, on a worker, in an empty working folder: what is loaded already, the shard's tables tell.
+    """Load one shard, on a worker, in an empty working folder: the shard's tables say what is loaded already.
 
     What was erased at the destination is not loaded into the lake, which has no record of it.
 

@@ -20,7 +20,7 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def one_line(cause: BaseException) -> str:
-    """Tell an error in one line, all of it."""
+    """Return an error in one line, all of it."""
     if isinstance(cause, ConfigFieldMissingException) and (names := _missing_settings(str(cause))):
         section = ".".join(names[0].lower().split("__")[:-1])
         return f"settings are missing: {', '.join(names)} in the environment, or under [{section}] in .dlt/secrets.toml"
@@ -28,7 +28,7 @@ def one_line(cause: BaseException) -> str:
 
 
 def _missing_settings(message: str) -> list[str]:
-    """Return the variables that would set what is missing, of all those that dlt has looked for."""
+    """Return the variables that would set what is missing, of all those that dlt has read."""
     names = []
     for tried in re.split(r"for field `\w+` the following", " ".join(message.split()))[1:]:
         found = re.findall(r"\(Environment Variables, ((?:DESTINATION|SOURCES)__\w+)\)", tried)
@@ -37,14 +37,14 @@ def _missing_settings(message: str) -> list[str]:
 
 
 def first_line(error: BaseException) -> str:
-    """Tell the first cause in a line: drivers add the statement, and what else they know, in the next ones."""
+    """Return the first cause in a line: drivers add the statement, and what else they know, in the next ones."""
     while error.__cause__ is not None:
         error = error.__cause__
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def broken_settings(error: BaseException) -> str | None:
-    """Tell which file of settings is no TOML, and in which line; None where the error is another one."""
+    """Return which file of settings is no TOML, and in which line; None where the error is another one."""
     cause = root_cause(error)
     found = next((e for e in (error, cause) if isinstance(e, TomlProviderReadException)), None)
     if found is None:

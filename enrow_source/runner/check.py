@@ -57,7 +57,7 @@ class Check:
     message: str
 
     def __str__(self) -> str:
-        """Tell it in one line."""
+        """Return it in one line."""
         return f"{self.outcome:<8}{self.name:<14}{' '.join(self.message.split())}"
 
 
@@ -151,7 +151,7 @@ def _is_in(found: str | None, versions: str) -> bool:
 
 
 def _files() -> Iterator[Check]:
-    """Look at the files that dlt reads here, and at settings that it would pass over in silence."""
+    """Check the files that dlt reads here, and at settings that it would pass over in silence."""
     files = settings_files()
     if not files:
         message = f"none in {settings_folder()}: dlt reads .dlt where the command is run, so only the environment holds"
@@ -172,7 +172,7 @@ def _option_names() -> list[str]:
 
 
 def _options() -> Iterator[Check]:
-    """Tell which options are set and where, and let the source look at them."""
+    """Report which options are set and where, and let the source check them."""
     found = {name: where for name in _option_names() if (where := _where(name)) is not None}
     message = ", ".join(f"{name} from {where}" for name, where in found.items()) or "all as they are by default"
     yield _tried("options", lambda: (enrow_source([]), message)[1])
@@ -222,7 +222,7 @@ def _results(destination: str | None, dataset: str) -> str:
 
 
 def _of_rows(client: SqlClientBase[Any]) -> Iterator[Check]:
-    """Tell what the rows say that are there already."""
+    """Report what the rows say that are there already."""
     if configured_pii().hides and (count := rows_in_clear(client)):
         message = (
             f"{count:,} rows were loaded in clear, before pii was set: enrow erase --existing --execute hides them"
@@ -234,7 +234,7 @@ def _of_rows(client: SqlClientBase[Any]) -> Iterator[Check]:
 
 @contextmanager
 def _files_of_database(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """Remove the file of a database that is made by looking whether it can be."""
+    """Remove the file of a database that was made to check whether it can be."""
     credentials = getattr(pipeline.destination_client().config, "credentials", None)
     is_file = pipeline.destination.destination_type == "dlt.destinations.duckdb"
     file = Path(str(getattr(credentials, "database", ""))) if is_file else None

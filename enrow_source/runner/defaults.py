@@ -98,4 +98,4 @@ def prune_completed_loads(pipeline: dlt.Pipeline) -> None:
 
 
 LOADS_KEPT: Final = 10
-"""Completed loads whose schema and state stay in the working folder, for whoever looks into one."""
+"""Completed loads whose schema and state stay in the working folder, for whoever inspects one."""

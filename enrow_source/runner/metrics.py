@@ -25,7 +25,7 @@ def metrics_of(report: RunReport) -> str:
     """Return the metrics as OpenMetrics text."""
     outcomes = ("completed", "ongoing", "failed", "other", "unreadable")
     families: list[tuple[str, str, dict[str, float]]] = [
-        ("batches", "Batches that were looked at.", {f'{{outcome="{n}"}}': getattr(report, n) for n in outcomes}),
+        ("batches", "Batches that were fetched.", {f'{{outcome="{n}"}}': getattr(report, n) for n in outcomes}),
         ("stuck_batches", "Batches that have been pending for too long.", {"": report.stuck}),
         ("invalid_ids", "Ids, and files of ids, that could not be read.", {"": report.invalid_ids}),
         ("rows", "Rows that were loaded.", {f'{{table="{table}"}}': count for table, count in report.rows.items()}),

@@ -113,7 +113,7 @@ def _duckdb(name: str) -> TDestinationReferenceArg:
     limits = configured(f"{section}.global_config") or {}
     if isinstance(limits, str):  # a variable of the environment
         limits = deserialize_value("global_config", limits, dict)
-    # No mapping: dlt would look for the rest in secrets alone, and a path is none. Absolute: dlt would take a relative
+    # No mapping: dlt would read the rest from secrets alone, and a path is none. Absolute: dlt would take a relative
     # path from where the pipeline was first run.
     credentials = DuckDbCredentials(path or str(Path(f"{WAREHOUSE}.duckdb").absolute()))
     credentials.global_config = DUCKDB_LIMITS | limits

@@ -68,7 +68,7 @@ def publish(shards: Iterable[dlt.Pipeline], target: dlt.Pipeline, suppressions: 
 
     Raises:
         PipelineStepFailed: The load failed; or, as `PublishError` behind it, people were erased after the lake was
-            loaded, and it has only hashes, which they cannot be told by.
+            loaded, and it has only hashes, which do not identify them.
     """
     # Before the run: dlt cannot do it inside another pipeline's.
     lakes = [_open(shard) for shard in shards]
@@ -207,7 +207,7 @@ def _select(statement: str, lake: Any, tables: Mapping[str, pa.Table | None]) ->
 
 
 def _stamped(rows: pa.Table, table: Table) -> pa.Table:
-    """Return the rows as of this load: the ledger looks for it among the completed ones."""
+    """Return the rows as of this load: the ledger searches for it among the completed ones."""
     required = {column.name for column in table.columns if not column.nullable}
     place = rows.schema.get_field_index("_dlt_load_id")
     stamped = rows.set_column(place, "_dlt_load_id", pa.repeat(running_load_id(), len(rows)))

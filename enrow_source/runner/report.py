@@ -82,7 +82,7 @@ class RunReport(RunCounts):
         return [code for code, holds in found.items() if holds]
 
     def __str__(self) -> str:
-        """Tell it in a few lines."""
+        """Return it in a few lines."""
         counts = {
             "fetched": self.fetched,
             "completed": self.completed,
@@ -96,7 +96,7 @@ class RunReport(RunCounts):
             "skipped events": self.skipped_events,
             "given up": self.given_up,
         }
-        # What seldom happens is told only when it does.
+        # What seldom happens is printed only when it does.
         message = {what: count for what, count in counts.items() if count or what in ("fetched", "completed")}
         lines = [f"{what:<18}{count:>8,}" for what, count in message.items()]
         lines += [f"{'rows loaded':<18}{count:>8,}  {table}" for table, count in self.rows.items()]

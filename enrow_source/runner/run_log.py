@@ -59,7 +59,7 @@ ENROW_RUNS: Final = Table(
 
 
 def append(pipeline: dlt.Pipeline, report: RunReport) -> str:
-    """Write the row of a run that has ended, and return its id; where that fails, the log tells."""
+    """Write the row of a run that has ended, and return its id; where that fails, the log says so."""
     row = _row(report)
     append_row(pipeline, ENROW_RUNS, row)
     return str(row["run_id"])

@@ -32,7 +32,7 @@ class Lease:
         self.holder = f"{_host()}:{os.getpid()}:{secrets.token_hex(4)}"
 
     def take(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
-        """Take it, and wait for it where another one holds it; tell whether it is held now."""
+        """Take it, and wait for it where another one holds it; return whether it is held now."""
         deadline, told = time.monotonic() + self._wait_s, False
         while not self._is_taken():
             if time.monotonic() > deadline or should_stop():
@@ -45,7 +45,7 @@ class Lease:
         return True
 
     def renew(self) -> bool:
-        """Renew it where it is still held; tell whether it is."""
+        """Renew it where it is still held; return whether it is."""
         self._update("held_until", "holder", [self._until(), self.holder])
         return self._is_held()
 
@@ -57,9 +57,9 @@ class Lease:
             logger.warning(f"the lease could not be released, and expires by itself: {type(error).__name__}")
 
     def _is_taken(self) -> bool:
-        """Take it where it is free, expired, or held by who is dead; tell whether it is held now.
+        """Take it where it is free, expired, or held by who is dead; return whether it is held now.
 
-        One conditional UPDATE decides, and a read tells for whom. There may be two rows where two have made the first
+        One conditional UPDATE decides, and a read shows for whom. There may be two rows where two have made the first
         one at the same time: who holds it holds all of them.
         """
         store, table, column = self._store, self._store.table(SUBMISSION_LEASE.name), self._store.column
@@ -113,7 +113,7 @@ def read_lease(store: Store) -> tuple[str, datetime] | None:
 
 
 def is_dead(holder: str) -> bool:
-    """Tell whether a holder is a process of this machine that is no more: nobody need wait for it.
+    """Return whether a holder is a process of this machine that has ended: nobody need wait for it.
 
     It may be wrong, of another container with the same name: whoever it is taken from notices before it sends.
     """

@@ -172,7 +172,7 @@ def _text(value: object, *, is_reference: bool) -> str | _Wrong:
 
 
 def _problem(values: Mapping[str, str]) -> str | None:
-    """Tell why the search cannot be made; None where it can."""
+    """Return why the search cannot be made; None where it can."""
     if url := values.get("linkedin_url"):
         key = profile_key(url)
         host, _, path = key.partition("/")

@@ -1,7 +1,7 @@
 """The protocol: at most once. The steps of one submitter, as a generator that does nothing itself.
 
 It yields each action and is sent its result, so that the same code runs against a destination and the API
-(`submissions.driver`) and, in the tests, against a model in which two submitters are interleaved and killed anywhere.
+(`submissions.submit`) and, in the tests, against a model in which two submitters are interleaved and killed anywhere.
 
 For each batch: commit the intent, then check that the lease is still held, then POST once, then record. Whoever takes
 the lease afterwards sees the intent and leaves its people out; whoever lost it before the check cancels. So it does
@@ -136,7 +136,7 @@ class EndReason(StrEnum):
     UNAVAILABLE = "unavailable"
     """No connection, or 429, after all attempts; nothing of the batch was accepted."""
     OVER_BUDGET = "over_budget"
-    """The API holds more for a search than was reckoned: the next batch would have passed what is allowed."""
+    """The API holds more for a search than was estimated: the next batch would have passed what is allowed."""
     STOPPED = "stopped"
     """The caller said so, between two batches."""
 
@@ -156,7 +156,7 @@ class ProtocolResult:
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What may be held in all, and what is reckoned for each search."""
+    """What may be held in all, and what is estimated for each search."""
 
     max_credits: float
     credits_per_found: float
@@ -264,7 +264,7 @@ class _Purse:
         return self.price(searches) <= self._left
 
     def pay(self, submission: Submission, outcome: SubmissionOutcome) -> None:
-        """Take what is held, or may be; a price that is higher than was reckoned holds from then on."""
+        """Take what is held, or may be; a price that is higher than was estimated holds from then on."""
         if outcome.state is SubmissionState.ACCEPTED or outcome.state.is_open:
             held = submission.credits_reserved if outcome.credits_held is None else outcome.credits_held
             self._left -= max(held, 0.0)

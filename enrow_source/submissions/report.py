@@ -49,9 +49,9 @@ class SubmissionReport:
     credits_expected: float | None
     """Credits that remain spent, by the share found so far; None while nothing is known."""
     balance_before: float | None
-    """Credits of the account before; None where the API did not tell."""
+    """Credits of the account before; None where the API did not say."""
     balance_after: float | None
-    """Credits of the account while the batches run: reckoned in a dry run, else as the API told afterwards."""
+    """Credits of the account while the batches run: computed in a dry run, else as the API reported afterwards."""
     submissions: Sequence[Submitted] = ()
     """Those of this run, as they were recorded."""
     unresolved: Sequence[Submitted] = ()
@@ -74,7 +74,7 @@ class SubmissionReport:
 
     @property
     def credits_held(self) -> float:
-        """Credits that the API holds for them, as it told, else as they were reckoned."""
+        """Credits that the API holds for them, as it reported them, else as computed here."""
         return float(
             sum(one.credits_reserved if one.credits_held is None else one.credits_held for one in self.accepted)
         )
@@ -149,7 +149,7 @@ _ENDS = {
     EndReason.UNKNOWN: "nobody can tell whether a batch was accepted; it is not sent again by itself",
     EndReason.REFUSED: "the API takes nothing of this account",
     EndReason.UNAVAILABLE: "no connection, or the API asked to slow down; nothing of the last batch was accepted",
-    EndReason.OVER_BUDGET: "the API holds more for a search than was reckoned; the rest would pass what is allowed",
+    EndReason.OVER_BUDGET: "the API holds more for a search than was estimated; the rest would pass what is allowed",
     EndReason.STOPPED: "it was stopped between two batches",
 }
 

@@ -1,4 +1,4 @@
-"""What a person does about submissions: look at them, and decide what nobody else can tell."""
+"""What a person does about submissions: list them, and decide about those that are unknown."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from .store import Store, Submitted, is_missing
 
 
 def has_submissions(pipeline: dlt.Pipeline) -> bool:
-    """Tell whether somebody has submitted to a dataset; True where it cannot be read now, such as while one submits."""
+    """Return whether somebody has submitted to a dataset; True where that cannot be read now, as while one submits."""
     try:
         if is_missing(pipeline):
             return False

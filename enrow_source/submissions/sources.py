@@ -197,7 +197,7 @@ def _check_reads_only(query: str) -> None:
     try:
         statements = sqlglot.parse(query)
     except sqlglot.errors.SqlglotError:
-        statements = []  # a dialect that sqlglot takes for another one; the first word tells
+        statements = []  # a dialect that sqlglot takes for another one; the first word decides
     changes = (sql.DML, sql.DDL, sql.Command, sql.Drop, sql.Alter, sql.TruncateTable, sql.Into)
     reads = len(statements) == 1 and isinstance(statements[0], sql.Query) and not statements[0].find(*changes)
     if not (reads if statements else re.match(r"(?i)\(*\s*(select|with|from|values)\b", query)):

@@ -19,7 +19,7 @@ from ..errors import ConfigurationError
 from ..settings import INSERT_ROWS, RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
 from ..tables.privacy import Pii, Privacy
 from ..tables.schema import SUBMISSION_LEASE, SUBMISSIONS, SUBMITTED_SEARCHES
-from .create import create_tables
+from .create_tables import create_tables
 from .protocol import Submission, SubmissionOutcome, SubmissionState
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ class Store:
             self._connect()
 
     def has(self, table: str) -> bool:
-        """Tell whether there is such a table."""
+        """Return whether there is such a table."""
         try:
             with self.client.execute_query(f"SELECT 1 FROM {self.table(table)} WHERE 1 = 0"):  # noqa: S608 - escaped
                 return True
@@ -146,7 +146,7 @@ class Store:
             self.insert(SUBMISSIONS.name, [row])
 
     def record(self, submission_id: str, outcome: SubmissionOutcome) -> bool:
-        """Write down what became of a submission, again and again where it fails; tell whether it is written.
+        """Write down what became of a submission, again and again where it fails; return whether it is written.
 
         Accepted is a fact, whatever somebody has called it meanwhile; everything else gives way to it.
         """
@@ -233,7 +233,7 @@ class Store:
         try:
             self._disconnect()
             self._connect()
-        except Exception as error:  # noqa: BLE001 - the next attempt tells whether it matters
+        except Exception as error:  # noqa: BLE001 - the next attempt shows whether it matters
             logger.warning(f"no connection to the destination: {type(error).__name__}")
 
     def table(self, name: str) -> str:
@@ -260,7 +260,7 @@ def check_destination(pipeline: dlt.Pipeline) -> None:
 
 
 def is_missing(pipeline: dlt.Pipeline) -> bool:
-    """Tell whether the destination is a DuckDB file that is not there: to look into it would make it."""
+    """Return whether the destination is a DuckDB file that is not there: to read it would make it."""
     if not str(pipeline.destination.destination_type).endswith(".duckdb"):
         return False
     database = getattr(pipeline.destination_client().config.credentials, "database", None)

@@ -95,7 +95,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
 ) -> SubmissionReport:
     """Submit people as batches: each at most once, and none that was found, is being searched, or was erased.
 
-    `submissions` and `submitted_searches`, in the dataset of the pipeline, tell what became of each; `enrow run` loads
+    `submissions` and `submitted_searches`, in the dataset of the pipeline, say what became of each; `enrow run` loads
     the accepted ones from then on.
 
     Args:
@@ -104,7 +104,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
         pipeline: Names destination and dataset.
         max_credits: The most credits that the API may hold for the run; it holds those of all searches at first. It
             has no default, and a dry run does without.
-        dry_run: Send nothing and write nothing: only tell what would be.
+        dry_run: Send nothing and write nothing: only report what would be sent.
         limit: The most people to submit: a sample.
         batch_size: Searches in a batch, 1 to 3,000.
         campaign: Kept in `submissions`, and sent in the `custom` of the batch.
@@ -120,7 +120,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
     Raises:
         ConfigurationError: Something to fix in the call, the settings, the people or the budget; nothing was sent.
         InvalidApiKeyError: The API refused the key before anything was sent.
-        BatchError: The API did not tell the balance; nothing was sent.
+        BatchError: The API did not report the balance; nothing was sent.
     """
     settings = resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME))
     options = SubmitOptions(
@@ -136,7 +136,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
     )
     if max_credits is None and not dry_run:
         raise ConfigurationError(
-            "max_credits is missing: name the most credits that may be held; dry_run tells how many it takes"
+            "max_credits is missing: name the most credits that may be held; dry_run says how many it takes"
         )
     key = enrow_api_key or settings.enrow_api_key
     if key is None:
@@ -162,7 +162,7 @@ def _privacy(settings: _Settings) -> Privacy:
     privacy = Privacy(Pii(settings.pii), settings.pii_secret)
     if privacy.mode is not Pii.KEEP and privacy.secret is None:
         raise ConfigurationError(
-            f'pii = "{privacy.mode}" needs pii_secret to submit: a keyed hash tells who was sent before; set it under'
+            f'pii = "{privacy.mode}" needs pii_secret to submit: a keyed hash shows who was sent before; set it under'
             f" [sources.{SOURCE_NAME}] in .dlt/secrets.toml, and keep it"
         )
     return privacy
@@ -183,7 +183,7 @@ class _Run:
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 
     def dry(self, history: History, unresolved: Sequence[Submitted]) -> SubmissionReport:
-        """Tell what would be."""
+        """Return what would be sent."""
         plan = self._plan(history)
         over_budget = None
         try:
@@ -269,7 +269,7 @@ class _Run:
         plan = result.plan
         after = self.balance
         if result.outcomes:
-            with suppress(Exception):  # everything is sent and recorded: a balance that is not told changes nothing
+            with suppress(Exception):  # everything is sent and recorded: a balance that is not reported changes nothing
                 after = self.client.fetch_credits()
         if plan is not None:
             write_credits(self.store.pipeline, "submit", str(uuid.uuid4()), after)

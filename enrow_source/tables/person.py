@@ -61,7 +61,7 @@ def number_key(number: str) -> str:
 
 
 def is_international(number: str) -> bool:
-    """Tell whether a number names its country: it begins with `+` or `00`, and has as many digits as a number has."""
+    """Return whether a number names its country: it begins with `+` or `00`, and has as many digits as a number has."""
     is_named, digits = _number(number)
     return is_named and re.fullmatch(r"[1-9][0-9]{4,14}", digits) is not None
 

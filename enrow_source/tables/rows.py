@@ -11,14 +11,6 @@ from ..api.models import Batch, Results
 from ..api.strict import PARAMS, RESULT_FIELDS
 from ..errors import ErrorKind
 from ..lazy import pa, pc
-from .columns import (
-    OVERFLOW_COLUMNS,
-    ColumnNames,
-    Level,
-    add_undocumented_columns,
-    undocumented_columns,
-    with_undocumented,
-)
 from .privacy import Privacy
 from .schema import (
     BATCH_ERRORS,
@@ -29,6 +21,14 @@ from .schema import (
     PHONE_RESULTS_LEDGER,
     Table,
     arrow_types,
+)
+from .undocumented_columns import (
+    OVERFLOW_COLUMNS,
+    ColumnNames,
+    Level,
+    add_undocumented_columns,
+    undocumented_columns,
+    with_undocumented,
 )
 
 if TYPE_CHECKING:
@@ -66,9 +66,9 @@ class RowContext:
     names: ColumnNames
     privacy: Privacy = field(default_factory=Privacy)
     is_erased: Callable[[Mapping[str, pa.Array]], pa.Array] | None = None
-    """Tells the rows of erased persons from the columns of `phone_results`; None where nobody was erased."""
+    """Finds the rows of erased persons in the columns of `phone_results`; None where nobody was erased."""
     first_seen: Mapping[str, datetime] = field(default_factory=dict)
-    """When a run first knew of a batch, for those that are looked at again."""
+    """When a run first knew of a batch, for those that are fetched again."""
     appends_ledger: bool = False
     """Whether rows of `phone_results_ledger` are appended: the ledger has none of these batches."""
 

@@ -133,7 +133,7 @@ BATCHES: Final = Table(
         _BATCH_ID,
         _STATUS,
         Column("custom", "text", "What was sent with the batch, as JSON text.", is_personal=True, is_json=True),
-        Column("first_seen_at", "timestamp", "When a run first knew of the batch, UTC; later looks keep it."),
+        Column("first_seen_at", "timestamp", "When a run first knew of the batch, UTC; later fetches keep it."),
         *_FETCHED,
     ),
 )
@@ -146,7 +146,7 @@ BATCH_STATS: Final = Table(
         _BATCH_ID,
         _STATUS,
         Column("requested", "bigint", "Searches in the batch."),
-        Column("finished", "bigint", "Searches finished so far; the API tells it while the batch is ongoing."),
+        Column("finished", "bigint", "Searches finished so far; the API reports it while the batch is ongoing."),
         Column("found", "bigint", "Phone numbers found, as the API claims; older pages call it `valid`."),
         Column("credits_cost", "decimal", "Credits consumed by the whole batch."),
         Column("credits_to_refund", "decimal", "Credits given back for searches without a result."),
@@ -183,7 +183,7 @@ PHONE_RESULTS: Final = Table(
 
 PHONE_RESULTS_LEDGER: Final = Table(
     "phone_results_ledger",
-    "One row for a batch that `phone_results` was loaded for: tells a batch without results from one not loaded.",
+    "One row for each batch that `phone_results` was loaded for, also for one without results.",
     ("batch_id",),
     (
         _BATCH_ID,
@@ -195,7 +195,7 @@ PHONE_RESULTS_LEDGER: Final = Table(
 
 BATCH_ERRORS: Final = Table(
     "batch_errors",
-    "One row for a look at a batch that failed.",
+    "One row for a failed fetch of a batch.",
     ("batch_id", "fetched_at"),
     (
         Column("batch_id", "text", "The id that was asked for.", nullable=False),
@@ -235,9 +235,9 @@ SUBMISSIONS: Final = Table(
         Column("state", "text", "`intended`, `accepted`, `refused`, `unknown` or `cancelled`.", nullable=False),
         Column("batch_id", "text", "The API's id of the batch; null where none is known."),
         Column("searches", "bigint", "Searches in it.", nullable=False),
-        Column("credits_reserved", "decimal", "Credits that were reckoned for all of its searches.", nullable=False),
+        Column("credits_reserved", "decimal", "Credits that were estimated for all of its searches.", nullable=False),
         Column(
-            "credits_held", "decimal", "Credits that the API held when it accepted, as it told; null where it did not."
+            "credits_held", "decimal", "Credits that the API held when it accepted; null where it did not report them."
         ),
         Column("campaign", "text", "The campaign that it was submitted for."),
         Column("http_status", "bigint", "Status of the answer to the POST; null where there was none."),
@@ -281,8 +281,8 @@ ACCOUNT_CREDITS: Final = Table(
     "One row for a run of `enrow run`, `enrow submit` or `enrow check`: what the account had then.",
     (),
     (
-        Column("checked_at", "timestamp", "When the API told, UTC.", nullable=False),
-        Column("credits", "decimal", "Credits of the account; null where the API did not tell."),
+        Column("checked_at", "timestamp", "When the API reported the balance, UTC.", nullable=False),
+        Column("credits", "decimal", "Credits of the account; null where the API did not say."),
         Column("command", "text", "What asked: `run`, `submit`, `check`.", nullable=False),
         Column("run_id", "text", "A name of its own for each run; joins `enrow_runs` for `run`.", nullable=False),
     ),

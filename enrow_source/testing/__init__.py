@@ -6,11 +6,11 @@ connector, so that both cannot rest on one misreading::
     from enrow_source.testing import AccountRules, Response, SimulatedEnrow, people_accepted_twice
 
     with SimulatedEnrow(credits=120_000, rules=AccountRules(found_share=0.5)) as api:
-        api.add_ongoing("batch-1", looks=2, results=100)
+        api.add_ongoing("batch-1", fetches=2, results=100)
         api.respond("batch-2", Response.rate_limited(retry_after=1), Response.server_error())
         api.fault_posts("accept-then-drop", None, "refuse-search:8")
         ...  # point a client at api.url with api.api_key
-        assert api.looks("batch-1") == 3
+        assert api.fetches("batch-1") == 3
         assert not people_accepted_twice(api.accepted)
 
 ``python -m enrow_source.testing`` starts one with a set of named batches to try by hand.

@@ -30,7 +30,7 @@ class Account(SubmittedBatches):
         *,
         seed: int,
         unknown_id_status: Literal[400, 404],
-        looks_to_complete: int,
+        fetches_to_complete: int,
         credits: int,  # noqa: A002 - the API's own name
         rules: AccountRules,
         journal: Path | None,
@@ -39,7 +39,7 @@ class Account(SubmittedBatches):
         super().__init__(
             seed=seed,
             unknown_id_status=unknown_id_status,
-            looks_to_complete=looks_to_complete,
+            fetches_to_complete=fetches_to_complete,
             credits=credits,
             rules=rules,
         )

@@ -1,4 +1,4 @@
-"""The batches that the simulated API knows, and what each look at one of them answers."""
+"""The batches that the simulated API knows, and the answer to each fetch of one."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -13,7 +13,7 @@ from .responses import Response, encoded
 Answer: TypeAlias = Response | dict[str, Any] | list[Any] | bytes
 """A response; or JSON or bytes, which stand for a 200 with that body."""
 Script: TypeAlias = Answer | Callable[[int], Answer]
-"""An answer, or a function that makes one from the number of the look, from 0."""
+"""An answer, or a function that makes one from the number of the fetch, from 0."""
 
 
 @dataclass
@@ -36,11 +36,11 @@ class Batches:
         self.seed = seed
         self.unknown = Response.not_found() if unknown_id_status == 404 else Response.unreadable()  # noqa: PLR2004 - an HTTP status
         self._batches: dict[str, _Batch] = {}
-        self._looks: Counter[str] = Counter()
+        self._fetches: Counter[str] = Counter()
         self._lock = RLock()
 
     def respond(self, batch_id: str, *responses: Script) -> str:
-        """Answer each look with the next of these responses, and with the last one thereafter."""
+        """Answer each fetch with the next of these responses, and with the last one thereafter."""
         if not responses:
             raise ValueError("at least one response is needed")
         with self._lock:
@@ -65,21 +65,21 @@ class Batches:
     def add_ongoing(
         self,
         batch_id: str,
-        looks: int | None = 2,
+        fetches: int | None = 2,
         results: int = MAX_RESULTS,
         found_share: float = FOUND_SHARE,
         *,
         status: Literal[200, 202] = 200,
         **options: Unpack[Variants],
     ) -> str:
-        """Add a batch in progress for the first `looks` looks, or for ever if None, then finished.
+        """Add a batch in progress for the first `fetches` fetches, or forever if None, then finished.
 
         status: of the responses in progress; older pages say 202.
         """
-        if looks is None:
+        if fetches is None:
             return self.respond(batch_id, Response(status, bodies.ongoing(batch_id, results, 0)))
         body = bodies.completed(batch_id, results, found_share, self.seed, **options)
-        return self.respond(batch_id, *in_progress(batch_id, looks, results, status), encoded(body))
+        return self.respond(batch_id, *in_progress(batch_id, fetches, results, status), encoded(body))
 
     def add_failed(
         self,
@@ -93,31 +93,31 @@ class Batches:
     def add_expiring(
         self,
         batch_id: str,
-        looks: int = 1,
+        fetches: int = 1,
         results: int = MAX_RESULTS,
         found_share: float = FOUND_SHARE,
         **options: Unpack[Variants],
     ) -> str:
-        """Add a finished batch that can be read `looks` times and is then answered as an unknown one.
+        """Add a finished batch that can be read `fetches` times and is then answered as an unknown one.
 
         The status-codes page says that an expired id answers 400, 'Could not retrieve bulk search results'.
         """
         body = encoded(bodies.completed(batch_id, results, found_share, self.seed, **options))
-        return self.respond(batch_id, *[body] * looks, self.unknown)
+        return self.respond(batch_id, *[body] * fetches, self.unknown)
 
     def expire(self, batch_id: str) -> None:
         """Answer for this batch as for an unknown one from now on."""
         self.respond(batch_id, self.unknown)
 
-    def looks(self, batch_id: str) -> int:
+    def fetches(self, batch_id: str) -> int:
         """Return how many GETs with a good key asked for this batch, known or not."""
         with self._lock:
-            return self._looks[batch_id]
+            return self._fetches[batch_id]
 
-    def look(self, batch_id: str) -> Response:
-        """Count one look at the batch and return its answer."""
+    def fetch(self, batch_id: str) -> Response:
+        """Count one fetch of the batch and return its answer."""
         with self._lock:
-            self._looks[batch_id] += 1
+            self._fetches[batch_id] += 1
             batch = self._batches.get(batch_id)
             if batch is None:
                 return self.unknown
@@ -130,6 +130,8 @@ class Batches:
         return answer if isinstance(answer, Response) else Response(body=answer)
 
 
-def in_progress(batch_id: str, looks: int, requested: int, status: Literal[200, 202] = 200) -> list[Script]:
-    """Return the responses of a batch that goes from nothing finished to nearly all in `looks`."""
-    return [Response(status, bodies.ongoing(batch_id, requested, requested * look // looks)) for look in range(looks)]
+def in_progress(batch_id: str, fetches: int, requested: int, status: Literal[200, 202] = 200) -> list[Script]:
+    """Return the responses of a batch that goes from nothing finished to nearly all in `fetches`."""
+    return [
+        Response(status, bodies.ongoing(batch_id, requested, requested * fetch // fetches)) for fetch in range(fetches)
+    ]

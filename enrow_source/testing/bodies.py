@@ -32,7 +32,7 @@ MAX_RESULTS = 3_000
 CREDITS_PER_PHONE = 40
 """Credits for a phone that is found; one that is not found costs nothing."""
 FOUND_SHARE = 0.6
-"""Share of searches, from 0 to 1, that find a phone unless told otherwise."""
+"""Share of searches, from 0 to 1, that find a phone by default."""
 DOCUMENTED_ID = "e3b61122-d6a6-4ea7-b331-9b734682a76a"
 """The batch of the documentation's own example."""
 

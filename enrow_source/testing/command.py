@@ -23,18 +23,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--api-key", default="enrow-test-key", help="the one key that is valid")
 
     account = parser.add_argument_group("account")
-    account.add_argument("--credits", type=int, default=8_500, help="the balance at first (default: %(default)s)")
+    account.add_argument("--credits", type=int, default=8_500, help="the balance at the start (default: %(default)s)")
     account.add_argument(
         "--credits-per-phone",
         type=int,
         default=_DEFAULTS.credits_per_phone,
-        help="held for each search (default: %(default)s; 50 on older plans)",
+        help="credits held for each search (default: %(default)s; 50 on older plans)",
     )
     account.add_argument(
         "--max-searches",
         type=int,
         default=_DEFAULTS.max_searches,
-        help="of one batch (default: %(default)s; 5000 on older pages)",
+        help="most searches in one batch (default: %(default)s; 5000 on older pages)",
     )
     account.add_argument(
         "--found-share",
@@ -42,20 +42,36 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=_DEFAULTS.found_share,
         help="share of the searches that find a phone, from 0 to 1 (default: %(default)s)",
     )
-    account.add_argument("--posts-per-s", type=int, help="answer more with 429 (default: no limit; documented: 10)")
+    account.add_argument(
+        "--posts-per-s", type=int, help="answer 429 to more POSTs than this (default: no limit; documented: 10)"
+    )
     account.add_argument("--gross-cost", action="store_true", help="credits_cost is gross of credits_to_refund")
-    account.add_argument("--journal", type=Path, metavar="FILE", help="keep what is accepted there, and go on from it")
+    account.add_argument(
+        "--journal", type=Path, metavar="FILE", help="keep what is accepted in this file, and continue from it"
+    )
 
     batches = parser.add_argument_group("submitted batches")
     batches.add_argument(
-        "--looks-to-complete", type=int, default=2, help="GETs that find it in progress (default: %(default)s)"
+        "--fetches-to-complete",
+        type=int,
+        default=2,
+        help="GETs of a batch before it is finished (default: %(default)s)",
     )
-    batches.add_argument("--completes-after-s", type=float, metavar="SECONDS", help="finish by time, not by GETs")
-    batches.add_argument("--expires-after-s", type=float, metavar="SECONDS", help="forget a batch after its end")
+    batches.add_argument(
+        "--completes-after-s", type=float, metavar="SECONDS", help="finish a batch after this time, not by GETs"
+    )
+    batches.add_argument(
+        "--expires-after-s", type=float, metavar="SECONDS", help="forget a batch this long after its end"
+    )
 
     faults = parser.add_argument_group("faults of POST /phone/bulk", f"Names: {_FAULT_NAMES}.")
     faults.add_argument(
-        "--post-fault", action="append", type=_fault, default=[], metavar="NAME", help="of the next POST; repeatable"
+        "--post-fault",
+        action="append",
+        type=_fault,
+        default=[],
+        metavar="NAME",
+        help="fault of the next POST; repeatable",
     )
     faults.add_argument(
         "--post-fault-share",
@@ -63,7 +79,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_share,
         default=[],
         metavar="NAME=SHARE",
-        help="of this share of the POSTs, from 0 to 1, as the seed decides; repeatable",
+        help="fault of this share of the POSTs, from 0 to 1, as the seed decides; repeatable",
     )
 
 
@@ -78,7 +94,7 @@ def simulated_api(options: argparse.Namespace) -> SimulatedEnrow:
         options.seed,
         options.latency_s,
         options.port,
-        looks_to_complete=options.looks_to_complete,
+        fetches_to_complete=options.fetches_to_complete,
         credits=options.credits,
         rules=AccountRules(
             credits_per_phone=options.credits_per_phone,

@@ -29,8 +29,8 @@ def _lifecycle(api: SimulatedEnrow) -> dict[str, str]:
         api.add_documented(): "finished: the documentation's own example, 2 results",
         api.add_completed("demo-3000"): "finished: 3,000 results, the most a batch holds",
         api.add_completed("demo-none-found", _RESULTS, 0.0): "finished: no phone found, no cost",
-        api.add_ongoing("demo-ongoing", 2, _RESULTS): "in progress for 2 looks, then finished",
-        api.add_ongoing("demo-never-ends", None, _RESULTS): "in progress at every look",
+        api.add_ongoing("demo-ongoing", 2, _RESULTS): "in progress for 2 fetches, then finished",
+        api.add_ongoing("demo-never-ends", None, _RESULTS): "in progress at every fetch",
         api.add_failed("demo-failed"): "failed",
     }
 
@@ -76,7 +76,7 @@ def _contradictions(api: SimulatedEnrow) -> dict[str, str]:
         finished("demo-fullname", name_keys="fullname", with_email=True): "params with fullname and email",
         finished("demo-status-done", status_text="done"): "status done: not a documented one",
         finished("demo-extra", extra=_NEW_EVERYWHERE): "an undocumented field, new, at every level",
-        api.add_ongoing("demo-202", 2, _RESULTS, status=202): ("202 while in progress for 2 looks, then finished"),
+        api.add_ongoing("demo-202", 2, _RESULTS, status=202): ("202 while in progress for 2 fetches, then finished"),
         api.add_failed("demo-failed-empty", {"requested": _RESULTS}, "empty"): (
             "failed, with a part of stats and no results"
         ),

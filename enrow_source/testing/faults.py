@@ -23,7 +23,7 @@ class PostFault:
 
     accepts: the batch is accepted, its credits are held, and only the response is not what it should be.
     respond: makes the response from the one that the API would have given (an empty 200 where nothing is accepted) and
-    the number of searches. before_s: seconds before the POST is looked at.
+    the number of searches. before_s: seconds before the POST is read.
     """
 
     name: str

@@ -10,7 +10,7 @@ from email.utils import formatdate
 from typing import Literal, Self, TypeAlias
 
 WaitForm: TypeAlias = Literal["none", "header", "date", "body", "reset", "reset_time"]
-"""How a 429 tells the wait: not at all, as on current pages; `Retry-After` in seconds or as an HTTP date; `retry_after`
+"""How a 429 gives the wait: not at all, as on current pages; `Retry-After` in seconds or as an HTTP date; `retry_after`
 in the body, as on older pages; `X-RateLimit-Reset` alone, whose unit is on no page: seconds, or a Unix time."""
 
 
@@ -145,7 +145,7 @@ class Response:
 
     @classmethod
     def rate_limited_as(cls, form: WaitForm, wait_s: float = 1.0) -> Self:
-        """429 that tells the wait in one documented form and in no other; whole seconds, rounded up."""
+        """429 that gives the wait in one documented form and in no other; whole seconds, rounded up."""
         wait = math.ceil(wait_s)
         body: dict[str, object] = {"message": "Too Many Requests"}
         headers: dict[str, str] = {}

@@ -15,12 +15,12 @@ class AccountRules:
     max_searches: of one batch: 3,000, or 5,000 on older pages.
     found_share: share of the searches, from 0 to 1, that find a phone.
     completes_after_s: seconds until a batch finishes, asked for or not; None leaves it to
-    `looks_to_complete`. The documented `estimated_duration` is in minutes and not guaranteed.
-    expires_after_s: seconds after its end for which a batch can be read; None for ever. The status-codes page
+    `fetches_to_complete`. The documented `estimated_duration` is in minutes and not guaranteed.
+    expires_after_s: seconds after its end for which a batch can be read; None forever. The status-codes page
     documents that ids expire; the period is on no page.
     phones_allowed: False answers 401 'This account is not allowed to use the phone search feature'.
     posts_per_s: POSTs that are answered within a second, 10 as documented; None does not limit them.
-    wait_form: how the 429 of that limit tells the wait.
+    wait_form: how the 429 of that limit gives the wait.
     out_of_credits: the response when the balance does not cover all searches: 402, or 422 on older pages.
     sdk_names_allowed: `first_name` and `last_name`, or `fullname`, as vendor SDKs send them, count as a name.
     ongoing_status: of the responses in progress; older pages say 202.

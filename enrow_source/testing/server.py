@@ -49,7 +49,7 @@ class SimulatedEnrow(Account):
         port: int = 0,
         *,
         unknown_id_status: Literal[400, 404] = 400,
-        looks_to_complete: int = 2,
+        fetches_to_complete: int = 2,
         credits: int = 8_500,  # noqa: A002 - the API's own name
         rules: AccountRules | None = None,
         journal: Path | None = None,
@@ -58,14 +58,14 @@ class SimulatedEnrow(Account):
 
         latency_s: seconds before every response. port: 0 takes any free one.
         unknown_id_status: 400, or 404 as on older pages.
-        looks_to_complete: looks at a submitted batch before it is finished.
+        fetches_to_complete: fetches of a submitted batch before it is finished.
         credits: the balance at first. rules: how submitted batches are treated.
         journal: a file that keeps what is accepted; a server that opens it again goes on from there.
         """
         super().__init__(
             seed=seed,
             unknown_id_status=unknown_id_status,
-            looks_to_complete=looks_to_complete,
+            fetches_to_complete=fetches_to_complete,
             credits=credits,
             rules=rules or AccountRules(),
             journal=journal,
@@ -144,7 +144,7 @@ class SimulatedEnrow(Account):
             return Response.bad_key()
         match incoming.method, incoming.path:
             case "GET", "/phone/bulk":
-                return self.look(batch_id) if batch_id else Response.missing_id()
+                return self.fetch(batch_id) if batch_id else Response.missing_id()
             case "POST", "/phone/bulk":
                 return self.submit(incoming.body)
             case "GET", "/account/info":

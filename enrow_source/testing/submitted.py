@@ -14,20 +14,20 @@ from .rules import AccountRules
 
 
 class SubmittedBatches(Batches):
-    """Batches that were paid for. Each ends once, by its looks, by time, or by `finish`."""
+    """Batches that were paid for. Each ends once, by its fetches, by time, or by `finish`."""
 
     def __init__(
         self,
         *,
         seed: int,
         unknown_id_status: Literal[400, 404],
-        looks_to_complete: int,
+        fetches_to_complete: int,
         credits: int,  # noqa: A002 - the API's own name
         rules: AccountRules,
     ) -> None:
-        """Start without batches; one finishes after `looks_to_complete` looks unless the rules give it a time."""
+        """Start without batches; one finishes after `fetches_to_complete` fetches unless the rules give it a time."""
         super().__init__(seed=seed, unknown_id_status=unknown_id_status)
-        self.looks_to_complete = looks_to_complete
+        self.fetches_to_complete = fetches_to_complete
         self.credits = credits
         self.rules = rules
         self._journal: Journal | None = None
@@ -88,7 +88,7 @@ class SubmittedBatches(Batches):
         else:
             self._ended.append(batch.batch_id)
             self._ended.sort(key=self._finished_at)
-        self.respond(batch.batch_id, lambda look: self._show(batch.batch_id, look))
+        self.respond(batch.batch_id, lambda fetch: self._show(batch.batch_id, fetch))
 
     def _end(self, batch_id: str, *, failed: bool = False) -> None:
         # Credits of what is not found are given back when the batch ends. The lock is held by whoever calls.
@@ -114,14 +114,14 @@ class SubmittedBatches(Batches):
     def _finished_at(self, batch_id: str) -> datetime:
         return self._accepted[batch_id].finished_at or datetime.max.replace(tzinfo=UTC)
 
-    def _show(self, batch_id: str, look: int) -> Response:
+    def _show(self, batch_id: str, fetch: int) -> Response:
         rules = self.rules
         self.settle()
-        if rules.completes_after_s is None and look >= self.looks_to_complete:
+        if rules.completes_after_s is None and fetch >= self.fetches_to_complete:
             self.finish(batch_id)
         batch = self._accepted[batch_id]
         if batch.finished_at is None:
-            return Response(rules.ongoing_status, self._in_progress_body(batch, look, rules))
+            return Response(rules.ongoing_status, self._in_progress_body(batch, fetch, rules))
         if rules.expires_after_s is not None and datetime.now(UTC) - batch.finished_at >= timedelta(
             seconds=rules.expires_after_s
         ):
@@ -130,9 +130,9 @@ class SubmittedBatches(Batches):
             self._bodies[batch_id] = encoded(self._ended_body(batch, rules))
         return Response(body=self._bodies[batch_id])
 
-    def _in_progress_body(self, batch: AcceptedBatch, look: int, rules: AccountRules) -> dict[str, Any]:
+    def _in_progress_body(self, batch: AcceptedBatch, fetch: int, rules: AccountRules) -> dict[str, Any]:
         if rules.completes_after_s is None:
-            share = look / self.looks_to_complete
+            share = fetch / self.fetches_to_complete
         else:
             share = (datetime.now(UTC) - batch.accepted_at).total_seconds() / (rules.completes_after_s or 1)
         count = len(batch.searches)

@@ -94,7 +94,7 @@ class _Connection(BaseHTTPRequestHandler):
         incoming = Incoming(self.command, address.path, address.query, headers, body)
         self._send(self.server.answer(incoming))
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - looked up by these names
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 - found by these names
 
     def log_message(self, *_: object) -> None:
         """Keep the console quiet; `SimulatedEnrow.requests` has the requests."""

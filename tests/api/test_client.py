@@ -106,14 +106,14 @@ def test_200_and_202_are_answers(api: SimulatedEnrow, client: EnrowClient, statu
 def test_a_body_is_the_same_however_it_is_sent(api: SimulatedEnrow, client: EnrowClient, response: Response) -> None:
     api.respond("batch-1", Response(body=BODY), response)
     assert client.fetch_batch("batch-1").body == client.fetch_batch("batch-1").body
-    assert api.looks("batch-1") == 2
+    assert api.fetches("batch-1") == 2
 
 
 REDIRECTS = [301, 302, 303, 307, 308]
 
 
 @pytest.mark.parametrize(
-    "response,expected,looks",
+    "response,expected,fetches",
     [
         (Response.missing_id(), (ErrorKind.NOT_READABLE, 400, "Missing id in the query params"), 1),
         (Response.unreadable(), (ErrorKind.EXPIRED_OR_UNKNOWN, 400, "Could not retrieve bulk search results"), 1),
@@ -131,14 +131,14 @@ REDIRECTS = [301, 302, 303, 307, 308]
     ],
 )
 def test_status_becomes_one_kind_of_error(
-    api: SimulatedEnrow, client: EnrowClient, response: Response, expected: tuple[ErrorKind, int, str], looks: int
+    api: SimulatedEnrow, client: EnrowClient, response: Response, expected: tuple[ErrorKind, int, str], fetches: int
 ) -> None:
     """Each HTTP status becomes an error of one kind after a known number of requests."""
     api.respond("batch-1", response)
     with pytest.raises(RequestFailedError) as caught:
         client.fetch_batch("batch-1")
     error = caught.value
-    assert ((error.kind, error.http_status, error.message), api.looks("batch-1")) == (expected, looks)
+    assert ((error.kind, error.http_status, error.message), api.fetches("batch-1")) == (expected, fetches)
 
 
 def test_401_and_402_end_the_run(api: SimulatedEnrow, client: EnrowClient) -> None:
@@ -150,7 +150,7 @@ def test_401_and_402_end_the_run(api: SimulatedEnrow, client: EnrowClient) -> No
         client.fetch_batch("batch-1")
     assert "This apikey is not valid" in str(refused.value)
     assert "ENROW_API_KEY" in str(refused.value)
-    assert api.looks("batch-1") == 2
+    assert api.fetches("batch-1") == 2
 
 
 @pytest.mark.parametrize(
@@ -178,7 +178,7 @@ def test_incomplete_body_is_a_connection_error(
     before = time.monotonic()
     with EnrowClient(api.api_key, api.url) as client, pytest.raises(RequestFailedError) as caught:
         client.fetch_batch("batch-1")
-    assert (caught.value.kind, caught.value.http_status, api.looks("batch-1")) == (ErrorKind.CONNECTION, None, 1)
+    assert (caught.value.kind, caught.value.http_status, api.fetches("batch-1")) == (ErrorKind.CONNECTION, None, 1)
     assert time.monotonic() - before < 2
     message = text_of_error(caught.value)
     assert api.api_key not in message
@@ -201,7 +201,7 @@ def test_too_large_body_is_not_retried(api: SimulatedEnrow, gzip: bool) -> None:
     client = EnrowClient(api.api_key, api.url, max_response_mb=1)
     with client, pytest.raises(RequestFailedError, match="larger than max_response_mb, 1") as caught:
         client.fetch_batch("batch-1")
-    assert (caught.value.kind, caught.value.http_status, api.looks("batch-1")) == (ErrorKind.TOO_LARGE, 200, 1)
+    assert (caught.value.kind, caught.value.http_status, api.fetches("batch-1")) == (ErrorKind.TOO_LARGE, 200, 1)
 
 
 @pytest.mark.parametrize("status", REDIRECTS)
@@ -212,7 +212,7 @@ def test_a_redirect_is_not_followed(api: SimulatedEnrow, client: EnrowClient, st
         with pytest.raises(RequestFailedError) as caught:
             client.fetch_batch("batch-1")
     assert (caught.value.kind, caught.value.http_status) == (ErrorKind.REDIRECT, status)
-    assert (api.looks("batch-1"), other.requests) == (1, [])
+    assert (api.fetches("batch-1"), other.requests) == (1, [])
 
 
 def test_not_http_is_a_connection_error(api: SimulatedEnrow) -> None:

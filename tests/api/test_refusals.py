@@ -12,7 +12,7 @@ def refused(client: EnrowClient, api: SimulatedEnrow, response: Response, error:
     api.respond("batch-1", response)
     with pytest.raises(error) as caught:
         client.fetch_batch("batch-1")
-    assert api.looks("batch-1") == 1, "it is not tried again"
+    assert api.fetches("batch-1") == 1, "it is not tried again"
     return str(caught.value)
 
 
@@ -51,4 +51,4 @@ def test_another_422_concerns_its_batch(api: SimulatedEnrow, client: EnrowClient
 def test_503_is_tried_again(api: SimulatedEnrow, client: EnrowClient) -> None:
     api.respond("batch-1", Response(503), bodies.completed("batch-1", 1))
     assert client.fetch_batch("batch-1").http_status == 200
-    assert api.looks("batch-1") == 2
+    assert api.fetches("batch-1") == 2

@@ -27,7 +27,7 @@ def test_lasting_5xx_takes_the_configured_attempts(
     api.respond("batch-1", Response.server_error())
     with EnrowClient(api.api_key, api.url) as client, pytest.raises(RequestFailedError):
         client.fetch_batch("batch-1")
-    assert api.looks("batch-1") == attempts
+    assert api.fetches("batch-1") == attempts
 
 
 @pytest.mark.parametrize(
@@ -47,7 +47,7 @@ def test_lasting_5xx_takes_the_configured_attempts(
 def test_a_fault_and_then_fine_is_fine(api: SimulatedEnrow, client: EnrowClient, fault: Response) -> None:
     api.respond("batch-1", fault, BODY)
     assert client.fetch_batch("batch-1").http_status == HTTPStatus.OK
-    assert api.looks("batch-1") == 2
+    assert api.fetches("batch-1") == 2
 
 
 def seconds_of(work: Callable[[], object]) -> float:
@@ -93,7 +93,7 @@ def test_pause_is_kept_up_to_the_limit(
     api.respond("batch-1", limited, BODY)
     with EnrowClient(api.api_key, api.url) as client:
         took = seconds_of(lambda: client.fetch_batch("batch-1"))
-    assert api.looks("batch-1") == 2
+    assert api.fetches("batch-1") == 2
     assert (0.28 <= took < 20) if waits else took < 0.25
 
 
@@ -123,7 +123,7 @@ def test_pause_after_429_holds_all_threads(api: SimulatedEnrow, client: EnrowCli
     api.respond("limited", Response(429, {"message": "Too Many Requests", "retry_after": 0.6}), BODY)
     api.add_completed("other", 1)
     thread, outcome = in_a_thread(client, "limited")
-    until(lambda: api.looks("limited") == 1)
+    until(lambda: api.fetches("limited") == 1)
     time.sleep(0.1)
     assert seconds_of(lambda: client.fetch_batch("other")) > 0.25
     thread.join(5)
@@ -137,7 +137,7 @@ def test_a_server_error_holds_no_other_thread_back(api: SimulatedEnrow, monkeypa
     api.add_completed("other", 1)
     with EnrowClient(api.api_key, api.url) as client:
         thread, outcome = in_a_thread(client, "broken")
-        until(lambda: api.looks("broken") == 1)
+        until(lambda: api.fetches("broken") == 1)
         time.sleep(0.1)
         assert seconds_of(lambda: client.fetch_batch("other")) < 0.25
         thread.join(5)
@@ -151,7 +151,7 @@ def test_closing_ends_waiting_threads(api: SimulatedEnrow) -> None:
     api.respond("broken", broken)
     with EnrowClient(api.api_key, api.url) as client:
         waiting = [in_a_thread(client, "broken"), in_a_thread(client, "limited")]
-        until(lambda: api.looks("broken") + api.looks("limited") == 2)
+        until(lambda: api.fetches("broken") + api.fetches("limited") == 2)
         held_back = in_a_thread(client, "held-back")
         time.sleep(0.1)
     left = time.monotonic()
@@ -160,4 +160,4 @@ def test_closing_ends_waiting_threads(api: SimulatedEnrow) -> None:
     assert time.monotonic() - left < 1
     assert [outcome for _, outcome in waiting] == [[ErrorKind.SERVER_ERROR], [ErrorKind.RATE_LIMITED]]
     assert not held_back[0].is_alive()
-    assert (api.looks("broken"), api.looks("limited")) == (1, 1)
+    assert (api.fetches("broken"), api.fetches("limited")) == (1, 1)

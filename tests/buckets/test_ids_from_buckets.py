@@ -61,7 +61,7 @@ def test_webhook_events_and_files_of_ids_in_a_bucket(bucket: str, tmp_path: Path
         put(bucket, "ids/two.csv", "batch_id\ne\n")
         for _ in range(3):
             load("a fresh container", "s3://acme/events/", "s3://acme/ids/*.csv")
-        assert [api.looks(name) for name in "abcdex"] == [1, 1, 1, 1, 1, 0]
+        assert [api.fetches(name) for name in "abcdex"] == [1, 1, 1, 1, 1, 0]
     with duckdb.connect(str(tmp_path / "warehouse.duckdb")) as connection:
         loaded = connection.execute("SELECT batch_id FROM enrow_data.batches ORDER BY 1").fetchall()
     assert loaded == [("a",), ("b",), ("c",), ("d",), ("e",)]

@@ -16,7 +16,7 @@ TABLES: Final = ("batches", "batch_stats", "phone_results", "phone_results_ledge
 """What is read to be compared."""
 _STAMPS: Final = ("fetched_at", "_dlt_load_id")
 _TIMES: Final = ("first_seen_at",)
-"""What only tells a time: of one look, or of an earlier one."""
+"""Columns that hold a time only: of this fetch, or of an earlier one."""
 _SHOWN: Final = 5
 _KINDS: Final = {200: "invalid_response", 400: "expired_or_unknown", 500: "server_error", 503: "server_error"}
 
@@ -58,7 +58,7 @@ def _compare(table: str, expected: Counter[Any], found: Counter[Any]) -> Iterato
 
 
 def _mixed_loads(tables: Mapping[str, Rows]) -> Iterator[str]:
-    """A batch is of one look, and of a load that was completed, in all tables."""
+    """A batch is of one fetch, and of a load that was completed, in all tables."""
     completed = {row["load_id"] for row in tables["_dlt_loads"] if row["status"] == 0}
     stamps: defaultdict[str, set[tuple[Any, ...]]] = defaultdict(set)
     for table in ("batches", "batch_stats", "phone_results", "phone_results_ledger"):
@@ -66,7 +66,7 @@ def _mixed_loads(tables: Mapping[str, Rows]) -> Iterator[str]:
             stamps[row["batch_id"]].add(tuple(row[name] for name in _STAMPS))
     for batch_id, found in stamps.items():
         if len(found) > 1:
-            yield f"{batch_id} is of {len(found)} looks: {sorted(map(str, found))}"
+            yield f"{batch_id} is of {len(found)} fetches: {sorted(map(str, found))}"
         elif not {load_id for _, load_id in found} <= completed:
             yield f"{batch_id} is of a load that was not completed"
 
@@ -75,7 +75,7 @@ def _errors(rows: Rows, answers: Iterable[Served], killed: AbstractSet[int], bes
     """A fetch that failed is one row; one of a run that was killed may be lost, since it is made again."""
     for (batch_id, at), count in Counter((row["batch_id"], row["fetched_at"]) for row in rows).items():
         if count > 1:
-            yield f"batch_errors: the look at {batch_id} at {at} is there {count} times"
+            yield f"batch_errors: the fetch of {batch_id} at {at} is there {count} times"
     fetches = {
         (answer.batch_id, answer.run, number if answer.run in beside else 0): answer
         for number, answer in enumerate(answers)

@@ -17,7 +17,7 @@ _LONGEST: Final = 60
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """A batch, and the answers to the first look, the second, ...; the last one is given again and again."""
+    """A batch, and the answers to the first fetch, the second, ...; the last one is given again and again."""
 
     batch_id: str
     kind: str
@@ -49,7 +49,7 @@ class Served:
 
     @property
     def is_retried(self) -> bool:
-        """Whether the same look asks again."""
+        """Whether the same fetch asks again."""
         return self.response.status >= 500
 
 
@@ -77,7 +77,7 @@ def served(api: SimulatedEnrow, batches: Iterable[Batch], starts: list[int]) -> 
         response = answers[batch_id][min(fetches[batch_id], len(answers[batch_id]) - 1)]
         fetches[batch_id] += 1
         if response.status != request.status:
-            raise RuntimeError(f"look {fetches[batch_id]} at {batch_id} was answered with {request.status}")
+            raise RuntimeError(f"fetch {fetches[batch_id]} of {batch_id} was answered with {request.status}")
         found.append(Served(batch_id, sum(start <= number for start in starts) - 1, response))
     return found
 
@@ -98,7 +98,7 @@ def _completed(rng: Random, batch_id: str) -> Response:
 
 def _ongoing(rng: Random, batch_id: str, fetches: int) -> list[Response]:
     requested = rng.randint(1, _LONGEST)
-    found = [bodies.ongoing(batch_id, requested, requested * look // fetches) for look in range(fetches)]
+    found = [bodies.ongoing(batch_id, requested, requested * number // fetches) for number in range(fetches)]
     return [Response(rng.choice([200, 202]), body | {"results": None}) for body in found]
 
 
@@ -124,4 +124,4 @@ _KINDS: Final[dict[str, Callable[[Random, str], Iterable[Response]]]] = {
     "shaky": lambda rng, i: [Response.server_error(), _completed(rng, i)],
     "down": lambda rng, i: [Response.server_error(), Response.server_error(503), _completed(rng, i)],
 }
-"""What a batch can be; with two attempts for a look, `shaky` is read all the same, and `down` is an error first."""
+"""What a batch can be; with two attempts for a fetch, `shaky` is read all the same, and `down` is an error first."""

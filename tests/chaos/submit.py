@@ -280,7 +280,7 @@ class SubmissionCampaign:
             self.wrong.append(outcome)
 
     def __str__(self) -> str:
-        """Tell it in one line."""
+        """Return it in one line."""
         return (
             f"{self.destination}: {self.kills.total()} kills and {self.lost.total()} lost answers in {self.sequences}"
             f" sequences, {self.runs} runs, {self.at_once} times two at once, folder deleted {self.wiped} times,"

@@ -106,7 +106,7 @@ def test_pending_fetches_what_was_ongoing(simulated: SimulatedEnrow, command: Co
     """`--pending` alone fetches what was ongoing."""
     command(simulated.add_ongoing("running", 1, 5), simulated.add_completed("done", 1))
     ended = command("--pending")
-    assert (ended.returncode, simulated.looks("running"), simulated.looks("done")) == (ExitCode.OK, 2, 1)
+    assert (ended.returncode, simulated.fetches("running"), simulated.fetches("done")) == (ExitCode.OK, 2, 1)
 
 
 def test_only_the_tables_that_are_named(folder: Path, simulated: SimulatedEnrow, command: Command) -> None:
@@ -251,7 +251,7 @@ def test_run_stops_when_the_api_is_down(command: Command, simulated: SimulatedEn
     ended = command(*ids, "--connections", "4")
     assert ended.returncode == ExitCode.API_UNAVAILABLE
     assert "stopped early     api_unavailable  the next run goes on" in ended.stdout.splitlines()
-    fetched = sum(simulated.looks(batch_id) > 0 for batch_id in ids)
+    fetched = sum(simulated.fetches(batch_id) > 0 for batch_id in ids)
     assert 50 <= fetched < 70
 
 
@@ -269,7 +269,7 @@ def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedE
         text=True,
     )
     with running:
-        while not all(simulated.looks(batch_id) for batch_id in ids):
+        while not all(simulated.fetches(batch_id) for batch_id in ids):
             assert running.poll() is None
             time.sleep(0.02)
         time.sleep(0.2)  # the first answer is on its way into the run
@@ -384,7 +384,7 @@ def test_ids_come_from_files_globs_and_a_query_at_once(
     (folder / "one.csv").write_text("id,when\na,1\n")
     (folder / "two.jsonl").write_text('{"event": "bulk_phone_search_finished", "id": "b"}\n{"event": "other"}\n')
     command("d", "--batch-ids-file", "one.csv", "*.jsonl", "--batch-ids-query", "SELECT 'c' AS id")
-    assert [simulated.looks(name) for name in "abcd"] == [1, 1, 1, 1]
+    assert [simulated.fetches(name) for name in "abcd"] == [1, 1, 1, 1]
 
 
 def test_invalid_file_of_ids_gives_exit_code_3(

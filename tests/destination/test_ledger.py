@@ -71,7 +71,7 @@ def due_batches(ids: list[str], entries: Iterable[Known]) -> list[str]:
         "failing and given",
         "new before pending",
         "seen longest ago first",
-        "pending in order of their look",
+        "pending in order of their fetch",
         "same time, by id",
         "loaded beats pending",
         "left by an earlier run before new",
@@ -88,7 +88,7 @@ def test_the_order_of_the_ledger_does_not_matter() -> None:
 
 
 def test_failing_and_stuck_batches_starve_nobody() -> None:
-    """Play many runs of two batches each: every id gets its look, and the new ones get theirs first."""
+    """Play many runs of two batches each: every id gets its fetch, and the new ones get theirs first."""
     candidates = ["fails", "stuck", "new-1", "new-2", "new-3", "new-4"]
     entries: dict[str, Known] = {}
     runs = []
@@ -121,7 +121,7 @@ def test_the_ledger_is_right_for_any_count(
     ids = [api.add_completed("done", 1), api.add_ongoing("stuck", None), "unknown"]
     warehouse.run(new_source([*ids, api.add_ongoing("dropped", None)]))
     warehouse.run(new_source([*ids, api.add_completed("new", 1)]))
-    assert [api.looks(batch_id) for batch_id in (*ids, "dropped", "new")] == [1, 2, 2, 2, 1]
+    assert [api.fetches(batch_id) for batch_id in (*ids, "dropped", "new")] == [1, 2, 2, 2, 1]
 
 
 def test_ids_are_data_for_the_ledger_never_sql(
@@ -132,7 +132,7 @@ def test_ids_are_data_for_the_ledger_never_sql(
         api.add_completed(batch_id, 1)
     warehouse.run(new_source(ids[:-1]))
     warehouse.run(new_source([*ids, "%"]))
-    assert [api.looks(batch_id) for batch_id in ids] == [1] * len(ids)
+    assert [api.fetches(batch_id) for batch_id in ids] == [1] * len(ids)
     assert {row["batch_id"] for row in warehouse.rows("batches")} == set(ids)
 
 

@@ -50,7 +50,7 @@ def test_dropped_table_is_made_again(
         store.run(new_source(ids), container)
         assert_whole(store, **expected)
     most = 1 if table in ("_dlt_loads", "_dlt_version", "_dlt_pipeline_state") else 2
-    assert max(api.looks(batch_id) for batch_id in expected) <= most
+    assert max(api.fetches(batch_id) for batch_id in expected) <= most
 
 
 @pytest.mark.parametrize("prune", ["oldest", "all"])
@@ -67,12 +67,12 @@ def test_pruned_loads_fetch_nothing_again(
     store.sql(f"DELETE FROM {DATASET}._dlt_loads{where}")
     for batch_id in ids:
         api.respond(batch_id, bodies.completed(batch_id, 0))
-    looks = {batch_id: api.looks(batch_id) for batch_id in (*ids, "recent")}
+    fetches = {batch_id: api.fetches(batch_id) for batch_id in (*ids, "recent")}
     for _ in range(2):
         report = run([*ids, "recent"], pipeline=store.pipeline(container))
         assert (report.fetched, int(report.exit_code)) == (0, 0)
         assert store.counts() == dict.fromkeys(ids, 2) | {"recent": 1}
-    assert {batch_id: api.looks(batch_id) for batch_id in looks} == looks
+    assert {batch_id: api.fetches(batch_id) for batch_id in fetches} == fetches
 
 
 def test_what_a_killed_first_load_left_is_not_old(api: SimulatedEnrow, new_source: NewSource, store: Store) -> None:
@@ -145,7 +145,7 @@ def test_refresh_keeps_when_a_batch_was_seen(api: SimulatedEnrow, new_source: Ne
         assert store.sql(f"SELECT first_seen_at FROM {DATASET}.batches") == [seen]
     store.run(new_source(["a"]), write_disposition="replace")
     assert store.sql(f"SELECT first_seen_at FROM {DATASET}.batches") == [seen]
-    assert api.looks("a") == 5
+    assert api.fetches("a") == 5
 
 
 def test_loaded_deferrals_are_removed(tmp_path: Path, api: SimulatedEnrow, new_source: NewSource, store: Store) -> None:

@@ -21,7 +21,7 @@ DATASET = "statements"
 
 
 class Log:
-    """The statements that were sent since the last look."""
+    """The statements that were sent since the last call."""
 
     def __init__(self, server: Postgres) -> None:
         self._file = server.server.log
@@ -87,13 +87,13 @@ def test_scheduled_run_reads_the_ledger_once(
     assert len(reads) == 1
     assert not on_results(sent), "\n".join(on_results(sent))
 
-    # New results: the load looks for rows of their batches, by the index, and appends.
+    # New results: the load searches for rows of their batches, by the index, and appends.
     run([*done, api.respond("new", bodies.completed("new", 50))], pipeline=pipeline())
     sent = on_results(log.statements())
     verbs = sorted({sql.split()[0].upper() for sql in sent})
     assert verbs == ["COPY", "SELECT"], "\n".join(sent)
-    (look,) = (sql for sql in sent if sql.startswith("SELECT"))
-    assert "batch_id" in look
+    (search,) = (sql for sql in sent if sql.startswith("SELECT"))
+    assert "batch_id" in search
 
 
 def test_no_unused_destination_is_imported(api: SimulatedEnrow, tmp_path: Path) -> None:

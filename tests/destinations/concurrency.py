@@ -140,10 +140,10 @@ def _round(
         futures = [processes.submit(_together, worker) for worker in workers]
         errors = [error for error in (future.exception() for future in futures) if error is not None]
         found = [f"{type(error).__name__}: {_last_line(error):.120}" for error in errors]
-        fetches = [api.looks(batch_id) for batch_id in ids]
+        fetches = [api.fetches(batch_id) for batch_id in ids]
     shutil.rmtree(folder, ignore_errors=True)
     if not errors and fetches != [2 if number % 3 == 0 else 1 for number in range(options.batches)]:
-        found.append(f"looks: {fetches}")
+        found.append(f"fetches: {fetches}")
     for table, expected in rows_of(served).items():
         rows = postgres.query(f"SELECT * FROM {dataset}.{table}")
         kept = [

@@ -82,7 +82,7 @@ def snowflake_at(port: int) -> NewDestination:
         "username": "fake",
         "password": "snow",
         "host": "fakesnow",
-        # What the emulator cannot do is answered with 500, which the connector retries for ever.
+        # What the emulator cannot do is answered with 500, which the connector retries forever.
         "query": {"host": "127.0.0.1", "port": port, "protocol": "http", "network_timeout": 1},
     }
     # fakesnow parses one statement at a time, and cannot copy JSON by column names, which dlt's own rows are otherwise.

@@ -31,7 +31,7 @@ class Account:
         self._served: dict[str, list[Body]] = {}
 
     def add(self, *fetches: Body) -> str:
-        """Add a batch that answers each look with the next body, and with the last one thereafter."""
+        """Add a batch that answers each fetch with the next body, and with the last one thereafter."""
         batch_id: str = fetches[0]["general"]["id"]
         self._served[batch_id] = list(fetches)
         return self._api.respond(batch_id, *(_encoded(body) for body in fetches))
@@ -43,11 +43,11 @@ class Account:
         return enrow_source(list(batch_ids), enrow_api_key=self._api.api_key, enrow_base_url=self._api.url, **options)
 
     def fetches(self, *batch_ids: str) -> tuple[int, ...]:
-        return tuple(map(self._api.looks, batch_ids))
+        return tuple(map(self._api.fetches, batch_ids))
 
     def expected(self, *batch_ids: str, errors: tuple[Row, ...] = ()) -> dict[str, list[Row]]:
-        """Return what the tables must hold: of each batch what its last look answered."""
-        last = (self._served[b][min(self._api.looks(b), len(self._served[b])) - 1] for b in batch_ids)
+        """Return what the tables must hold: of each batch what its last fetch was answered with."""
+        last = (self._served[b][min(self._api.fetches(b), len(self._served[b])) - 1] for b in batch_ids)
         return rows_of(last, errors)
 
 

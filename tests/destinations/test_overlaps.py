@@ -28,7 +28,7 @@ def test_run_between_extract_and_load(warehouse: TargetDataset) -> None:
         for table, count in (("batches", 2), ("batch_stats", 2), ("phone_results_ledger", 2), ("phone_results", 7)):
             assert len(warehouse.rows(table)) == count, table
         warehouse.run(enrow_source(["done"], **options), "c")
-        assert api.looks("done") == 2
+        assert api.fetches("done") == 2
         assert len(warehouse.rows("phone_results")) == 7
 
 

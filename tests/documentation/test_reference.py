@@ -28,7 +28,7 @@ def test_the_pages_are_what_the_code_says() -> None:
     kept.pop(FAULTS)  # tests/support/faults_page.py holds it
     made = pages()
     changed = sorted(name for name in made.keys() | kept.keys() if made.get(name) != kept.get(name))
-    assert not changed, f"rewrite them with `make reference`, and look at the change: {', '.join(changed)}"
+    assert not changed, f"rewrite them with `make reference`, and read the change: {', '.join(changed)}"
 
 
 def test_every_table_and_query_has_its_place(warehouse: LoadedExample) -> None:

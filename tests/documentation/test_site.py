@@ -26,7 +26,7 @@ def site() -> Path:
     made = subprocess.run(command, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=300, check=False)
     assert made.returncode == 0, f"the environment of the site could not be made: {made.stderr}"
     built = subprocess.run(
-        [".venv-docs/bin/python", "reference/site.py"],
+        [".venv-docs/bin/python", "docs/generate/site.py"],
         cwd=REPOSITORY,
         capture_output=True,
         text=True,

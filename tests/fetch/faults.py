@@ -37,7 +37,7 @@ def message(what: str, seen: BatchRows, requests: int, later: str = "", tells: s
     return Seen(what, f"went on without it after {times}{later}", faults_page.shown_error(seen, tells))
 
 
-def refused(note: Script, refusal: Callable[[], Response], look: int) -> Response:
+def refused(note: Script, refusal: Callable[[], Response], fetch: int) -> Response:
     assert callable(note)
-    note(look)
+    note(fetch)
     return refusal()

@@ -35,7 +35,7 @@ def test_loaded_rows_stay_while_the_api_is_down(api: SimulatedEnrow, warehouse: 
 
     back = load([*ids, *more])
     assert (back.fetched, back.completed, back.exit_code) == (18, 18, ExitCode.OK)
-    assert [api.looks(batch_id) for batch_id in [*ids, *more]] == [1] * 21
+    assert [api.fetches(batch_id) for batch_id in [*ids, *more]] == [1] * 21
     assert all(len(rows.results) == RESULTS for rows in batch_rows(warehouse).values())
 
     refused = "connection refused"
@@ -58,8 +58,8 @@ def stopped_by_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, lo
     rows: list[Seen] = []
     batches = {}
     for what, response in {
-        "500 for ever": Response.server_error(500),
-        "429 for ever": Response.rate_limited(0),
+        "500 forever": Response.server_error(500),
+        "429 forever": Response.rate_limited(0),
     }.items():
         well = [api.add_completed(f"well-{len(rows)}-{number}", RESULTS) for number in range(5)]
         ill = [api.respond(f"ill-{len(rows)}-{number:02}", response) for number in range(30)]
@@ -71,9 +71,9 @@ def stopped_by_an_api_that_is_down(api: SimulatedEnrow, warehouse: Warehouse, lo
             ExitCode.API_UNAVAILABLE,
         )
         assert re.search(rf"^stopped early +{report.stop_reason} ", str(report), re.MULTILINE)
-        asked = [batch_id for batch_id in ill if api.looks(batch_id)]
+        asked = [batch_id for batch_id in ill if api.fetches(batch_id)]
         assert 6 <= len(asked) <= 6 + 2 * 2 + 2  # each connection may be two batches ahead
-        assert {api.looks(batch_id) for batch_id in asked[:6]} == {ATTEMPTS}
+        assert {api.fetches(batch_id) for batch_id in asked[:6]} == {ATTEMPTS}
         seen = batch_rows(warehouse)
         assert all(is_loaded(seen[batch_id]) for batch_id in well)
         assert [batch_id for batch_id in asked[:6] if seen[batch_id].error[1] != response.status] == []

@@ -120,10 +120,10 @@ def statuses(batch_id: str) -> Iterator[Fault]:
     body = answer(batch_id)
     for code in (500, 502, 503, 504, 529):
         failing = partial(Fault, requests=ATTEMPTS, kind="server_error", status=code)
-        yield failing(f"{code} for ever", (Response.server_error(code),), tells="Internal server error")
+        yield failing(f"{code} forever", (Response.server_error(code),), tells="Internal server error")
     page = Response(503, b"<h1>Service Unavailable</h1>", {"Content-Type": "text/html"})
     yield Fault(
-        "503 for ever, with an HTML page",
+        "503 forever, with an HTML page",
         (page,),
         requests=ATTEMPTS,
         kind="server_error",
@@ -151,8 +151,8 @@ def test_a_fault_concerns_its_batch_alone(api: SimulatedEnrow, warehouse: Wareho
 
     assert elsewhere.requests == []
     seen = batch_rows(warehouse)
-    assert {batch_id: api.looks(batch_id) for batch_id in batches} == {i: w.requests for i, w in batches.items()}
-    assert [api.looks(batch_id) for batch_id in healthy] == [1] * count
+    assert {batch_id: api.fetches(batch_id) for batch_id in batches} == {i: w.requests for i, w in batches.items()}
+    assert [api.fetches(batch_id) for batch_id in healthy] == [1] * count
     assert all(is_loaded(seen[batch_id]) for batch_id in healthy)
     for batch_id, case in batches.items():
         assert_as_expected(case, seen[batch_id])
@@ -160,7 +160,7 @@ def test_a_fault_concerns_its_batch_alone(api: SimulatedEnrow, warehouse: Wareho
     assert report.unreadable == sum(case.kind is not None for case in batches.values())
     assert report.exit_code == ExitCode.PARTIAL
     faults_page.check(
-        "HTTP faults", [message(c.what, seen[i], api.looks(i), tells=c.tells) for i, c in batches.items()]
+        "HTTP faults", [message(c.what, seen[i], api.fetches(i), tells=c.tells) for i, c in batches.items()]
     )
 
 
@@ -184,7 +184,7 @@ class RawServer(socketserver.ThreadingTCPServer):
         super().__init__(("127.0.0.1", 0), _RawAnswer)
         self.answers: dict[str, bytes] = {}
         self.dripping: set[str] = set()
-        self.looks: Counter[str] = Counter()
+        self.fetches: Counter[str] = Counter()
 
     @property
     def url(self) -> str:
@@ -199,7 +199,7 @@ class _RawAnswer(socketserver.StreamRequestHandler):
         while self.rfile.readline().strip():
             pass
         (batch_id,) = parse_qs(urlsplit(address).query)["id"]
-        self.server.looks[batch_id] += 1
+        self.server.fetches[batch_id] += 1
         whole = self.server.answers[batch_id]
         if batch_id not in self.server.dripping:
             self.wfile.write(whole)
@@ -269,11 +269,11 @@ def test_answers_that_are_not_http(warehouse: Warehouse, load: Load, monkeypatch
         load([*healthy, *batches], enrow_base_url=server.url)
 
     seen = batch_rows(warehouse)
-    assert all(is_loaded(seen[batch_id]) and server.looks[batch_id] == 1 for batch_id in healthy)
+    assert all(is_loaded(seen[batch_id]) and server.fetches[batch_id] == 1 for batch_id in healthy)
     for batch_id, name in batches.items():
         kind = not_http(batch_id)[name][1]
-        assert server.looks[batch_id] == (ATTEMPTS if kind == "connection" else 1), name
+        assert server.fetches[batch_id] == (ATTEMPTS if kind == "connection" else 1), name
         assert is_loaded(seen[batch_id]) if kind is None else seen[batch_id].error[0] == kind, name
     tells = {DRIPPING: f"not complete after {3 * RAW_TIMEOUT_S:g} s"}
-    rows = [message(n, seen[i], server.looks[i], tells=tells.get(n, "")) for i, n in batches.items()]
+    rows = [message(n, seen[i], server.fetches[i], tells=tells.get(n, "")) for i, n in batches.items()]
     faults_page.check("No HTTP at all", rows)

@@ -73,7 +73,7 @@ def too_large_rows(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> Ite
     assert seen["healthy-too"].results == [ROW]
     for batch_id, what in batches.items():
         kind, status, message = seen[batch_id].error
-        assert (kind, status, api.looks(batch_id)) == ("too_large", answers[what].status, 1)
+        assert (kind, status, api.fetches(batch_id)) == ("too_large", answers[what].status, 1)
         assert message == "the body is larger than max_response_mb, 1"
         yield Seen(what, "went on without it after 1 request", faults_page.shown_error(seen[batch_id]))
 

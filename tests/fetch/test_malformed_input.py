@@ -189,7 +189,7 @@ def test_malformed_input_concerns_its_batch_alone(api: SimulatedEnrow, warehouse
     report = load(ids)
 
     seen = batch_rows(warehouse)
-    assert {batch_id: api.looks(batch_id) for batch_id in ids} == dict.fromkeys(ids, 1)
+    assert {batch_id: api.fetches(batch_id) for batch_id in ids} == dict.fromkeys(ids, 1)
     usual = seen["healthy-odd-00"]
     assert usual == BatchRows(usual.batches, usual.stats, [ROW], [])
     assert all(seen[f"healthy-{batch_id}"] == usual for batch_id in batches)

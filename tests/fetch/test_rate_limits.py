@@ -99,7 +99,7 @@ def test_a_429_is_asked_again_when_the_api_says(api: SimulatedEnrow, warehouse: 
     report = load([*batches, "for-ever", api.add_completed("healthy", RESULTS)], connections=1)
 
     assert (report.completed, report.unreadable) == (len(batches) + 1, 1)
-    assert (api.looks("for-ever"), api.looks("healthy")) == (ATTEMPTS, 1)
+    assert (api.fetches("for-ever"), api.fetches("healthy")) == (ATTEMPTS, 1)
     seen = batch_rows(warehouse)
     assert seen["for-ever"].error == ("rate_limited", 429, "Too Many Requests")
     rows = []
@@ -109,7 +109,7 @@ def test_a_429_is_asked_again_when_the_api_says(api: SimulatedEnrow, warehouse: 
         assert pause.at_least_s <= second_at - first_at <= pause.at_most_s + SLACK_S, pause.what
         later = f", {pause.at_most_s:g} s apart" if pause.at_least_s else ", at once"
         rows.append(message(pause.what, seen[batch_id], len(arrivals.times[batch_id]), later))
-    rows.append(message("429 for ever", seen["for-ever"], api.looks("for-ever")))
+    rows.append(message("429 forever", seen["for-ever"], api.fetches("for-ever")))
     faults_page.check("When the API says 429", rows)
 
 
@@ -152,8 +152,8 @@ def a_storm_of_429(api: SimulatedEnrow, load: Load) -> Seen:
     times: list[float] = []
     connections, ids = 8, [f"storm-{number:02}" for number in range(60)]
 
-    def in_the_storm(batch_id: str, look: int) -> Response:
-        assert look < ATTEMPTS
+    def in_the_storm(batch_id: str, fetch: int) -> Response:
+        assert fetch < ATTEMPTS
         times.append(now := time.monotonic())
         is_over = now - times[0] > 0.9
         return Response(body=answer(batch_id)) if is_over else Response.rate_limited(1)

@@ -23,7 +23,7 @@ def test_what_is_named_is_replaced(api: SimulatedEnrow, warehouse: Warehouse, lo
     assert warehouse.sql(counts) == [("b", 3)]
     assert warehouse.sql("SELECT first_seen_at FROM batches ORDER BY batch_id") == first_seen
     assert load(["a", "b"]).fetched == 0
-    assert [api.looks(batch_id) for batch_id in "ab"] == [3, 1]
+    assert [api.fetches(batch_id) for batch_id in "ab"] == [3, 1]
 
 
 def test_what_has_expired_since_stays(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
@@ -45,4 +45,4 @@ def test_the_command(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setenv("ENROW_API_KEY", api.api_key)
     arguments = [api.add_completed("a", 1), "--base-url", api.url]
     assert [main(arguments), main([*arguments, "--refetch"])] == [ExitCode.OK, ExitCode.OK]
-    assert api.looks("a") == 2
+    assert api.fetches("a") == 2

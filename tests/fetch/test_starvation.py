@@ -1,4 +1,4 @@
-"""Nothing that can be loaded waits for ever behind what cannot."""
+"""Nothing that can be loaded waits forever behind what cannot."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ COMPLETED = "SELECT batch_id FROM phone_results_ledger WHERE status = 'completed
 
 
 def test_a_good_batch_a_day_beside_many_bad_ones(api: SimulatedEnrow, load: Load, known: Known) -> None:
-    """The ids of 70 batches answer 500 for ever; a good one comes with every run, and is loaded in that run."""
+    """The ids of 70 batches answer 500 forever; a good one comes with every run, and is loaded in that run."""
     bad = [api.respond(f"bad-{number}", Response.server_error()) for number in range(70)]
     ids, good = list(bad), set()
     for day in range(4):

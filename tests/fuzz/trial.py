@@ -14,7 +14,6 @@ from enrow_source.api.models import BatchStatus
 from enrow_source.api.parser import parse_batch
 from enrow_source.errors import InvalidResponseError
 from enrow_source.settings import UNDECLARED_COLUMNS
-from enrow_source.tables.columns import ColumnNames, NameRules
 from enrow_source.tables.rows import (
     FetchedBatch,
     RowContext,
@@ -26,6 +25,7 @@ from enrow_source.tables.rows import (
     phone_results_table,
 )
 from enrow_source.tables.schema import BATCH_STATS, BATCHES, PHONE_RESULTS, PHONE_RESULTS_LEDGER
+from enrow_source.tables.undocumented_columns import ColumnNames, NameRules
 
 from .inputs import BATCH_ID
 

@@ -22,7 +22,7 @@ def test_everything_can_stand_in_the_configuration(
     )
     api.add_completed("b", 1)
     warehouse.run(enrow_source())
-    assert [api.looks("a"), api.looks("b")] == [1, 1]
+    assert [api.fetches("a"), api.fetches("b")] == [1, 1]
 
 
 @pytest.mark.parametrize("value", ["ids.txt", '["ids.txt"]'])
@@ -32,7 +32,7 @@ def test_files_can_be_named_in_the_environment(
     (tmp_path / "ids.txt").write_text(api.add_completed("a", 1))
     monkeypatch.setenv("SOURCES__ENROW__BATCH_IDS_FILE", value)
     warehouse.run(enrow_source(enrow_api_key=api.api_key, enrow_base_url=api.url))
-    assert api.looks("a") == 1
+    assert api.fetches("a") == 1
 
 
 def test_a_list_of_files_that_is_none_is_named(new_source: NewSource) -> None:

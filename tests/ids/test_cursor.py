@@ -70,7 +70,7 @@ def test_only_new_files_are_read(
     (tmp_path / "moved.txt").rename(tmp_path / "ids" / "d.txt")
     warehouse.run(new_source(files()))
     assert opened.taken() == ["b.txt", "c.txt", "d.txt"]
-    assert [api.looks(name) for name in "abcd"] == [1, 1, 1, 1]
+    assert [api.fetches(name) for name in "abcd"] == [1, 1, 1, 1]
     warehouse.run(new_source(files(lag_s=3600)))
     assert opened.taken() == ["a.txt", "b.txt", "c.txt", "d.txt"]
 
@@ -126,7 +126,7 @@ def test_ids_that_a_run_did_not_get_to_are_not_lost(
     for number, container in enumerate(["first", "first", "another"]):
         warehouse.run(new_source(files(), max_batches=3), container=container)
         assert len(warehouse.rows("batches")) == min(7, 3 * (number + 1))
-    assert [api.looks(batch_id) for batch_id in ids] == [1] * 7
+    assert [api.fetches(batch_id) for batch_id in ids] == [1] * 7
     warehouse.run(new_source(files(), max_batches=3))
     assert len(api.requests) == 7
     assert warehouse.rows("deferred_batch_ids") == []
@@ -146,7 +146,7 @@ def test_an_id_that_could_not_be_read_is_tried_again(
     api.add_completed("down", 1)
     warehouse.run(new_source(files()).with_resources("phone_results"), container)
     warehouse.run(new_source(files()).with_resources("phone_results"), container)
-    assert [api.looks(batch_id) for batch_id in ("done", "two", "down")] == [1, 1, 3]
+    assert [api.fetches(batch_id) for batch_id in ("done", "two", "down")] == [1, 1, 3]
     assert {row["batch_id"] for row in warehouse.rows("phone_results")} == {"done", "two", "down"}
 
 
@@ -161,7 +161,7 @@ def test_the_resource_of_a_user_loses_no_ids_either(
 
     for _ in range(3):
         warehouse.run(new_source(submissions(), max_batches=2))
-    assert [api.looks(str(row["id"])) for row in rows] == [1] * 4
+    assert [api.fetches(str(row["id"])) for row in rows] == [1] * 4
 
 
 def test_no_state_grows_with_the_ids_that_are_read(

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from enrow_source.ids.formats import read_file
-from enrow_source.ids.gate import InvalidEntry, SkippedEvent
+from enrow_source.ids.validate import InvalidEntry, SkippedEvent
 
 FINISHED = {"event": "bulk_phone_search_finished", "id": "A1", "credits": {"cost": 40}}
 SECOND = FINISHED | {"id": "B1"}

@@ -48,14 +48,14 @@ def test_an_unknown_id_is_given_up(
     (tmp_path / "ids.txt").write_text("gone\nfine\n")
     api.add_completed("fine", 1)
     reports = [load() for _ in range(5)]
-    assert [api.looks(batch_id) for batch_id in ("fine", "gone")] == [1, 3]
+    assert [api.fetches(batch_id) for batch_id in ("fine", "gone")] == [1, 3]
     assert [report.given_up for report in reports] == [0, 0, 1, 0, 0]
     assert [report.exit_code for report in reports] == [ExitCode.PARTIAL] * 3 + [ExitCode.OK] * 2
     assert logged.text.count("1 deferred ids are given up") == 1
     assert deferred(warehouse) == [("gone", 3, False)]
     assert load("gone").exit_code == ExitCode.PARTIAL
     assert load().given_up == 0
-    assert api.looks("gone") == 4
+    assert api.fetches("gone") == 4
     assert deferred(warehouse) == [("gone", 4, False)]
     api.add_ongoing("gone", 2)
     load("gone")

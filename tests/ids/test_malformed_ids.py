@@ -68,7 +68,7 @@ def test_no_odd_id_gets_into_sql_or_the_url(api: SimulatedEnrow, warehouse: Ware
     many = [f"pad-{number:03}" for number in range(501)]
     assert load(ids).fetched == 0
     assert load([*ids, *many], max_batches=1).fetched == 1
-    assert {batch_id: api.looks(batch_id) for batch_id in ids} == dict.fromkeys(ids, 2)
+    assert {batch_id: api.fetches(batch_id) for batch_id in ids} == dict.fromkeys(ids, 2)
 
     seen = batch_rows(warehouse)
     assert [i for i in ids if seen[i].results != [ROW] or seen[i].batches != [{"status": "completed"}]] == []
@@ -79,7 +79,7 @@ def test_no_odd_id_gets_into_sql_or_the_url(api: SimulatedEnrow, warehouse: Ware
         [
             Seen(
                 f"{faults_page.shown(batch_id)}, {what}",
-                f"asked for it {api.looks(batch_id)} times: ongoing, then completed",
+                f"asked for it {api.fetches(batch_id)} times: ongoing, then completed",
                 f"`batches`, `phone_results`: {len(seen[batch_id].results)} row",
             )
             for batch_id, what in IDS.items()

@@ -83,14 +83,14 @@ def test_a_query_in_the_configuration(
     }
     for _ in range(2):
         warehouse.run(new_source(**options))
-    assert [api.looks(uuid_of(number)) for number in (1, 2, 9)] == [1, 1, 1]
+    assert [api.fetches(uuid_of(number)) for number in (1, 2, 9)] == [1, 1, 1]
 
 
 def test_a_query_on_the_destination(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
     warehouse.pipeline().run([{"id": api.add_completed("a", 1)}], table_name="submissions")
     for _ in range(2):
         warehouse.run(new_source(batch_ids_query="SELECT id FROM submissions"))
-    assert api.looks("a") == 1
+    assert api.fetches("a") == 1
 
 
 @pytest.mark.parametrize(

@@ -50,7 +50,7 @@ def test_standard_input_is_read_like_a_file(command: Any, api: SimulatedEnrow, p
     for batch_id in "ab":
         api.add_completed(batch_id, 1)
     code, said = command("--batch-ids-file", "-", piped=piped)
-    assert (code, [api.looks(batch_id) for batch_id in "ab"]) == (0, [1, 1]), said
+    assert (code, [api.fetches(batch_id) for batch_id in "ab"]) == (0, [1, 1]), said
 
 
 def test_what_is_refused_is_counted_with_its_place(command: Any, api: SimulatedEnrow, tmp_path: Path) -> None:
@@ -108,7 +108,7 @@ def test_an_empty_option_is_an_error(name: str, api: SimulatedEnrow) -> None:
 def test_pending_reads_no_configured_ids(command: Any, api: SimulatedEnrow, tmp_path: Path) -> None:
     (tmp_path / "ids.txt").write_text("a\n")
     code, said = command("--pending", SOURCES__ENROW__BATCH_IDS_FILE="ids.txt")
-    assert (code, api.looks("a")) == (0, 0), said
+    assert (code, api.fetches("a")) == (0, 0), said
 
 
 @pytest.mark.parametrize("statuses,code", [([500, 500, 500], 5), ([429], 5), ([500], 3), ([500, 404, 500], 3)])

@@ -70,7 +70,7 @@ def test_kill_in_the_load_then_run_again(
         for result in bodies.completed(batch_id, results)["results"]
     ]
     assert query(tmp_path, 'SELECT batch_id, "index", number FROM phone_results ORDER BY ALL') == expected
-    assert [api.looks(batch_id) for batch_id in (*ids, "c")] == [2, 2, 1]
+    assert [api.fetches(batch_id) for batch_id in (*ids, "c")] == [2, 2, 1]
 
 
 def test_check_passes_in_an_empty_folder(

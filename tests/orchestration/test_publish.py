@@ -120,7 +120,7 @@ def test_a_batch_that_was_fetched_twice(api: SimulatedEnrow, target: Target) -> 
         target.publish()
     assert target.loaded() == [("done", 2), ("slow", 3)]
     assert len(target.people()) == 5
-    assert api.looks("done") == 1
+    assert api.fetches("done") == 1
     rows = target.sql("SELECT _dlt_load_id FROM batches ORDER BY batch_id")
     target.publish()
     # What is there already is not written again.
@@ -137,7 +137,7 @@ def test_erased_before_the_backfill(api: SimulatedEnrow, target: Target) -> None
     target.load_lake("first", "second", "third")
     target.publish()
     assert lake_numbers() == {OTHER}
-    assert api.looks("third") == 0
+    assert api.fetches("third") == 0
     assert target.people() == [("first", OTHER), ("second", OTHER)]
     assert target.loaded() == [("first", 1), ("second", 1)]
 

@@ -85,7 +85,7 @@ def test_airflow_loads_the_shards_in_mapped_tasks(
     message = called(str(airflow / "python"), str(SCHEDULES / "airflow_enrow.py"), env=environ)
     assert "success" in message.splitlines()[-1] or "\nsuccess\n" in message, message[-3000:]
     assert postgres.query("SELECT count(*) FROM enrow_data.phone_results") == [{"count": 60}]
-    assert [api.looks(batch_id) for batch_id in ids] == [1] * 12
+    assert [api.fetches(batch_id) for batch_id in ids] == [1] * 12
     pipelines = postgres.query("SELECT DISTINCT pipeline_name FROM enrow_data._dlt_pipeline_state")
     assert {row["pipeline_name"] for row in pipelines} >= {f"enrow_{number}_of_4" for number in range(1, 5)}
 
@@ -115,7 +115,7 @@ def test_cron_leaves_out_an_overlapping_run(
     assert left_out.returncode == 1
     assert not api.requests
     called("/bin/sh", "-c", command, env=environ)
-    assert api.looks("batch-1") == 1
+    assert api.fetches("batch-1") == 1
 
 
 def test_the_workflow_runs_and_one_at_a_time(

@@ -101,7 +101,7 @@ def test_a_destination_that_dlt_has_not(
 def test_missing_credentials_are_named(
     command: list[str], configure: Configure, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was a traceback: dlt could not list the places that it had looked at."""
+    """It was a traceback: dlt could not list the places that it had read."""
     configure()
     monkeypatch.setenv("ENROW_API_KEY", "a-key")
     assert main([*command, "--destination", "postgres"]) != 0

@@ -86,7 +86,7 @@ def test_refused_run_row_changes_nothing(api: SimulatedEnrow, load: Run, caplog:
 def test_no_refresh_drops_the_runs(api: SimulatedEnrow, load: Run) -> None:
     load(api.add_completed("done", 1))
     load("done", refresh="drop_sources")
-    assert api.looks("done") == 2
+    assert api.fetches("done") == 2
     assert len(rows_of_runs("run_id")) == 2
 
 

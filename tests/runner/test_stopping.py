@@ -111,7 +111,7 @@ def test_the_deadline_ends_the_reading_of_ids(api: SimulatedEnrow, tmp_path: Pat
 def test_ctrl_c_ends_a_run_with_what_it_has(api: SimulatedEnrow, started: Started, tmp_path: Path) -> None:
     ids = [api.add_completed("done", 2), api.respond("no-answer", Response(body=b" " * 100, stall_after=10))]
     with started("-m", "enrow_source", "run", *ids) as running:
-        while not all(api.looks(batch_id) for batch_id in ids):
+        while not all(api.fetches(batch_id) for batch_id in ids):
             assert running.poll() is None
             time.sleep(0.02)
         time.sleep(0.3)
@@ -124,7 +124,7 @@ def test_ctrl_c_ends_a_run_with_what_it_has(api: SimulatedEnrow, started: Starte
 def test_a_second_ctrl_c_ends_at_once(started: Started) -> None:
     stalls = started.api.respond("no-answer", Response(body=b" " * 100, stall_after=10))
     with started("-m", "enrow_source", "run", stalls) as running:
-        while not started.api.looks(stalls):
+        while not started.api.fetches(stalls):
             assert running.poll() is None
             time.sleep(0.02)
         running.send_signal(signal.SIGINT)
@@ -136,7 +136,7 @@ def test_a_second_ctrl_c_ends_at_once(started: Started) -> None:
 
 
 def test_no_thread_of_ours_imports(api: SimulatedEnrow, started: Started) -> None:
-    """Threads that import while a signal ends an import in the main one wait for each other for ever."""
+    """Threads that import while a signal ends an import in the main one wait for each other forever."""
     ids = [
         api.add_completed("done", 2),
         "unknown",

@@ -44,9 +44,9 @@ _TOO_LARGE: Final[bytes] = _response("200 OK", b" " * int(batches.MAX_RESPONSE_M
 _WAYS: Final[dict[str, Callable[[str, int], Response]]] = {
     "ongoing": lambda batch_id, _: _general(batch_id, "ongoing"),
     "failed": lambda batch_id, _: _general(batch_id, "failed"),
-    "500 once": lambda batch_id, look: _well(batch_id) if look else _message("500 Internal Server Error", "a fault"),
-    "429 once": lambda batch_id, look: _well(batch_id) if look else _TOO_MANY,
-    "closed once": lambda batch_id, look: _well(batch_id) if look else None,
+    "500 once": lambda batch_id, fetch: _well(batch_id) if fetch else _message("500 Internal Server Error", "a fault"),
+    "429 once": lambda batch_id, fetch: _well(batch_id) if fetch else _TOO_MANY,
+    "closed once": lambda batch_id, fetch: _well(batch_id) if fetch else None,
     "400": lambda *_: _message("400 Bad Request", "Could not retrieve bulk search results"),
     "404": lambda *_: _message("404 Not Found", "Bulk search not found"),
     "429": lambda *_: _TOO_MANY,
@@ -60,22 +60,22 @@ _WAYS: Final[dict[str, Callable[[str, int], Response]]] = {
     "another id": lambda *_: _well("another"),
     "no array": lambda batch_id, _: _well(batch_id).replace(b"[{", b" {").replace(b"}]", b"} "),
 }
-_LOOKS: Final[Counter[str]] = Counter()
-"""Looks at the batches whose answer changes, and all of them together."""
+_FETCHES: Final[Counter[str]] = Counter()
+"""Fetches of the batches whose answer changes, and of all together."""
 _ALL: Final = "all"
 
 
 def _answer(batch_id: str) -> tuple[Response, bool]:
     """Answer one request; tell whether the connection stays open."""
-    _LOOKS[_ALL] += 1
+    _FETCHES[_ALL] += 1
     way = batches.way_of(batches.number_of(batch_id))
     if way is None:
         return _well(batch_id), True
-    look = 0
+    fetch = 0
     if way.endswith(" once"):
-        look = _LOOKS[batch_id]
-        _LOOKS[batch_id] += 1
-    answer = _WAYS[way](batch_id, look)
+        fetch = _FETCHES[batch_id]
+        _FETCHES[batch_id] += 1
+    answer = _WAYS[way](batch_id, fetch)
     return answer, answer is not None and way != "cut"
 
 
@@ -109,4 +109,4 @@ async def _serve() -> None:
 
 if __name__ == "__main__":
     asyncio.run(_serve())
-    sys.stdout.write(f"{_LOOKS[_ALL]}\n")
+    sys.stdout.write(f"{_FETCHES[_ALL]}\n")

@@ -1,4 +1,4 @@
-"""The look at what is known streams: its memory does not grow with the table."""
+"""Known people are read as a stream: the memory does not grow with the table."""
 
 from __future__ import annotations
 

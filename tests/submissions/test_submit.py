@@ -327,8 +327,8 @@ def test_accepted_batch_that_nobody_knows_is_given_up(duck: Place) -> None:
     limits: dict[str, Any] = {"give_up_fetches": 2, "give_up_days": 1e-6}
     for asked in (1, 2, 2):
         duck.load(**limits)
-        assert duck.api.looks(batch_id) == asked
+        assert duck.api.fetches(batch_id) == asked
     assert duck.sql("SELECT batch_id FROM {deferred_batch_ids} WHERE given_up_at IS NOT NULL") == [(batch_id,)]
     duck.load(batch_id, **limits)
-    assert duck.api.looks(batch_id) == 3
+    assert duck.api.fetches(batch_id) == 3
     assert duck.states() == ["accepted"]

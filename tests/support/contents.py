@@ -36,4 +36,4 @@ def completed(**results: int) -> Contents:
 
 
 def fetches(api: SimulatedEnrow, batch_ids: Sequence[str]) -> list[int]:
-    return [api.looks(batch_id) for batch_id in batch_ids]
+    return [api.fetches(batch_id) for batch_id in batch_ids]

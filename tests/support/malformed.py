@@ -93,5 +93,5 @@ def message(case: Case, rows_of_batch: BatchRows, usual: BatchRows) -> Seen:
         (row,) = rows_of_batch.errors
         where = f"`batch_errors`: `{row['kind']}`, {row['http_status']}: `{row['message']}`"
         return Seen(case.what, "loaded it without the value", where)
-    did = "loaded it" if case.batch["status"] == "completed" else "recorded it; looks again next time"
+    did = "loaded it" if case.batch["status"] == "completed" else "recorded it; fetches it again next time"
     return Seen(case.what, did, faults_page.shown_loaded(rows_of_batch, usual))

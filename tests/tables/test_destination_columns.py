@@ -56,7 +56,7 @@ def test_no_key_ends_a_run(
     store.run(new_source(["odd", "good"]))
     store.run(new_source(["odd", "good"]))
     assert store.counts() == {"odd": 1, "good": 2}
-    assert api.looks("odd") == 1
+    assert api.fetches("odd") == 1
     for table, times in ("phone_results", 2), ("batches", 1):
         held = " ".join(map(str, *store.sql(f"SELECT * FROM {DATASET}.{table} WHERE batch_id = 'odd'")))
         for n in range(len(keys)):
@@ -103,7 +103,7 @@ def test_contract_leaves_out_and_claims_nothing(  # noqa: PLR0917 - fixtures
     assert store.sql(f"SELECT results_loaded FROM {DATASET}.phone_results_ledger WHERE batch_id = 'b'") == [(rows,)]
     assert "schema_contract of phone_results leaves out 1 rows or values for their field 'seniority'" in caplog.text
     store.run(new_source(["a", "b"]))
-    assert api.looks("b") == 1
+    assert api.fetches("b") == 1
 
 
 def test_a_frozen_table_fails_the_run(

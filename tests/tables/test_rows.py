@@ -16,7 +16,6 @@ from hypothesis import strategies as st
 from enrow_source.api.models import Batch
 from enrow_source.api.parser import parse_batch
 from enrow_source.errors import ErrorKind, InvalidResponseError, RequestFailedError
-from enrow_source.tables.columns import ColumnNames, NameRules
 from enrow_source.tables.rows import (
     FetchedBatch,
     RowContext,
@@ -28,6 +27,7 @@ from enrow_source.tables.rows import (
     phone_results_table,
 )
 from enrow_source.tables.schema import TABLES
+from enrow_source.tables.undocumented_columns import ColumnNames, NameRules
 from tests.support.strategies import BATCH_ID, Json, broken_bodies, odd_bodies, payloads
 
 AT = datetime(2026, 3, 1, 4, 30, 0, 123456, tzinfo=UTC)

@@ -209,7 +209,7 @@ def test_contradictions_change_nothing_else(api: SimulatedEnrow) -> None:
 
 
 def test_ongoing_passes_its_options_on(api: SimulatedEnrow) -> None:
-    api.add_ongoing("b", looks=1, results=2, status=202, found_key="valid")
+    api.add_ongoing("b", fetches=1, results=2, status=202, found_key="valid")
 
     first, second = get(api, "b"), get(api, "b")
 

@@ -31,9 +31,9 @@ def test_demo_batches_do_what_they_say(api: SimulatedEnrow) -> None:
 
     expected_outcomes = {
         "finished": ["completed"] * 3,
-        "in progress for 2 looks, then finished": ["ongoing", "ongoing", "completed"],
-        "in progress at every look": ["ongoing"] * 3,
-        "202 while in progress for 2 looks, then finished": ["ongoing", "ongoing", "completed"],
+        "in progress for 2 fetches, then finished": ["ongoing", "ongoing", "completed"],
+        "in progress at every fetch": ["ongoing"] * 3,
+        "202 while in progress for 2 fetches, then finished": ["ongoing", "ongoing", "completed"],
         "failed": ["failed"] * 3,
         "readable once, then expired": ["completed", "400", "400"],
         "status done": ["done"] * 3,

@@ -18,7 +18,7 @@ def submitted(api: SimulatedEnrow, count: int = 10) -> str:
 
 def test_ends_by_gets() -> None:
     """A batch ends after a number of GETs."""
-    with SimulatedEnrow(looks_to_complete=2) as api:
+    with SimulatedEnrow(fetches_to_complete=2) as api:
         batch_id = submitted(api)
         balances = []
         statuses = []
@@ -73,7 +73,7 @@ def test_failed_batches_are_refunded(api: SimulatedEnrow) -> None:
 
 
 def test_an_end_comes_once(api: SimulatedEnrow) -> None:
-    """Many looks at the same moment refund once."""
+    """Many fetches at the same moment refund once."""
     batch_id = submitted(api)
     with ThreadPoolExecutor(16) as pool:
         list(pool.map(lambda _: get(api, batch_id), range(64)))
@@ -95,7 +95,7 @@ def test_the_record_has_the_end(api: SimulatedEnrow) -> None:
 
 @pytest.mark.parametrize("share,found", [(0.0, 0), (0.25, 5), (1.0, 20)])
 def test_share_found(share: float, found: int) -> None:
-    with SimulatedEnrow(looks_to_complete=0, rules=AccountRules(found_share=share)) as api:
+    with SimulatedEnrow(fetches_to_complete=0, rules=AccountRules(found_share=share)) as api:
         stats = get(api, submitted(api, 20)).json()["stats"]
         assert stats == {
             "credits_cost": 40 * found,
@@ -108,7 +108,7 @@ def test_share_found(share: float, found: int) -> None:
 
 def test_what_is_found_follows_the_seed() -> None:
     def results(seed: int) -> Any:
-        with SimulatedEnrow(seed=seed, looks_to_complete=0) as api:
+        with SimulatedEnrow(seed=seed, fetches_to_complete=0) as api:
             return get(api, submitted(api)).json()["results"]
 
     assert results(1) == results(1)
@@ -118,7 +118,7 @@ def test_what_is_found_follows_the_seed() -> None:
 def test_variants_of_submitted_batches() -> None:
     """A gross credits_cost is reported; what the account pays is the same."""
     rules = AccountRules(variants={"gross_cost": True, "found_key": "valid"})
-    with SimulatedEnrow(looks_to_complete=0, rules=rules) as api:
+    with SimulatedEnrow(fetches_to_complete=0, rules=rules) as api:
         stats = get(api, submitted(api)).json()["stats"]
         assert stats == {"credits_cost": 400, "credits_to_refund": 160, "requested": 10, "valid": 6}
         assert balance(api) == 8260
@@ -126,7 +126,7 @@ def test_variants_of_submitted_batches() -> None:
 
 def test_expiry_after_gets(api: SimulatedEnrow) -> None:
     """A batch that was readable answers as an unknown one: 400 on bulk endpoints."""
-    api.add_expiring("b", looks=2, results=1)
+    api.add_expiring("b", fetches=2, results=1)
 
     answers = [get(api, "b") for _ in range(4)]
 
@@ -135,7 +135,7 @@ def test_expiry_after_gets(api: SimulatedEnrow) -> None:
 
 
 def test_expiry_on_demand(api: SimulatedEnrow) -> None:
-    api.add_ongoing("b", looks=None, results=1)
+    api.add_ongoing("b", fetches=None, results=1)
     assert get(api, "b").status_code == 200
 
     api.expire("b")
@@ -144,7 +144,7 @@ def test_expiry_on_demand(api: SimulatedEnrow) -> None:
 
 
 def test_expiry_of_submitted_batches() -> None:
-    with SimulatedEnrow(looks_to_complete=0, rules=AccountRules(expires_after_s=0.3)) as api:
+    with SimulatedEnrow(fetches_to_complete=0, rules=AccountRules(expires_after_s=0.3)) as api:
         batch_id = submitted(api)
         assert get(api, batch_id).status_code == 200
         time.sleep(0.3)

@@ -22,7 +22,7 @@ def test_documented_batch_has_the_documented_values(api: SimulatedEnrow) -> None
 
 
 def test_ongoing_batch_has_the_documented_values(api: SimulatedEnrow) -> None:
-    api.add_ongoing(DOCUMENTED_ID, looks=1, results=2)
+    api.add_ongoing(DOCUMENTED_ID, fetches=1, results=2)
 
     response = get(api, DOCUMENTED_ID)
 
@@ -76,7 +76,7 @@ def test_refused_key_counts_no_get(api: SimulatedEnrow) -> None:
 
     get(api, "b", key="wrong")
 
-    assert api.looks("b") == 0
+    assert api.fetches("b") == 0
     assert [request.status for request in api.requests] == [401]
 
 

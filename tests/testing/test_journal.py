@@ -135,7 +135,7 @@ def test_options_of_the_command(serve: Server, tmp_path: Path) -> None:
     journal = tmp_path / "journal.jsonl"
     url = serve(
         *("--api-key", "k", "--credits", "1000", "--credits-per-phone", "50", "--max-searches", "5"),
-        *("--found-share", "0.4", "--looks-to-complete", "0", "--gross-cost", "--journal", str(journal)),
+        *("--found-share", "0.4", "--fetches-to-complete", "0", "--gross-cost", "--journal", str(journal)),
         *("--post-fault", "refuse-search:3", "--post-fault", "accept-then-drop", "--post-fault", "none"),
     )
     with client("k") as session:

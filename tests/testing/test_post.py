@@ -43,7 +43,7 @@ def test_submit_then_fetch(api: SimulatedEnrow) -> None:
 
 def test_submitted_ids_follow_the_seed() -> None:
     def ids(seed: int) -> list[str]:
-        with SimulatedEnrow(seed=seed, looks_to_complete=0) as api:
+        with SimulatedEnrow(seed=seed, fetches_to_complete=0) as api:
             made = [post(api, {"searches": [{"linkedin_url": "u"}]}).json()["id"] for _ in range(3)]
             assert all(get(api, batch_id).json()["general"]["status"] == "completed" for batch_id in made)
             return made
@@ -93,7 +93,7 @@ def test_what_is_submitted_comes_back(api: SimulatedEnrow) -> None:
 def test_options_of_what_comes_back() -> None:
     rules = AccountRules(ongoing_status=202, custom_while_ongoing=True, echo_settings=True)
     settings = {"webhook": "https://hooks.example/enrow"}
-    with SimulatedEnrow(looks_to_complete=1, rules=rules) as api:
+    with SimulatedEnrow(fetches_to_complete=1, rules=rules) as api:
         batch_id = post(api, {"searches": [SEARCH], "custom": {"c": 1}, "settings": settings}).json()["id"]
         first, last = get(api, batch_id), get(api, batch_id)
 
@@ -202,7 +202,7 @@ def test_one_bad_search_refuses_all(api: SimulatedEnrow, search: dict[str, Any])
 @pytest.mark.parametrize("name", [{"first_name": "Ada", "last_name": "Quill"}, {"fullname": "Ada Quill"}])
 def test_names_as_sdks_send_them(name: dict[str, str]) -> None:
     search = {**name, "company_domain": "amber.example"}
-    with SimulatedEnrow(looks_to_complete=0, rules=AccountRules(sdk_names_allowed=True)) as api:
+    with SimulatedEnrow(fetches_to_complete=0, rules=AccountRules(sdk_names_allowed=True)) as api:
         batch_id = post(api, {"searches": [search]}).json()["id"]
         assert get(api, batch_id).json()["results"][0]["params"] == search
 

@@ -1,4 +1,4 @@
-"""What each look at a batch answers, and the record of requests."""
+"""The answer to each fetch of a batch, and the record of requests."""
 
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -12,7 +12,7 @@ from tests.testing.calls import KEY, ask, get
 
 def test_ongoing_completes_after_its_gets(api: SimulatedEnrow) -> None:
     """An ongoing batch completes after its number of GETs."""
-    api.add_ongoing("b", looks=2, results=10)
+    api.add_ongoing("b", fetches=2, results=10)
 
     seen = [get(api, "b").json() for _ in range(4)]
 
@@ -20,11 +20,11 @@ def test_ongoing_completes_after_its_gets(api: SimulatedEnrow) -> None:
     assert [body["stats"]["finished"] for body in seen[:2]] == [0, 5]
     assert not any("results" in body for body in seen[:2])
     assert seen[2] == seen[3] == bodies.completed("b", results=10)
-    assert api.looks("b") == 4
+    assert api.fetches("b") == 4
 
 
 def test_ongoing_for_ever(api: SimulatedEnrow) -> None:
-    api.add_ongoing("b", looks=None, results=2, status=202)
+    api.add_ongoing("b", fetches=None, results=2, status=202)
 
     assert {(get(api, "b").status_code, get(api, "b").json()["general"]["status"]) for _ in range(3)} == {
         (202, "ongoing")
@@ -33,7 +33,7 @@ def test_ongoing_for_ever(api: SimulatedEnrow) -> None:
 
 def test_each_get_takes_the_next_response(api: SimulatedEnrow) -> None:
     """Each GET takes the next response of the script."""
-    api.respond("b", Response.server_error(), {"a": 1}, [1, 2], b"not json", lambda look: {"look": look})
+    api.respond("b", Response.server_error(), {"a": 1}, [1, 2], b"not json", lambda fetch: {"fetch": fetch})
 
     answers = [get(api, "b") for _ in range(6)]
 
@@ -42,30 +42,30 @@ def test_each_get_takes_the_next_response(api: SimulatedEnrow) -> None:
         '{"a":1}',
         "[1,2]",
         "not json",
-        '{"look":4}',
-        '{"look":5}',
+        '{"fetch":4}',
+        '{"fetch":5}',
     ]
-    assert api.looks("b") == 6
+    assert api.fetches("b") == 6
 
 
 def test_new_script_starts_over(api: SimulatedEnrow) -> None:
     """A new script starts over, and the count of GETs goes on."""
     api.respond("b", {"n": 0})
     get(api, "b")
-    api.respond("b", lambda look: {"n": look})
+    api.respond("b", lambda fetch: {"n": fetch})
 
     assert get(api, "b").json() == {"n": 0}
-    assert api.looks("b") == 2
+    assert api.fetches("b") == 2
 
 
 def test_a_function_may_use_the_api_itself(api: SimulatedEnrow) -> None:
-    def finish(look: int) -> dict[str, Any]:
+    def finish(fetch: int) -> dict[str, Any]:
         api.add_completed("b", results=1)
-        return {"look": look, "looks": api.looks("b")}
+        return {"fetch": fetch, "fetches": api.fetches("b")}
 
     api.respond("b", finish)
 
-    assert get(api, "b").json() == {"look": 0, "looks": 1}
+    assert get(api, "b").json() == {"fetch": 0, "fetches": 1}
     assert get(api, "b").json()["general"]["status"] == "completed"
 
 
@@ -81,20 +81,20 @@ def test_record_of_requests(api: SimulatedEnrow) -> None:
     assert (first.batch_id, first.status, first.headers["x-api-key"]) == ("a b/ü", 200, KEY)
     assert (second.batch_id, second.status) == ("unknown", 400)
     assert (third.path, third.batch_id, third.headers["x-api-key"]) == ("/account/info", None, KEY)
-    assert api.looks("a b/ü") == api.looks("unknown") == 1
-    assert api.looks("never asked") == 0
+    assert api.fetches("a b/ü") == api.fetches("unknown") == 1
+    assert api.fetches("never asked") == 0
     api.requests.clear()
     assert len(api.requests) == 3
 
 
 def test_many_clients_at_once_each_take_one_response(api: SimulatedEnrow) -> None:
-    api.respond("b", lambda look: {"look": look})
+    api.respond("b", lambda fetch: {"fetch": fetch})
 
     with ThreadPoolExecutor(16) as pool:
-        looks = pool.map(lambda _: get(api, "b").json()["look"], range(64))
+        fetches = pool.map(lambda _: get(api, "b").json()["fetch"], range(64))
 
-    assert sorted(looks) == list(range(64))
-    assert api.looks("b") == len(api.requests) == 64
+    assert sorted(fetches) == list(range(64))
+    assert api.fetches("b") == len(api.requests) == 64
 
 
 def test_connections_are_kept_alive(api: SimulatedEnrow) -> None:

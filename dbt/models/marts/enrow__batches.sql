@@ -30,7 +30,7 @@ last_errors as (
     select batch_id, kind, fetched_at, errors from numbered_errors where from_last = 1
 ),
 
-looks as (
+fetches as (
     select batch_id, fetched_at from batches
     union all
     select batch_id, fetched_at from last_errors
@@ -38,11 +38,11 @@ looks as (
 
 -- A batch that could never be read is in batch_errors alone.
 ids as (
-    select batch_id from looks group by batch_id
+    select batch_id from fetches group by batch_id
 ),
 
 newest as (
-    select max(fetched_at) as looked_at from looks
+    select max(fetched_at) as fetched_at from fetches
 ),
 
 joined as (
@@ -70,7 +70,7 @@ joined as (
         last_errors.fetched_at as last_error_at,
         batches.first_seen_at,
         batches.fetched_at,
-        newest.looked_at as newest_look_at
+        newest.fetched_at as newest_fetch_at
     from ids
     cross join newest
     left join batches on ids.batch_id = batches.batch_id
@@ -106,7 +106,7 @@ judged as (
             not is_ended and fetched_at is not null
             and (
                 (requested > 0 and finished >= requested)
-                or {{ dbt.datediff('coalesce(first_seen_at, fetched_at)', 'newest_look_at', 'minute') }}
+                or {{ dbt.datediff('coalesce(first_seen_at, fetched_at)', 'newest_fetch_at', 'minute') }}
                 > 60 * {{ var('enrow_stuck_after_hours') }}
             ),
             false

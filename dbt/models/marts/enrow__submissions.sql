@@ -15,7 +15,7 @@ joined as (
         submissions.campaign,
         submissions.searches,
         submissions.credits_reserved,
-        -- What the API held, or may hold; where it does not tell, what was reckoned.
+        -- What the API held, or may hold; where it does not say, what was estimated.
         case
             when submissions.state in ('refused', 'cancelled') then 0
             else coalesce(submissions.credits_held, submissions.credits_reserved)

@@ -7,7 +7,7 @@ ledger as (
     select * from {{ source('enrow', 'phone_results_ledger') }}
 ),
 
--- The API does not document whether credits_cost is net of credits_to_refund. Its own counts tell, whatever a number
+-- The API does not document whether credits_cost is net of credits_to_refund. Its own counts say it, whatever a number
 -- costs: a net cost is to the refund as what was found is to what was not, a gross one as all is.
 doubles as (
     select

@@ -36,12 +36,12 @@ def test_batch_leaves_every_table(
         "rows erased              1  batch_errors",
     ]
     assert store.recorded() == [("batch", None, "third", 1, 1, 1, 1, 1, 0, 0)]
-    fetches = api.looks("third")
+    fetches = api.fetches("third")
     for container in ("first", "fresh"):
         load(store, "first", "second", "third", container=container)
     load(store, "third", container="fresh", refresh="drop_sources")
     load(store, "third", "second", container="fresh", max_batches=1)
-    assert api.looks("third") == fetches
+    assert api.fetches("third") == fetches
     assert [row for row in store.people() if row[0] == "third"] == []
     for table in TABLES:
         assert store.sql(f"SELECT batch_id FROM {table.name} WHERE batch_id = 'third'") == []
@@ -59,7 +59,7 @@ def test_erased_batch_is_not_deferred(store: Store, command: Command, api: Simul
     assert "rows erased              1  deferred_batch_ids" in command("--batch-id", "second", "--execute").stdout
     assert store.sql("SELECT batch_id FROM deferred_batch_ids") == []
     run_command.main([*files, *store.arguments])
-    assert api.looks("second") == 0
+    assert api.fetches("second") == 0
 
 
 @in_duckdb
@@ -68,4 +68,4 @@ def test_pending_erased_batch_is_not_fetched(store: Store, command: Command, api
     load(store, api.add_ongoing("running", None), "first")
     command("--batch-id", " running ", "--execute")
     load(store, "second")
-    assert api.looks("running") == 1
+    assert api.fetches("running") == 1

@@ -43,7 +43,7 @@ def test_ids_are_data_never_sql(store: Store, api: SimulatedEnrow, command: Comm
         assert command("--batch-id", batch_id, "--execute").stdout.startswith("rows erased              1  batches\n")
     load(store, "first", *ODD_IDS)
     assert store.sql("SELECT batch_id FROM batches") == [("first",)]
-    assert [api.looks(batch_id) for batch_id in ODD_IDS] == [1] * len(ODD_IDS)
+    assert [api.fetches(batch_id) for batch_id in ODD_IDS] == [1] * len(ODD_IDS)
 
 
 def test_the_erased_is_nowhere_afterwards(

@@ -1,4 +1,4 @@
-"""What each answer that is no batch means: status codes and error bodies to errors."""
+"""Error responses: what each status code and error body means, as an error of this package."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class RetryLaterError(RequestFailedError):
 
 
 def innermost_message(error: BaseException) -> str:
-    """Tell the cause: what requests wraps around it repeats the URL."""
+    """Return the cause: what requests wraps around it repeats the URL."""
     kind = type(error).__name__
     while error.__context__ is not None:
         error = error.__context__

@@ -1,4 +1,4 @@
-"""What a load knows of submissions: the batches that they became, and what a batch proves about its submission."""
+"""Submissions that a load knows to be accepted: their batch ids, and the batches that name their submission."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ def accepted_batch_ids(client: SqlClientBase[Any], ledger_tables: Sequence[str])
 
 
 @dataclass(slots=True)
-class Evidence:
+class AcceptedSubmissions:
     """Which batch each submission became, as the batches say that a run fetches."""
 
     batch_ids: dict[str, str] = field(default_factory=dict)
     """Batch id by submission."""
 
-    def note(self, batch: Batch) -> None:
+    def add(self, batch: Batch) -> None:
         """Read the submission in the `custom` of a batch; batches that others submitted have none."""
         if batch.custom is None or '"submission"' not in batch.custom:
             return
@@ -101,6 +101,6 @@ class Evidence:
 def _check_once(submission_id: str, batch_id: str, other: str) -> None:
     if batch_id != other:
         logger.error(
-            f"submission {submission_id} became two batches, {batch_id!r:.80} and {other!r:.80}: look for who else"
+            f"submission {submission_id} became two batches, {batch_id!r:.80} and {other!r:.80}: check who else"
             " sends its custom, since its people may have been paid for twice"
         )

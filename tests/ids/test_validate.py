@@ -1,4 +1,4 @@
-"""The gate: one rule for ids, whatever they come from."""
+"""Validation of batch ids: one rule, wherever they come from."""
 
 import io
 import json
@@ -18,8 +18,8 @@ from hypothesis import strategies as st
 
 from enrow_source import ConfigurationError, InvalidBatchIdError, batch_ids_from_files
 from enrow_source.ids.formats import read_file
-from enrow_source.ids.gate import InvalidEntry, batch_id_of, id_or_error, is_header
 from enrow_source.ids.input import read_batch_ids
+from enrow_source.ids.validate import InvalidEntry, batch_id_of, id_or_error, is_header
 
 UUID = uuid.UUID("e3b61122-d6a6-4ea7-b331-9b734682a76a")
 

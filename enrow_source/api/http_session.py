@@ -1,4 +1,4 @@
-"""The connections below `client`: certificates and proxies as they ought to be, and an end to each answer."""
+"""Sessions below `client`: certificates, proxies, redirects, unpacking, and a time limit for each response."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ _ANY_ZLIB: Final = 47
 def open_session(url: str) -> Session:
     """Open a session for requests to `url`; TLS verification is on, and no setting of the machine switches it off."""
     session = _Session(raise_for_status=False)
-    # What requests would look up in the environment for every request, once; without .netrc.
+    # What requests would read from the environment for every request, once; without .netrc.
     session.trust_env = False
     # Unencrypted, the key goes to a loopback address and nowhere else.
     is_encrypted = url.startswith("https:")
@@ -49,7 +49,7 @@ def prepare_get(session: Session, url: str, headers: Mapping[str, str]) -> reque
 
 
 class _Session(Session):
-    """dlt's session, with nothing of a redirect looked at, and packed bodies as they can be read here."""
+    """dlt's session, which does not read redirects, and reads packed bodies as below."""
 
     def __init__(self, *, raise_for_status: bool) -> None:
         super().__init__(raise_for_status=raise_for_status)
@@ -58,7 +58,7 @@ class _Session(Session):
             self.mount(scheme, _Adapter())
 
     def get_redirect_target(self, resp: requests.Response) -> None:
-        """Find none: requests would parse it and read the whole body, even where it is told not to follow."""
+        """Find none: requests would parse it and read the whole body, even where it must not follow."""
 
 
 class _Adapter(HTTPAdapter):
@@ -88,7 +88,7 @@ class _BoundedResponse(HTTPResponse):
 
 
 class _UntilDeadline(io.RawIOBase):
-    """Reads until the time is up: the timeout of a socket begins anew with every byte."""
+    """Reads until the time is up: the timeout of a socket restarts with every byte."""
 
     def __init__(self, raw: io.RawIOBase, limit_s: float) -> None:
         self._raw, self._limit_s = raw, limit_s

@@ -1,4 +1,4 @@
-"""What a caller has changed of the resources: what would lose or double rows is refused before the first request."""
+"""Checks of what a caller has changed of the resources; a change that loses or doubles rows is refused first."""
 
 from __future__ import annotations
 

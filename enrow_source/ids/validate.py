@@ -1,4 +1,4 @@
-"""The gate for batch ids: one rule for all places that ids come from.
+"""Validates batch ids: one rule for all places that they come from.
 
 An id is opaque, apart from what no id has: white space, control characters, quotes, separators, a length past
 `ID_CHARS`. A UUID, an integer, and bytes of a driver are the same id as their text.
