@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import argparse
 import json
-import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import asdict
 from itertools import chain
 from tempfile import TemporaryDirectory
-from threading import Event
 from typing import Any
 
 import dlt
@@ -20,6 +17,7 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from ..errors import ConfigurationError
 from ..runner.causes import first_line
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, build_pipeline
+from ..runner.signals import stopped_by_signals
 from ..settings import RETRY_NOT_FOUND_AFTER_DAYS, SEARCHES_PER_BATCH
 from ..submissions.report import SubmissionReport, SubmitExitCode
 from ..submissions.sources import Row, rows_from_file, rows_from_query
@@ -97,25 +95,6 @@ def _fields(report: SubmissionReport) -> dict[str, Any]:
 def print_error(message: str, *, as_json: bool = False) -> None:
     """Print what ended the command."""
     print(json_line("ERROR", message) if as_json else f"error: {message}", file=sys.stderr)
-
-
-@contextmanager
-def stopped_by_signals() -> Iterator[Event]:
-    """Turn the first SIGTERM or Ctrl-C into an event: what is on its way is recorded, then the run ends."""
-    stop = Event()
-    before = {int(number): signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-
-    def note(number: int, _: object) -> None:
-        stop.set()
-        signal.signal(number, before[number])  # whoever asks again means it
-
-    for number in before:
-        signal.signal(number, note)
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _parser() -> argparse.ArgumentParser:

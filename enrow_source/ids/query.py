@@ -14,13 +14,13 @@ from itertools import chain
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import dlt
-import sqlglot
 import sqlglot.expressions as sql
 from dlt.common import logger
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.extract import DltResource
 from dlt.extract.incremental import Incremental
 
+from ..destination.read_only import check_reads_only
 from ..destination.session import Session
 from ..errors import ConfigurationError
 from ..settings import ID_LAG_S, ID_ROWS
@@ -53,7 +53,7 @@ def batch_ids_from_query(
             ids or no cursor, the cursor has no order, a table does not exist, or a package is missing.
     """
     query = query.strip().rstrip(";")
-    _check_reads_only(query)
+    check_reads_only(query, "batch_ids_query")
     if cursor is not None and not cursor.strip():
         raise ConfigurationError("batch_ids_cursor is empty: name a column of batch_ids_query, or leave it out")
     if database is not None and not str(database).strip():
@@ -125,18 +125,6 @@ def _new_rows(connection: _Connection, query: str, cursor: str, start: object) -
     if start is None:
         literal = connection.start(highest) if highest is not None else column
         connection.execute(_narrowed(query, f"{column} >= {literal} OR {column} IS NULL"), highest)
-
-
-def _check_reads_only(query: str) -> None:
-    """Refuse what would change the database: it would be run there, every quarter of an hour."""
-    try:
-        statements = sqlglot.parse(query)
-    except sqlglot.errors.SqlglotError:
-        statements = []  # a dialect that sqlglot takes for another one; the first word decides
-    changes = (sql.DML, sql.DDL, sql.Command, sql.Drop, sql.Alter, sql.TruncateTable, sql.Into)
-    reads = len(statements) == 1 and isinstance(statements[0], sql.Query) and not statements[0].find(*changes)
-    if not (reads if statements else re.match(r"(?i)\(*\s*(select|with|from|values)\b", query)):
-        raise ConfigurationError(f"batch_ids_query is {query!r:.80}: write one SELECT, which changes nothing")
 
 
 class _Connection(Protocol):

@@ -12,11 +12,10 @@ from typing import IO, Any, Final, cast
 
 import dlt
 import msgspec
-import sqlglot
-import sqlglot.expressions as sql
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.extract import DltResource
 
+from ..destination.read_only import check_reads_only
 from ..errors import ConfigurationError
 from ..lazy import pa
 from ..settings import ID_ROWS
@@ -156,7 +155,7 @@ def rows_from_query(query: str, pipeline: dlt.Pipeline, database: str | None = N
         ConfigurationError: It is not one SELECT, reads what is not there, or a package is missing.
     """
     query = query.strip().rstrip(";")
-    _check_reads_only(query)
+    check_reads_only(query, "the query of people")
     if database is not None:
         yield from _of_database(query, database)
         return
@@ -190,15 +189,3 @@ def _of_database(query: str, database: str) -> Iterator[Row]:
                 yield from map(dict, page)
     finally:
         engine.dispose()
-
-
-def _check_reads_only(query: str) -> None:
-    """Refuse what would change the database."""
-    try:
-        statements = sqlglot.parse(query)
-    except sqlglot.errors.SqlglotError:
-        statements = []  # a dialect that sqlglot takes for another one; the first word decides
-    changes = (sql.DML, sql.DDL, sql.Command, sql.Drop, sql.Alter, sql.TruncateTable, sql.Into)
-    reads = len(statements) == 1 and isinstance(statements[0], sql.Query) and not statements[0].find(*changes)
-    if not (reads if statements else re.match(r"(?i)\(*\s*(select|with|from|values)\b", query)):
-        raise ConfigurationError(f"the query of people is {query!r:.80}: write one SELECT, which changes nothing")
