@@ -79,10 +79,10 @@ def main() -> None:
     many = parser.parse_args().batches
     subprocess.run(["make", ".venv-orchestration/.ready"], cwd=REPOSITORY, check=True)  # noqa: S607 - as a person does
     small = [Size(batches, 3, -(-batches // _SHARD)) for batches in (many // 10, many // 2, many)]
-    told = report(*(_run(size) for size in (*small, Size(many // 100, _FULL_BATCH, 2))))
-    sys.stdout.write(told)
+    figures = report(*(_run(size) for size in (*small, Size(many // 100, _FULL_BATCH, 2))))
+    sys.stdout.write(figures)
     text = _PAGE.read_text(encoding="utf-8")
-    _PAGE.write_text(_MARKS.sub(lambda _: told, text), encoding="utf-8")
+    _PAGE.write_text(_MARKS.sub(lambda _: figures, text), encoding="utf-8")
 
 
 def _run(size: Size) -> Outcome:

@@ -60,8 +60,8 @@ def versions(duckdb: DuckDB) -> dict[str, str]:
         f"print(json.dumps({{'python': platform.python_version(), **{{p: m.version(p) for p in {_PACKAGES!r}}}}}))"
     )
     found = subprocess.run([_python(duckdb), "-c", code], check=True, capture_output=True)  # noqa: S603 - ours
-    told: dict[str, str] = json.loads(found.stdout)
-    return told
+    versions: dict[str, str] = json.loads(found.stdout)
+    return versions
 
 
 def _uv(*arguments: str) -> None:
@@ -75,6 +75,6 @@ def _uv(*arguments: str) -> None:
 
 def _pip_index() -> str:
     pip = Path(sys.executable).with_name("pip")
-    told = subprocess.run([pip, "config", "list"], check=True, capture_output=True, text=True).stdout  # noqa: S603
-    found = re.search(r"^\S*\.index-url='(.*)'$", told, re.MULTILINE)
+    settings = subprocess.run([pip, "config", "list"], check=True, capture_output=True, text=True).stdout  # noqa: S603
+    found = re.search(r"^\S*\.index-url='(.*)'$", settings, re.MULTILINE)
     return found[1] if found else ""

@@ -63,8 +63,8 @@ def measure(command: Sequence[str], folder: Path, *, sample: bool = False) -> Me
             sampler.join()
         if process.returncode:
             output.seek(0)
-            told = output.read().decode(errors="replace")[-3000:]
-            raise RunFailedError(f"{' '.join(command[1:3])} ended with {process.returncode}:\n{told}")
+            text = output.read().decode(errors="replace")[-3000:]
+            raise RunFailedError(f"{' '.join(command[1:3])} ended with {process.returncode}:\n{text}")
     return Measured(usage.ru_utime + usage.ru_stime, wall_s, usage.ru_maxrss * 1024 / MEGABYTE, memory=samples)
 
 
@@ -73,7 +73,7 @@ def _environment(folder: Path) -> dict[str, str]:
     kept = {
         name: value
         for name, value in os.environ.items()
-        # Of Python too: where it is told to write no bytecode, it would compile this package in every run.
+        # Of Python too: where it is set to write no bytecode, it would compile this package in every run.
         if "__" not in name and not name.startswith(("DLT_", "PYTHON"))
     }
     return kept | {

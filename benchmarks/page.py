@@ -88,8 +88,8 @@ program runs in a process of its own, one after another, and its rows, keys and 
         for what, m in outcome["medians"].items()
     ]
     parts = [
-        (part, told, f"{profile['cpu_s'][part]:.2f} s", f"{profile['per_cent'][part]:.0f}%")
-        for part, told in _PARTS.items()
+        (part, meaning, f"{profile['cpu_s'][part]:.2f} s", f"{profile['per_cent'][part]:.0f}%")
+        for part, meaning in _PARTS.items()
     ]
     one_s = workloads["waiting"]["medians"]["ours, 1 batch without latency"]["cpu_s"]
     ours_100_s = workloads["rest_api"]["medians"]["ours"]["cpu_s"]
@@ -146,7 +146,7 @@ During the load it is DuckDB's memory, limited by the settings that `run()` brin
 
 
 def _wrapped(text: str) -> str:
-    """Wrap the paragraphs anew: the numbers in them differ in length."""
+    """Wrap the paragraphs again: the numbers in them differ in length."""
     blocks = text.split("\n\n")
     return "\n\n".join(
         block if block.lstrip()[0] in "#|!-" else fill(block, 120, break_long_words=False, break_on_hyphens=False)

@@ -113,7 +113,7 @@ def check_names(unknown: Mapping[str, Any], known: Collection[str]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Misplaced:
-    """Something that looks like a setting of the source, and that nothing reads."""
+    """Something that is nearly a setting of the source, and that nothing reads."""
 
     place: str
     """A file, or `the environment`."""
@@ -164,7 +164,7 @@ def read_settings(file: Path) -> dict[str, Any]:
 
 
 def _misplaced_in(content: Mapping[str, Any], options: Collection[str]) -> Iterator[tuple[str, str]]:
-    """Yield what nothing reads and looks like something that is read, each with that."""
+    """Yield what nothing reads and is nearly something that is read, each with that."""
     ours = f"sources.{SOURCE_NAME}"
     for section, below in content.items():
         if not isinstance(below, dict):

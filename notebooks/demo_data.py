@@ -52,7 +52,7 @@ PARTNERS = "Partner list"
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Make the warehouse anew."""
+    """Make a new warehouse."""
     (name,) = arguments
     file = Path(name)
     file.unlink(missing_ok=True)

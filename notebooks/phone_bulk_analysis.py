@@ -152,7 +152,7 @@ def _(attention_read, balance_read, days_read, newest_read, pd, repeated_read, s
         frame[dates] = frame[dates].apply(pd.to_datetime).astype("datetime64[us]")
         frame[numbers] = frame[numbers].apply(pd.to_numeric).astype(float)
         for name in texts:
-            frame[name] = frame[name].astype("string").fillna("none told")
+            frame[name] = frame[name].astype("string").fillna("none")
         return frame
 
     all_searches = alike(searches_read.copy(), ("campaign", "country", "search_kind"))

@@ -31,8 +31,8 @@ class CreditsReading:
         if not self.is_told:
             return "not known yet: no batch has a refund"
         which = {(True, False): "net of refunds", (False, True): "gross of refunds", (True, True): "net and gross"}
-        told = which.get((self.net > 0, self.gross > 0), "neither net nor gross of refunds")
-        return f"{told} ({self.net:,} batches net, {self.gross:,} gross, {self.neither:,} neither)"
+        reading = which.get((self.net > 0, self.gross > 0), "neither net nor gross of refunds")
+        return f"{reading} ({self.net:,} batches net, {self.gross:,} gross, {self.neither:,} neither)"
 
 
 def read_credits(client: SqlClientBase[Any]) -> CreditsReading:

@@ -34,7 +34,7 @@ def read_file(opened: IO[bytes], name: str, file_name: str = "", *, is_growing: 
         yield from _read_file(opened, name, file_name, is_growing=is_growing)
     # Any other error is one of reading, and ends the run before its cursor moves.
     except (EOFError, UnicodeError, gzip.BadGzipFile, pa.ArrowInvalid, zlib.error) as error:
-        yield InvalidEntry(f"{name} is not readable:  {type(error).__name__}")
+        yield InvalidEntry(f"{name} is not readable: {type(error).__name__}")
 
 
 def _read_file(opened: IO[bytes], name: str, file_name: str, *, is_growing: bool) -> Iterator[IdOrError]:

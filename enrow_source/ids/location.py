@@ -55,7 +55,7 @@ class FileLocation:
         path = Path(location).absolute()
         if path.is_dir():
             return cls._in(path, "**/*", may_be_empty=True)
-        if path.exists():  # also where its name looks like a pattern
+        if path.exists():  # also where its name is like a pattern
             return cls._in(path.parent, glob.escape(path.name), may_be_empty=False)
         # The folders that exist are names, whatever characters they have; the pattern begins where they end.
         folder = next(parent for parent in path.parents if parent.is_dir())

@@ -33,14 +33,14 @@ class Lease:
 
     def take(self, should_stop: Callable[[], bool] = lambda: False) -> bool:
         """Take it, and wait for it where another one holds it; return whether it is held now."""
-        deadline, told = time.monotonic() + self._wait_s, False
+        deadline, is_logged = time.monotonic() + self._wait_s, False
         while not self._is_taken():
             if time.monotonic() > deadline or should_stop():
                 return False
             held = read_lease(self._store)
-            if held is not None and not told:
+            if held is not None and not is_logged:
                 logger.warning(f"another run, {held[0]}, is submitting to this dataset: waiting for it")
-                told = True
+                is_logged = True
             time.sleep(LEASE_POLL_S)
         return True
 

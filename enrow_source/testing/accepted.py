@@ -9,7 +9,7 @@ from typing import Any, Literal, Self
 
 @dataclass(frozen=True)
 class AcceptedBatch:
-    """A batch whose POST was accepted, whatever the client was told.
+    """A batch whose POST was accepted, whatever response the client got.
 
     searches: as submitted, `custom` inside. custom: the batch's own, None if none was sent. settings: as submitted.
     post: number of the POST among those with a good key, from 0. fault: name of what went wrong with it, if anything.

@@ -39,7 +39,7 @@ class SubmittedBatches(Batches):
 
     @property
     def accepted(self) -> list[AcceptedBatch]:
-        """All batches that were accepted, as they stand now, in that order, whatever their clients were told."""
+        """All batches that were accepted, as they stand now, in that order, whatever responses their clients got."""
         self.settle()
         with self._lock:
             return list(self._accepted.values())

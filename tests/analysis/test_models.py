@@ -342,7 +342,7 @@ def test_the_page_reads_through_any_driver(built: BuiltModels) -> None:
     expected = {}
     for campaign in {search.campaign for search in built.searches if search.found}:
         found = [search for search in built.searches if search.found and search.campaign == campaign]
-        expected[campaign or "none told"] = (len(found), sum(search.claimed or 0 for search in found))
+        expected[campaign or "none"] = (len(found), sum(search.claimed or 0 for search in found))
     assert by_campaign.keys() == expected.keys()
     for campaign, message in by_campaign.items():
         assert message == pytest.approx(expected[campaign], abs=1e-3)

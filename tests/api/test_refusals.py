@@ -1,4 +1,4 @@
-"""Answers that concern the account: each is told as what it is."""
+"""Responses that concern the account: each has an error of its own."""
 
 import pytest
 
@@ -17,7 +17,7 @@ def refused(client: EnrowClient, api: SimulatedEnrow, response: Response, error:
 
 
 def test_a_plan_without_phones_is_no_bad_key(api: SimulatedEnrow, client: EnrowClient) -> None:
-    """A person who is told that the key is bad makes a new one, in vain."""
+    """A person who reads that the key is bad makes a new one, and it does not help."""
     message = refused(client, api, Response.not_allowed(), NotAllowedError)
     assert "the key is right" in message
     assert "check enrow_api_key" not in message
@@ -25,7 +25,7 @@ def test_a_plan_without_phones_is_no_bad_key(api: SimulatedEnrow, client: EnrowC
 
 
 @pytest.mark.parametrize(
-    "response, told",
+    "response, reason",
     [
         (Response(402, {"message": "Not enough credits"}), "Not enough credits"),
         (Response(402, {"reason": "Insufficient credits", "success": False}), "Insufficient credits"),
@@ -35,9 +35,9 @@ def test_a_plan_without_phones_is_no_bad_key(api: SimulatedEnrow, client: EnrowC
     ],
     ids=["402 message", "402 reason", "402 empty", "422 message", "422 reason"],
 )
-def test_out_of_credits(api: SimulatedEnrow, client: EnrowClient, response: Response, told: str) -> None:
+def test_out_of_credits(api: SimulatedEnrow, client: EnrowClient, response: Response, reason: str) -> None:
     message = refused(client, api, response, OutOfCreditsError)
-    assert f"out of credits ({told})" in message
+    assert f"out of credits ({reason})" in message
 
 
 def test_another_422_concerns_its_batch(api: SimulatedEnrow, client: EnrowClient) -> None:

@@ -71,7 +71,7 @@ _HOOKS: Final = {
 
 
 def note_stages(file: int) -> None:
-    """Write down each step as it begins, so that a kill by the clock can be told apart."""
+    """Write down each step as it begins, so that the place of a kill by the clock is known."""
 
     def begins(step: str) -> Callable[[object], object]:
         return lambda _: os.write(file, f"{step}\n".encode())

@@ -36,7 +36,7 @@ class Served:
 
     @property
     def body(self) -> Body | None:
-        """What it tells of the batch; None where it is an error."""
+        """What it says of the batch; None where it is an error."""
         body = self.response.body
         if self.response.status not in (200, 202) or not isinstance(body, dict):
             return None

@@ -197,7 +197,7 @@ class Sequence:
         return batch.arrives <= self.outcome.runs
 
     def _run(self, batch_ids: list[str], kill: Kill | None, workers: int) -> bool:
-        """Run once, alone or beside another one; tells whether the sequence goes on."""
+        """Run once, alone or beside another one; return whether the sequence goes on."""
         number, outcome = self.outcome.runs, self.outcome
         self._starts.append(len(self._api.requests))
         jobs = [self._job(batch_ids, kill, workers)]

@@ -92,7 +92,7 @@ class Scene:
         return self.forks.run(job, when_halted)
 
     def fails(self, naming: str, *arguments: Any, **options: Any) -> None:
-        """Run, and expect that the last line tells the error."""
+        """Run, and expect that the last line names the error."""
         ended = self.run(*arguments, **options)
         self.failed.add(len(self.starts) - 1)
         assert ended.returncode == 1, ended
@@ -105,10 +105,10 @@ class Scene:
     def succeeds(self) -> None:
         ended = self.run()
         assert ended.returncode == 0, ended.stderr
-        told = [
+        wrong = [
             line for line in ended.stderr.splitlines() if "gave up 1 load" not in line and "killed load(s)" not in line
         ]
-        assert told == []
+        assert wrong == []
 
     def is_right(self, what: str, naming: str) -> None:
         """Compare the tables with what was served, and put down that the next run made it good."""

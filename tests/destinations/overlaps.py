@@ -117,7 +117,7 @@ def _wait_and_run(schedule: Schedule, container: str, begin: Event | None, delay
             begin.wait(TIMEOUT_S)
         time.sleep(delay_s)
         schedule.run(container, is_plain=is_plain)
-    except BaseException as error:  # noqa: BLE001 - the round tells it
+    except BaseException as error:  # noqa: BLE001 - the round reports it
         while error.__cause__ is not None:
             error = error.__cause__
         (schedule.warehouse.folder / f"{container}.error").write_text(f"{type(error).__name__}: {error}")

@@ -30,11 +30,11 @@ def is_loaded(seen: BatchRows) -> bool:
     )
 
 
-def message(what: str, seen: BatchRows, requests: int, later: str = "", tells: str = "") -> Seen:
+def message(what: str, seen: BatchRows, requests: int, later: str = "", says: str = "") -> Seen:
     times = "1 request" if requests == 1 else f"{requests} requests"
     if is_loaded(seen):
         return Seen(what, f"loaded it with {times}{later}", f"`phone_results`: {len(seen.results)} rows")
-    return Seen(what, f"went on without it after {times}{later}", faults_page.shown_error(seen, tells))
+    return Seen(what, f"went on without it after {times}{later}", faults_page.shown_error(seen, says))
 
 
 def refused(note: Script, refusal: Callable[[], Response], fetch: int) -> Response:

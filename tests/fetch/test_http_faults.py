@@ -37,7 +37,7 @@ class Fault:
     requests: int = 1
     kind: str | None = None
     status: int | None = None
-    tells: str = ""
+    says: str = ""
     """Stands in the message of the error row."""
 
 
@@ -70,19 +70,19 @@ def odd_bodies(batch_id: str) -> Iterator[Fault]:
 def broken_bodies(batch_id: str) -> Iterator[Fault]:
     body = answer(batch_id)
     lost = partial(Fault, requests=ATTEMPTS, kind="connection")
-    yield lost("reset in the middle of a body", (Response(body=body, reset_after=100),), tells="reset")
-    yield lost("closed in the middle of a body", (Response(body=body, truncate_after=100),), tells="IncompleteRead")
+    yield lost("reset in the middle of a body", (Response(body=body, reset_after=100),), says="reset")
+    yield lost("closed in the middle of a body", (Response(body=body, truncate_after=100),), says="IncompleteRead")
     yield lost("closed in the middle of a chunked body", (Response(body=body, truncate_after=100, chunked=True),))
-    yield lost("a body that stops", (Response(body=body, stall_after=100),), tells="timed out")
-    yield lost("no answer at all", (Response(body=body, delay_s=60.0),), tells="timed out")
+    yield lost("a body that stops", (Response(body=body, stall_after=100),), says="timed out")
+    yield lost("no answer at all", (Response(body=body, delay_s=60.0),), says="timed out")
     drip = f"not complete after {3 * TIMEOUT_S:g} s"
-    yield lost("a body at 1 byte/s", (Response(body=body, drip_bytes_per_s=1),), tells=drip)
-    yield lost("a chunked body at 1 byte/s", (Response(body=body, drip_bytes_per_s=1, chunked=True),), tells=drip)
-    yield lost("a gzipped body at 1 byte/s", (Response(body=body, drip_bytes_per_s=1, gzip=True),), tells=drip)
+    yield lost("a body at 1 byte/s", (Response(body=body, drip_bytes_per_s=1),), says=drip)
+    yield lost("a chunked body at 1 byte/s", (Response(body=body, drip_bytes_per_s=1, chunked=True),), says=drip)
+    yield lost("a gzipped body at 1 byte/s", (Response(body=body, drip_bytes_per_s=1, gzip=True),), says=drip)
     yield lost(
         "gzip, closed too early",
         (Response(body=body, gzip=True, truncate_after=100),),
-        tells="IncompleteRead",
+        says="IncompleteRead",
     )
     yield lost("said to be gzip, and is not", (Response(body=body, headers={"Content-Encoding": "gzip"}),))
     cut = Response(body=answer(batch_id, gzipped=True)[:-100], headers={"Content-Encoding": "gzip"})
@@ -94,21 +94,21 @@ def wrong_bodies(batch_id: str) -> Iterator[Fault]:
     body = answer(batch_id)
     wrong = partial(Fault, kind="invalid_response", status=200)
     page = Response(body=b"<!doctype html><title>Be right back</title>", headers={"Content-Type": "text/html"})
-    yield wrong("200 with an HTML page", (page,), tells="the body is not JSON")
-    yield wrong("200 with an empty body", (Response(),), tells="the body is not JSON")
-    yield wrong("200 with spaces", (Response(body=b" \n"),), tells="the body is not JSON")
+    yield wrong("200 with an HTML page", (page,), says="the body is not JSON")
+    yield wrong("200 with an empty body", (Response(),), says="the body is not JSON")
+    yield wrong("200 with spaces", (Response(body=b" \n"),), says="the body is not JSON")
     named = body.decode().replace("Ashgrove", "Aßgrove").replace('"firstname":"', '"firstname":"é')
     person = named if "é" in named else named.replace('"index":0', '"index":0,"who":"é"')
-    yield wrong("ISO 8859-1", (Response(body=person.encode("latin-1")),), tells="the body is not UTF-8")
-    yield wrong("UTF-16", (Response(body=person.encode("utf-16")),), tells="the body is not UTF-8")
-    yield wrong("202 with an HTML page", (Response(202, page.body),), status=202, tells="the body is not JSON")
+    yield wrong("ISO 8859-1", (Response(body=person.encode("latin-1")),), says="the body is not UTF-8")
+    yield wrong("UTF-16", (Response(body=person.encode("utf-16")),), says="the body is not UTF-8")
+    yield wrong("202 with an HTML page", (Response(202, page.body),), status=202, says="the body is not JSON")
 
 
 def redirects(batch_id: str, elsewhere: str) -> Iterator[Fault]:
     for code in (301, 302, 303, 307, 308):
         moved = Response.redirect(f"{elsewhere}/phone/bulk?id={batch_id}", code)
-        yield Fault(f"{code} to another host", (moved,), kind="redirect", status=code, tells="not followed")
-    redirect = partial(Fault, kind="redirect", status=302, tells="not followed")
+        yield Fault(f"{code} to another host", (moved,), kind="redirect", status=code, says="not followed")
+    redirect = partial(Fault, kind="redirect", status=302, says="not followed")
     yield redirect("302 to itself", (Response.redirect(f"/phone/bulk?id={batch_id}"),))
     yield redirect("302 without a place", (Response(302),))
     yield redirect("302 to what is no URL", (Response.redirect("http://[::1"),))
@@ -120,7 +120,7 @@ def statuses(batch_id: str) -> Iterator[Fault]:
     body = answer(batch_id)
     for code in (500, 502, 503, 504, 529):
         failing = partial(Fault, requests=ATTEMPTS, kind="server_error", status=code)
-        yield failing(f"{code} forever", (Response.server_error(code),), tells="Internal server error")
+        yield failing(f"{code} forever", (Response.server_error(code),), says="Internal server error")
     page = Response(503, b"<h1>Service Unavailable</h1>", {"Content-Type": "text/html"})
     yield Fault(
         "503 forever, with an HTML page",
@@ -128,11 +128,11 @@ def statuses(batch_id: str) -> Iterator[Fault]:
         requests=ATTEMPTS,
         kind="server_error",
         status=503,
-        tells="Service Unavailable",
+        says="Service Unavailable",
     )
     yield Fault("500 once, then well", (Response.server_error(), body), requests=2)
-    yield Fault("400", (Response.unreadable(),), kind="expired_or_unknown", status=400, tells="Could not retrieve")
-    yield Fault("404", (Response.not_found(),), kind="expired_or_unknown", status=404, tells="not found")
+    yield Fault("400", (Response.unreadable(),), kind="expired_or_unknown", status=400, says="Could not retrieve")
+    yield Fault("404", (Response.not_found(),), kind="expired_or_unknown", status=404, says="not found")
     empty = Response(404, headers={"Content-Encoding": "gzip"})
     yield Fault("404 with nothing, said to be gzip", (empty,), kind="not_readable", status=404)
     for code in (204, 206, 403, 405, 418):
@@ -160,7 +160,7 @@ def test_a_fault_concerns_its_batch_alone(api: SimulatedEnrow, warehouse: Wareho
     assert report.unreadable == sum(case.kind is not None for case in batches.values())
     assert report.exit_code == ExitCode.PARTIAL
     faults_page.check(
-        "HTTP faults", [message(c.what, seen[i], api.fetches(i), tells=c.tells) for i, c in batches.items()]
+        "HTTP faults", [message(c.what, seen[i], api.fetches(i), says=c.says) for i, c in batches.items()]
     )
 
 
@@ -170,7 +170,7 @@ def assert_as_expected(case: Fault, seen: BatchRows) -> None:
         return
     kind, status, message = seen.error
     assert (kind, status) == (case.kind, case.status), case.what
-    assert case.tells in message, case.what
+    assert case.says in message, case.what
 
 
 class RawServer(socketserver.ThreadingTCPServer):
@@ -274,6 +274,6 @@ def test_answers_that_are_not_http(warehouse: Warehouse, load: Load, monkeypatch
         kind = not_http(batch_id)[name][1]
         assert server.fetches[batch_id] == (ATTEMPTS if kind == "connection" else 1), name
         assert is_loaded(seen[batch_id]) if kind is None else seen[batch_id].error[0] == kind, name
-    tells = {DRIPPING: f"not complete after {3 * RAW_TIMEOUT_S:g} s"}
-    rows = [message(n, seen[i], server.fetches[i], tells=tells.get(n, "")) for i, n in batches.items()]
+    says = {DRIPPING: f"not complete after {3 * RAW_TIMEOUT_S:g} s"}
+    rows = [message(n, seen[i], server.fetches[i], says=says.get(n, "")) for i, n in batches.items()]
     faults_page.check("No HTTP at all", rows)

@@ -115,7 +115,7 @@ def test_a_half_written_line_is_left(content: str, name: str, ids: list[str]) ->
 
 @pytest.mark.parametrize("content", ["AAAA", "AAAA\nBBBB", "id,n\nAAAA,1\nBBBB,2", "AAAA\nBB\n"])
 def test_a_last_line_without_an_end_is_read(content: str) -> None:
-    """Many tools write none: it is left alone only where it looks cut off."""
+    """Many tools write none: it is left alone only where it seems cut off."""
     assert read(content, is_growing=True)[1] == []
 
 

@@ -1,4 +1,4 @@
-"""The end of deferred ids: one that the API never knows is given up, told once, and kept visible."""
+"""The end of deferred ids: one that the API never knows is given up, logged once, and kept visible."""
 
 import logging
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def deferred(warehouse: Warehouse) -> list[tuple[Any, ...]]:
 def test_an_unknown_id_is_given_up(
     tmp_path: Path, api: SimulatedEnrow, warehouse: Warehouse, load: Any, logged: pytest.LogCaptureFixture
 ) -> None:
-    """After some fetches: told once, then asked for no more, unless the caller names it."""
+    """After some fetches: logged once, then fetched no more, unless the caller names it."""
     (tmp_path / "ids.txt").write_text("gone\nfine\n")
     api.add_completed("fine", 1)
     reports = [load() for _ in range(5)]
@@ -97,7 +97,7 @@ def kinds(warehouse: Warehouse) -> list[tuple[Any, ...]]:
 def test_an_ongoing_batch_that_expires_is_given_up(
     api: SimulatedEnrow, warehouse: Warehouse, load: Any, logged: pytest.LogCaptureFixture
 ) -> None:
-    """It is an error of its own kind, told with the credits at stake, and asked for no more after a while."""
+    """It is an error of its own kind, logged with the credits at stake, and fetched no more after a while."""
     end = {"batch_ids_file": None, "give_up_fetches": 2}
     assert load(api.add_ongoing("lost", 9, 25), **end).ongoing == 1
     api.respond("lost", Response.unreadable())

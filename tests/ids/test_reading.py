@@ -65,7 +65,7 @@ def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixtur
 
 
 def test_a_file_from_the_future_hides_none(folder: Path, reader: Reader, logged: pytest.LogCaptureFixture) -> None:
-    """Whatever clock has dated a file, what arrives after it is read; that it is ahead is told."""
+    """Whatever clock has dated a file, what arrives after it is read; the log says that it is ahead."""
     (folder / "a.txt").write_text("a\n")
     (folder / "b.txt").write_text("b\n")
     ahead = time.time() + 400 * 86_400

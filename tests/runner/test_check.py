@@ -251,7 +251,7 @@ def test_rows_in_clear_are_told(  # noqa: PLR0917 - fixtures
     monkeypatch: pytest.MonkeyPatch,
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    """Who sets `pii` later is told, by the check and by the first run, which command treats what is there."""
+    """Where `pii` is set later, the check and the first run name the command for rows that are there."""
     pipeline = build_pipeline("duckdb")
     load([api.add_completed("before", 4)], pipeline=pipeline)
     monkeypatch.setenv("SOURCES__ENROW__PII", "drop")

@@ -99,7 +99,7 @@ class World:
                         yield name, "sends"
                         yield name, "no connection"
                     else:
-                        yield name, "is told nothing"  # a time-out, a reset, a 500 after all
+                        yield name, "gets no answer"  # a time-out, a reset, a 500 after all
                 case _:
                     yield name, "goes on"
         for submission_id in self.in_flight:
@@ -178,7 +178,7 @@ class World:
         }
         waiting = [one for one in self.submitters.values() if one.name == submission_id[0] and not one.is_killed]
         for submitter in waiting:
-            # Whoever has given up waiting is told nothing any more.
+            # Whoever has given up waiting gets no answer any more.
             if isinstance(submitter.action, Post) and submitter.action.submission is submission and what in answers:
                 self._answer(submitter, answers[what])
 
@@ -211,7 +211,7 @@ class World:
 
     @property
     def mark(self) -> tuple[Any, ...]:
-        """What tells two states apart: equal marks have equal futures."""
+        """What distinguishes two states: equal marks have equal futures."""
         return (
             self.holder,
             tuple(sorted(self.states.items())),

@@ -265,7 +265,7 @@ def test_all_commands_speak_of_one_warehouse(
 
 
 def test_run_beside_a_submitter_names_no_ids(enrow: Command, tmp_path: Path) -> None:
-    """Whether somebody has submitted cannot be read while the file is held: the run is not told to name ids."""
+    """Whether somebody has submitted cannot be read while the file is held: the run does not ask for ids."""
     leads = write(tmp_path / "leads.csv", [row(1)])
     assert enrow("submit", "--people-file", leads, "--max-credits", "40")[0] == 0
     held = "import duckdb, sys; held = duckdb.connect('warehouse.duckdb'); print(flush=True); sys.stdin.read()"

@@ -197,7 +197,7 @@ def test_a_refused_key_is_told_before_anything_is_sent(duck: Place) -> None:
 
 
 def test_an_older_plan_holds_more(api: SimulatedEnrow, duck: Place) -> None:
-    """The price that the API tells counts against the budget from then on."""
+    """The price that the API holds counts against the budget from then on."""
     api.rules = AccountRules(credits_per_phone=50)
     report = duck.submit(rows(4), 170, batch_size=1)
     assert (report.end, report.credits_held, report.exit_code) == (EndReason.OVER_BUDGET, 150, 3)

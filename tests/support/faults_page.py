@@ -132,12 +132,12 @@ def shown(value: object) -> str:
     return f"{fence}{text}{fence}"
 
 
-def shown_error(rows_of_batch: BatchRows, tells: str = "") -> str:
-    """Show the error row; of a connection's error only what is the same on every machine, and what it `tells`."""
+def shown_error(rows_of_batch: BatchRows, says: str = "") -> str:
+    """Show the error row; of a connection's error only what is the same on every machine, and what it `says`."""
     kind, status, message = rows_of_batch.error
-    assert tells in message
+    assert says in message
     message = (
-        ": ".join([message.split(":")[0], *([f"... {tells}"] if tells else [])]) if kind == "connection" else message
+        ": ".join([message.split(":")[0], *([f"... {says}"] if says else [])]) if kind == "connection" else message
     )
     return f"`batch_errors`: `{kind}`, {status or 'no status'}: {shown(message)}"
 
