@@ -50,7 +50,7 @@ class RawResponse:
 
 @dataclass(slots=True)
 class RequestStats:
-    """What went to and fro; counted by many threads."""
+    """Requests and responses of a run; counted by many threads."""
 
     requests: int = 0
     """Every one, also those that were tried again."""

@@ -26,9 +26,9 @@ from .session import SNOWFLAKE
 def append_row(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any], *, creates: bool = True) -> None:
     """Append the row of a run that has ended; where that fails, the log says so.
 
-    Where the destination is files, dlt loads the row; and where the INSERT does not fit, since there is no table yet,
-    or one of an earlier version, or one that somebody has altered: dlt makes what is missing. A table that takes the
-    row in no way is renamed, and a new one begins.
+    dlt loads the row, and makes what is missing, where the destination is files, and where the INSERT does not fit:
+    there is no table yet, or one of an earlier version, or one that somebody has altered. A table that cannot take the
+    row is renamed, and a new one is made.
 
     Args:
         pipeline: Names destination and dataset; keeps its schema and its state.

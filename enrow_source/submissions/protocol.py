@@ -33,7 +33,7 @@ class SubmissionState(StrEnum):
     REFUSED = "refused"
     """The API proved that it took nothing."""
     UNKNOWN = "unknown"
-    """Nobody can tell. Never sent again by itself."""
+    """It is not known whether the API accepted it. Never sent again by itself."""
     CANCELLED = "cancelled"
     """Never sent."""
 
@@ -130,7 +130,7 @@ class EndReason(StrEnum):
     LOST_LEASE = "lost_lease"
     """Another submitter has taken the lease; what was not sent is cancelled."""
     UNKNOWN = "unknown"
-    """Nobody can tell what became of a batch."""
+    """It is not known what became of a batch."""
     REFUSED = "refused"
     """The API takes nothing of this account: the key, the plan, the credits."""
     UNAVAILABLE = "unavailable"

@@ -146,7 +146,7 @@ _WORDS = {
 _ENDS = {
     EndReason.BUSY: "another run is submitting to this dataset; nothing was sent",
     EndReason.LOST_LEASE: "another run has taken over; what was not sent is cancelled",
-    EndReason.UNKNOWN: "nobody can tell whether a batch was accepted; it is not sent again by itself",
+    EndReason.UNKNOWN: "it is not known whether a batch was accepted; it is not sent again by itself",
     EndReason.REFUSED: "the API takes nothing of this account",
     EndReason.UNAVAILABLE: "no connection, or the API asked to slow down; nothing of the last batch was accepted",
     EndReason.OVER_BUDGET: "the API holds more for a search than was estimated; the rest would pass what is allowed",
