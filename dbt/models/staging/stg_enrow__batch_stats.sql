@@ -54,14 +54,19 @@ select
         when account.gross_batches > 0 then 'gross'
         when account.net_batches > 0 then 'net'
     end as account_credits_reading,
-    case
-        when
-            coalesce(
-                readings.credits_reading, case when account.gross_batches > account.net_batches then 'gross' end, 'net'
-            ) = 'gross'
-            then stats.credits_cost - coalesce(stats.credits_to_refund, 0)
-        else stats.credits_cost
-    end as credits_claimed,
+    -- Of one type at every destination: the bare difference of two numbers has none on Postgres.
+    cast(
+        case
+            when
+                coalesce(
+                    readings.credits_reading,
+                    case when account.gross_batches > account.net_batches then 'gross' end,
+                    'net'
+                ) = 'gross'
+                then stats.credits_cost - coalesce(stats.credits_to_refund, 0)
+            else stats.credits_cost
+        end as {{ dbt.type_numeric() }}
+    ) as credits_claimed,
     stats.results_received,
     stats.found_received,
     coalesce(ledger.results_loaded, 0) as results_loaded,
