@@ -88,7 +88,7 @@ _CSV_SUFFIXES: Final = frozenset({".csv", ".tsv", ".psv"})
 
 def _read_whole(text: str, number: int, name: str, *, is_growing: bool) -> Iterator[IdOrError]:
     """Yield the ids of the documents of a text, whatever is between them; `number` is its first line's."""
-    decoder, position, is_damaged = JSONDecoder(), 0, False
+    decoder, position, is_invalid = JSONDecoder(), 0, False
     while True:
         start = position
         while position < len(text) and text[position] in _SPACE + ",":
@@ -104,18 +104,18 @@ def _read_whole(text: str, number: int, name: str, *, is_growing: bool) -> Itera
         try:
             document, end = decoder.raw_decode(text, position)
             if not isinstance(document, dict | list):
-                _check_stands_alone(text, position, end, line_end, is_damaged=is_damaged)
+                _check_stands_alone(text, position, end, line_end, is_invalid=is_invalid)
         except (ValueError, RecursionError):
             is_cut = is_growing and line_end == len(text)
             yield InvalidEntry(f"{at} has no end yet: the next run reads it" if is_cut else f"{at} is no JSON")
-            is_damaged, position = True, line_end
+            is_invalid, position = True, line_end
             continue
         number += text.count("\n", position, end)
         position = end
         yield from ids_in_document(document, at)
 
 
-def _check_stands_alone(text: str, start: int, end: int, line_end: int, *, is_damaged: bool) -> None:
+def _check_stands_alone(text: str, start: int, end: int, line_end: int, *, is_invalid: bool) -> None:
     """Refuse a string or number that is part of an unreadable document, such as the key of an object.
 
     Raises:
@@ -123,7 +123,7 @@ def _check_stands_alone(text: str, start: int, end: int, line_end: int, *, is_da
     """
     rest = text[end:line_end].strip(_SPACE)
     is_at_line_start = start == 0 or text[start - 1] == "\n"
-    if rest.strip(",") or (is_damaged and (rest or not is_at_line_start)):
+    if rest.strip(",") or (is_invalid and (rest or not is_at_line_start)):
         raise ValueError(rest)
 
 

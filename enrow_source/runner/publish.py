@@ -228,7 +228,7 @@ def _without_erased(rows: pa.Table, suppressions: Suppressions, removed: Counter
         hashed = pc.fill_null(pc.match_substring_regex(column, _HASH), fill_value=False)
         if pc.any(pc.and_(hashed, older.combine_chunks())).as_py():
             raise PublishError(
-                "people were erased after this lake was loaded, and its hashed values do not tell whose they are:"
+                "people were erased after this lake was loaded, and its hashed values do not show whose they are:"
                 " name another --lake, and delete this one"
             )
     is_erased = suppressions.is_erased(columns)
