@@ -23,7 +23,7 @@ from .destination.suppressions import Suppressions
 from .extract import extract
 from .fetch.results import Chunk, Progress
 from .ids.configured import configured_resources
-from .ids.input import BatchIdInput, BatchIds, read_batch_ids
+from .ids.input import BatchIds, no_batch_ids, read_batch_ids
 from .ids.shard import Shard
 from .lazy import pa
 from .options import Options, check_limits, check_names, contract_hints, in_own_section, parse_pii
@@ -129,7 +129,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     delete_half_normalized(active_pipeline())
     client = EnrowClient(enrow_api_key, enrow_base_url, connections=connections, max_response_mb=max_response_mb)
     configured = configured_resources(batch_ids_file, batch_ids_query, batch_ids_cursor, batch_ids_database)
-    input_ids = BatchIdInput((), ()) if pending_only else read_batch_ids(batch_ids, *configured)
+    input_ids = no_batch_ids(batch_ids) if pending_only else read_batch_ids(batch_ids, *configured)
     privacy = Privacy(parse_pii(pii), pii_secret)
     options = Options(
         max_batches=max_batches,

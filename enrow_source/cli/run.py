@@ -39,6 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         parser.error("standard input has no batch ids: what is piped into the command may have failed")
     batch_ids: list[Any] = [*options.batch_ids, *piped]
     files = [location for location in options.batch_ids_file if location != "-"]
+    if options.pending and (batch_ids or files or options.batch_ids_query):
+        parser.error("--pending reads no ids: leave it out, or the ids, --batch-ids-file and --batch-ids-query")
     has_ids = batch_ids or files or options.batch_ids_query or options.pending or _has_configured_ids()
     source_options = {
         "batch_ids_file": files or None,

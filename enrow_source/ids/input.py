@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from typing import Final
 
 from dlt.extract import DltResource
 
-from ..errors import InvalidBatchIdError
+from ..errors import ConfigurationError, InvalidBatchIdError
 from .validate import IdOrError, InvalidEntry, SkippedEvent, batch_id_of, column_values, id_or_error, is_plain
 
 BatchIds = Iterable[str | DltResource] | DltResource
@@ -72,6 +72,17 @@ class BatchIdInput:
     def __iter__(self) -> Iterator[str]:
         """Read the resources, and iterate over the ids."""
         return iter(self.read().ids)
+
+
+def no_batch_ids(batch_ids: BatchIds) -> BatchIdInput:
+    """Return the input of a run that fetches pending batches alone.
+
+    Raises:
+        ConfigurationError: There are ids, which the run would pass over.
+    """
+    if not isinstance(batch_ids, Sized) or len(batch_ids) > 0:
+        raise ConfigurationError("pending_only reads no ids, and batch_ids has some: leave out the one or the other")
+    return BatchIdInput((), ())
 
 
 def read_batch_ids(batch_ids: BatchIds, *more: DltResource) -> BatchIdInput:

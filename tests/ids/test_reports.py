@@ -111,6 +111,15 @@ def test_pending_reads_no_configured_ids(command: Any, api: SimulatedEnrow, tmp_
     assert (code, api.fetches("a")) == (0, 0), said
 
 
+@pytest.mark.parametrize("ids", [["a"], ["--batch-ids-file", "ids.txt"], ["--batch-ids-query", "SELECT 'a' AS id"]])
+def test_pending_beside_ids_is_an_error(command: Any, api: SimulatedEnrow, ids: list[str]) -> None:
+    code, said = command("--pending", *ids)
+    assert (code, "--pending reads no ids" in said) == (2, True), said
+    with pytest.raises(ConfigurationError, match="pending_only reads no ids"):
+        enrow_source(["a"], enrow_api_key=api.api_key, enrow_base_url=api.url, pending_only=True)
+    assert not api.requests
+
+
 @pytest.mark.parametrize("statuses,code", [([500, 500, 500], 5), ([429], 5), ([500], 3), ([500, 404, 500], 3)])
 def test_an_outage_is_no_bad_id(command: Any, api: SimulatedEnrow, statuses: list[int], code: int) -> None:
     """However few ids there are: the API answered for none of them."""
