@@ -54,7 +54,7 @@ class RowsDiffer:
 
 
 def rows_that_differ(client: SqlClientBase[Any]) -> list[RowsDiffer] | None:
-    """Compare the rows of `phone_results` with the ledger, batch by batch; None where nothing was loaded yet.
+    """Compare the rows of `phone_results` with the ledger, batch by batch; None where there is neither table.
 
     Batches that a run is loading at this moment differ too.
 
@@ -63,13 +63,31 @@ def rows_that_differ(client: SqlClientBase[Any]) -> list[RowsDiffer] | None:
     """
     column, table = client.escape_column_name, client.make_qualified_table_name
     batch_id, load_id = column("batch_id"), column("_dlt_load_id")
-    sql = (
-        f"SELECT batch_id, MAX(claimed), MAX(found) FROM (SELECT {batch_id} AS batch_id,"  # noqa: S608 - escaped names
-        f" {column('results_loaded')} AS claimed, 0 AS found FROM {table(PHONE_RESULTS_LEDGER.name)}"
-        f" WHERE {load_id} <> '' UNION ALL SELECT {batch_id}, 0, COUNT(*) FROM {table(PHONE_RESULTS.name)}"
-        f" GROUP BY {batch_id}) counts GROUP BY batch_id HAVING MAX(claimed) <> MAX(found) ORDER BY batch_id"
-    )
+    ledger, results = table(PHONE_RESULTS_LEDGER.name), table(PHONE_RESULTS.name)
+    claimed = f"{batch_id} AS batch_id, {column('results_loaded')} AS claimed, 0 AS found"
+    parts = {
+        ledger: f"SELECT {claimed} FROM {ledger} WHERE {load_id} <> ''",  # noqa: S608 - escaped names
+        results: f"SELECT {batch_id}, 0 AS claimed, COUNT(*) AS found FROM {results} GROUP BY {batch_id}",  # noqa: S608
+    }
     try:
-        return [RowsDiffer(name, int(claimed), int(found)) for name, claimed, found in client.execute_sql(sql) or ()]
+        return _differences(client, list(parts.values()))
     except DestinationUndefinedEntity:
-        return None
+        # One that is gone has no rows, and the other one says of which batches.
+        there = [sql for name, sql in parts.items() if _exists(client, name)]
+        return _differences(client, there) if there else None
+
+
+def _differences(client: SqlClientBase[Any], parts: Sequence[str]) -> list[RowsDiffer]:
+    sql = (
+        f"SELECT batch_id, MAX(claimed), MAX(found) FROM ({' UNION ALL '.join(parts)}) counts"  # noqa: S608 - as above
+        " GROUP BY batch_id HAVING MAX(claimed) <> MAX(found) ORDER BY batch_id"
+    )
+    return [RowsDiffer(name, int(claimed), int(found)) for name, claimed, found in client.execute_sql(sql) or ()]
+
+
+def _exists(client: SqlClientBase[Any], table: str) -> bool:
+    try:
+        client.execute_sql(f"SELECT 1 FROM {table} WHERE 1 = 0")  # noqa: S608 - an escaped name
+    except DestinationUndefinedEntity:
+        return False
+    return True

@@ -107,12 +107,7 @@ class Session:
             return
         pipeline = cast("dlt.Pipeline", self.pipeline)
         if not self._clients:
-            # A pipeline does not know the schema of a source before its first run.
-            is_known = self.schema.name in pipeline.schemas
-            client = pipeline.sql_client(**({"schema_name": self.schema.name} if is_known else {}))
-            if not is_known and isinstance(client, WithSchemas):
-                client.set_schemas(_stored_schemas(pipeline, self.schema.name))
-            self._clients.append(client)
+            self._clients.append(sql_client_of(pipeline, self.schema.name))
         with self._clients[0] as client:
             self._open.append(client)
             try:
@@ -123,6 +118,19 @@ class Session:
     def connection(self) -> AbstractContextManager[object]:
         """Hold one connection for several reads, where that saves one: a lake has none."""
         return self.sql_client() if self.destination_type in (DUCKDB, POSTGRES) else nullcontext()
+
+
+def sql_client_of(pipeline: dlt.Pipeline, schema_name: str) -> SqlClientBase[Any]:
+    """Return a SQL client for the tables of a schema, which a pipeline that has never run does not know.
+
+    Raises:
+        SqlClientNotAvailable: The destination has none.
+    """
+    is_known = schema_name in pipeline.schemas
+    client = pipeline.sql_client(**({"schema_name": schema_name} if is_known else {}))
+    if not is_known and isinstance(client, WithSchemas):
+        client.set_schemas(_stored_schemas(pipeline, schema_name))
+    return client
 
 
 def _stored_schemas(pipeline: dlt.Pipeline, name: str) -> list[Schema]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import msgspec
 from dlt.common import logger
@@ -49,6 +49,10 @@ def accepted_batch_ids(client: SqlClientBase[Any], ledger_tables: Sequence[str])
     return [batch_id for (batch_id,) in rows or () if batch_id]
 
 
+RESOLVED_BY_HAND: Final = "resolved by hand"
+"""The message of a submission that a person has given its batch; what the batch itself says overrules it."""
+
+
 @dataclass(slots=True)
 class AcceptedSubmissions:
     """Which batch each submission became, as the batches say that a run fetches."""
@@ -76,14 +80,15 @@ class AcceptedSubmissions:
         for at in range(0, len(seen), DELETE_IDS):
             some = seen[at : at + DELETE_IDS]
             names = ", ".join(["%s"] * len(some))
-            columns = ", ".join(map(column, ("submission_id", "state", "batch_id")))
+            columns = ", ".join(map(column, ("submission_id", "state", "batch_id", "message")))
             sql = f"SELECT {columns} FROM {table} WHERE {column('submission_id')} IN ({names})"  # noqa: S608 - escaped names
             try:
                 rows = client.execute_sql(sql, *some) or ()
             except DestinationUndefinedEntity:
                 return 0  # they were submitted from another dataset
-            for submission_id, state, batch_id in rows:
-                if state == "accepted":
+            self._correct(client, some)
+            for submission_id, state, batch_id, message in rows:
+                if state == "accepted" and (message != RESOLVED_BY_HAND or batch_id == self.batch_ids[submission_id]):
                     _check_once(submission_id, batch_id, self.batch_ids[submission_id])
                     continue
                 client.execute_sql(
@@ -96,6 +101,27 @@ class AcceptedSubmissions:
                 )
                 resolved += 1
         return resolved
+
+    def _correct(self, client: SqlClientBase[Any], submission_ids: Sequence[str]) -> None:
+        """Call unknown again a submission that a person gave the batch of another one, as the batch itself says."""
+        column, table = client.escape_column_name, client.make_qualified_table_name(SUBMISSIONS.name)
+        owners = {self.batch_ids[submission_id]: submission_id for submission_id in submission_ids}
+        names = ", ".join(["%s"] * len(owners))
+        sql = (
+            f"SELECT {column('submission_id')}, {column('batch_id')} FROM {table}"  # noqa: S608 - escaped names
+            f" WHERE {column('batch_id')} IN ({names}) AND {column('message')} = '{RESOLVED_BY_HAND}'"
+        )
+        for submission_id, batch_id in client.execute_sql(sql, *owners) or ():
+            if submission_id == owners[batch_id]:
+                continue
+            message = f"resolved by hand with batch {batch_id}, which is that of submission {owners[batch_id]}"
+            logger.error(f"submission {submission_id} was {message}: it is unknown again")
+            client.execute_sql(
+                f"UPDATE {table} SET {column('state')} = 'unknown', {column('batch_id')} = NULL,"  # noqa: S608 - escaped
+                f" {column('ended_at')} = NULL, {column('message')} = %s WHERE {column('submission_id')} = %s",
+                message,
+                submission_id,
+            )
 
 
 def _check_once(submission_id: str, batch_id: str, other: str) -> None:

@@ -8,6 +8,7 @@ import dlt
 
 from ..errors import ConfigurationError
 from ..tables.schema import SUBMISSIONS
+from .accepted import RESOLVED_BY_HAND
 from .lease import is_dead, read_lease
 from .protocol import SubmissionOutcome, SubmissionState
 from .store import Store, Submitted, is_missing
@@ -72,7 +73,7 @@ def resolve_submission(pipeline: dlt.Pipeline, submission_id: str, *, batch_id: 
             raise ConfigurationError(
                 f"batch {batch_id} is that of submission {others[0]}: each submission became a batch of its own"
             )
-        message = "resolved by hand"
+        message = RESOLVED_BY_HAND
         if batch_id is None:
             outcome = SubmissionOutcome(SubmissionState.REFUSED, known.http_status, f"{message}: not accepted")
         else:

@@ -32,7 +32,7 @@ def compared(tmp_path: Path) -> str:
 
 
 def test_before_the_first_load(tmp_path: Path) -> None:
-    assert compared(tmp_path) == "nothing is loaded yet"
+    assert compared(tmp_path) == "there is no phone_results yet"
 
 
 @pytest.mark.usefixtures("loaded")
@@ -47,11 +47,14 @@ def test_rows_are_those_of_the_ledger(tmp_path: Path) -> None:
         ("INSERT INTO phone_results FROM phone_results WHERE batch_id = 'a'", "a (6 rows, 3 loaded)."),
         ('DELETE FROM phone_results WHERE "index" = 1', "a (2 rows, 3 loaded), b (1 rows, 2 loaded)."),
         ("DELETE FROM phone_results_ledger WHERE batch_id = 'b'", "b (2 rows, 0 loaded)."),
+        ("DROP TABLE phone_results", "a (0 rows, 3 loaded), b (0 rows, 2 loaded)."),
+        ("DROP TABLE phone_results_ledger", "a (3 rows, 0 loaded), b (2 rows, 0 loaded)."),
+        ("DROP TABLE _dlt_loads; DELETE FROM phone_results WHERE batch_id = 'a'", "a (0 rows, 3 loaded)."),
         ("UPDATE phone_results SET batch_id = 'none'", "a (0 rows, 3 loaded), b (0 rows, 2 loaded), none (5 rows, 0"),
     ],
 )
 def test_other_rows_are_named(tmp_path: Path, sql: str, difference: str) -> None:
-    """Rows twice, rows too few, rows that no ledger knows, rows of another batch."""
+    """Rows twice, rows too few, rows that no ledger knows, of another batch; tables that are gone."""
     change(sql)
     with pytest.raises(EnrowError) as raised:
         compared(tmp_path)

@@ -319,6 +319,23 @@ def test_a_batch_is_that_of_one_submission(duck: Place) -> None:
     assert duck.states() == ["unknown", "accepted"]
 
 
+def test_the_batch_overrules_a_person(duck: Place) -> None:
+    """Two unknown submissions are resolved the wrong way round; the batches themselves put it right."""
+    duck.api.fault_posts("accept-then-drop", "accept-then-drop")
+    for number in (1, 2):
+        duck.submit([row(number)])
+    first, second = list_submissions(duck.pipeline())
+    right = {each.custom["submission"]: each.batch_id for each in duck.api.accepted if isinstance(each.custom, dict)}
+    resolve_submission(duck.pipeline(), first.submission_id, batch_id=right[second.submission_id])
+    duck.load(runs=3)
+    states = {one.submission_id: (one.state, one.batch_id) for one in list_submissions(duck.pipeline())}
+    assert states[first.submission_id] == ("unknown", None)
+    assert states[second.submission_id] == ("accepted", right[second.submission_id])
+    resolve_submission(duck.pipeline(), first.submission_id, batch_id=right[first.submission_id])
+    duck.load(runs=3)
+    assert {one.submission_id: one.batch_id for one in list_submissions(duck.pipeline())} == right
+
+
 def test_accepted_batch_that_nobody_knows_is_given_up(duck: Place) -> None:
     """An accepted batch that the API answers 400 for is asked for so often, then only where it is named."""
     duck.submit([row(1)])
