@@ -62,7 +62,7 @@ bench: $(READY) ## Measure the source beside what a user would write instead (25
 	$(BIN)/python -m benchmarks.profile
 	$(BIN)/python -m benchmarks.page
 
-chaos: $(READY) ## Kill 200 runs that load and 200 that submit on each destination, and compare (40 minutes)
+chaos: $(READY) ## Kill 200 runs that load and 200 that submit on each destination, and compare (2 hours)
 	$(BIN)/python -m tests.chaos
 	$(BIN)/python -m tests.chaos.submit
 

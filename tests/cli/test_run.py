@@ -258,8 +258,8 @@ def test_run_stops_when_the_api_is_down(command: Command, simulated: SimulatedEn
 def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedEnrow) -> None:
     ids = [
         simulated.add_completed("done", 2),
-        simulated.respond("waits-for-a-retry", Response.rate_limited(100)),
         simulated.respond("no-answer", Response(body=b" " * 100, stall_after=10)),
+        simulated.respond("waits-for-a-retry", Response.rate_limited(100)),  # last: it slows the others down
     ]
     running = subprocess.Popen(
         enrow("run", *ids),

@@ -233,5 +233,5 @@ TARGETS: Final = {
         ),
     )
 }
-QUICK: Final = ("duckdb", "postgres")
+QUICK: Final = ("duckdb",)
 """What `make test` runs."""

@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from enrow_source import enrow_source
 from enrow_source.testing import SimulatedEnrow
 from tests.destinations.dataset import TargetDataset
@@ -32,6 +34,7 @@ def test_run_between_extract_and_load(warehouse: TargetDataset) -> None:
         assert len(warehouse.rows("phone_results")) == 7
 
 
+@pytest.mark.slow
 def test_runs_started_at_once(target: Target, started: Started, tmp_path: Path) -> None:
     """Two fresh containers run one schedule at the same time, twice."""
     found = rounds(target, started, tmp_path, number=2, batches=6)

@@ -20,7 +20,7 @@ Load = Callable[..., RunReport]
 Known = Callable[[str], set[str]]
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=["duckdb", pytest.param("postgres", marks=pytest.mark.slow)])
 def destination(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "postgres":
         postgres: Postgres = request.getfixturevalue("postgres")

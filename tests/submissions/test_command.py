@@ -102,7 +102,7 @@ def test_unknown_and_what_a_person_does_about_it(enrow: Command, tmp_path: Path,
     leads = write(tmp_path / "leads.csv", [row(1)])
     api.fault_posts("refuse-then-drop")
     code, out, _ = enrow("submit", "--people-file", leads, "--max-credits", "40")
-    assert (code, "nobody can tell" in out) == (7, True)
+    assert (code, "it is not known whether a batch was accepted" in out) == (7, True)
     ((submission_id,),) = query("SELECT submission_id FROM submissions")
     code, out, _ = enrow("submissions", "resolve", submission_id, "--not-accepted", "--dataset", "enrow_data")
     assert (code, "refused" in out) == (0, True)
