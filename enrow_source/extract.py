@@ -101,7 +101,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         replace = partial(delete_superseded_results, session, superseded) if superseded else None
         brings_rows = bool(seen.results if appended == [PHONE_RESULTS.name] else seen.answered)
         is_loaded = partial(are_loaded, session, appended, list(seen.answered)) if appended and brings_rows else None
-        guard.end(session, Beginning(session.schema.name, replace, is_loaded, seen.results > 0))
+        guard.end(session, Beginning(session.schema.name, replace, is_loaded))
     if accepted.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
             accepted.record(sql_client)

@@ -9,8 +9,8 @@ when a load begins and when it ends.
 - One load at a time: see `load_lock`.
 - What the load replaces is deleted when it begins, and not while another run may load it.
 - What the load appends is merged where another run has loaded some of it since the ledger was read.
-- Before its first job a load that brings results is written down as begun: rows that it leaves when it is killed have
-  an owner.
+- Before its first job a load is written down as begun: rows that it leaves when it is killed have an owner, and do not
+  pass for those of a load that was completed before the oldest one in `_dlt_loads`.
 
 https://dlthub.com/docs/general-usage/destination-tables#load-packages-and-load-ids
 """
@@ -57,8 +57,6 @@ class Beginning(NamedTuple):
     """Deletes rows that the load replaces, and its own rows do not."""
     is_loaded: Callable[[], bool] | None = None
     """Returns whether the destination has rows of what the load appends; None where it appends nothing."""
-    brings_results: bool = True
-    """Whether it has rows of `phone_results`."""
 
 
 class LoadGuard(Collector):
@@ -171,10 +169,9 @@ class LoadGuard(Collector):
         self._take_dataset(own.schema_name)
         if own.replace is not None:
             own.replace()
-        if own.brings_results:
-            self._begun = load_id
-            with self._connected() as client:
-                note_begun(client, load_id)
+        self._begun = load_id
+        with self._connected() as client:
+            note_begun(client, load_id)
 
     def _take_dataset(self, schema_name: str) -> None:
         if self._client is not None:

@@ -1,6 +1,6 @@
 """Rows of `phone_results` that a killed load has left, and that no ledger knows of.
 
-A load that brings results is written down in `_dlt_loads` as begun before its first job: dlt writes a row with status 0
+A load is written down in `_dlt_loads` as begun before its first job: dlt writes a row with status 0
 when it is complete. A load that has begun and is not complete is either under way or was killed; who holds the lock on
 the dataset knows that it was killed.
 """
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 
 def note_begun(job_client: JobClientBase, load_id: str) -> None:
-    """Write down that a load is about to bring results.
+    """Write down that a load begins.
 
     Rows are appended to Delta tables, and deleted before for each batch of a load: nothing is written down for them.
     """
