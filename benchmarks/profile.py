@@ -12,7 +12,7 @@ from .runs import batch_ids, place
 from .served import served
 from .workloads import FULL_BATCH
 
-_PARTS = ("import", "start", "download", "parse", "shape", "extract", "normalise", "load", "merge", "rest")
+_PARTS = ("import", "start", "download", "parse", "shape", "write", "extract", "normalise", "load", "merge", "rest")
 
 
 def main() -> None:

@@ -24,10 +24,11 @@ from enrow_source import enrow_source  # noqa: E402
 from enrow_source import source as flow  # noqa: E402
 from enrow_source.api.client import EnrowClient  # noqa: E402
 from enrow_source.fetch import batches  # noqa: E402
+from enrow_source.fetch.results import Chunk  # noqa: E402
 
 from .ours import build_pipeline  # noqa: E402
 
-_SHAPING: Final = ("batches_table", "batch_stats_table", "joined", "phone_results_ledger_table", "batch_errors_table")
+_SHAPING: Final = ("batches_table", "batch_stats_table", "phone_results_ledger_table", "batch_errors_table")
 
 
 class Sections:
@@ -96,13 +97,14 @@ def main() -> None:
     sections.time_function(batches, "phone_results_table", "shape")
     for name in _SHAPING:
         sections.time_function(flow, name, "shape")
+    sections.time_function(Chunk, "write_results", "write")
     sections.time_statements(job_client_impl.SqlLoadJob, "run", "merge")
     batch_ids = Path(ids_file).read_text(encoding="utf-8").split()
     with sections.step("start"):
         pipeline = build_pipeline()
         source = enrow_source(batch_ids, enrow_api_key="key", enrow_base_url=url)
         pipeline.sync_destination()
-    with sections.step("extract", "download", "parse", "shape"):
+    with sections.step("extract", "download", "parse", "shape", "write"):
         pipeline.extract(source)
     with sections.step("normalise"):
         pipeline.normalize()
