@@ -22,9 +22,10 @@ from dlt.common.destination.client import RunnableLoadJob
 from dlt.common.storages import LoadStorage
 from dlt.destinations.job_client_impl import SqlLoadJob
 from enrow_source import enrow_source
+from enrow_source.destination import guard
 
 point, url, file, *ids = sys.argv[1:]
-owner, method = (RunnableLoadJob, "_release") if point == "copied" else (SqlLoadJob, "run")
+owner, method = (RunnableLoadJob, "_release") if point in ("copied", "ledger") else (SqlLoadJob, "run")
 original = getattr(owner, method)
 
 def die(job, *arguments):
@@ -39,8 +40,21 @@ def commit_and_die(storage, *arguments):
     commit(storage, *arguments)
     os.kill(os.getpid(), signal.SIGKILL)
 
-commit = LoadStorage.commit_new_load_package
-if point == "normalized":
+def copy_the_ledger_and_die(job, *arguments):
+    original(job, *arguments)
+    if job.job_file_info().table_name == "phone_results_ledger":
+        os.kill(os.getpid(), signal.SIGKILL)
+
+def note_and_die(*arguments):
+    note_begun(*arguments)
+    os.kill(os.getpid(), signal.SIGKILL)
+
+commit, note_begun = LoadStorage.commit_new_load_package, guard.note_begun
+if point == "begun":
+    guard.note_begun = note_and_die
+elif point == "ledger":
+    RunnableLoadJob._release = copy_the_ledger_and_die
+elif point == "normalized":
     LoadStorage.commit_new_load_package = commit_and_die
 elif point != "none":
     setattr(owner, method, die)
@@ -78,6 +92,21 @@ def test_copies_of_a_killed_load_are_not_merged_twice(api: SimulatedEnrow) -> No
     run_plain(api, "copied", "done")
     run_plain(api, "none", "done")
     assert results() == [("done", 5, 5), ("earlier", 2, 2)]
+
+
+def test_a_killed_first_load_is_not_an_old_one(api: SimulatedEnrow) -> None:
+    """A first load without results is killed with the ledger committed, and the next one when it begins."""
+    api.respond("failed", bodies.failed("failed"))
+    run_plain(api, "ledger", "failed")
+    run_plain(api, "begun", "failed", api.add_completed("done", 2))
+    run_plain(api, "none", "done")
+    run_plain(api, "none", "done")
+    with duckdb.connect("warehouse.duckdb") as connection:
+        complete = connection.execute(
+            "SELECT batch_id FROM enrow_data.batches JOIN enrow_data._dlt_loads l ON l.load_id = _dlt_load_id"
+            " WHERE l.status = 0 ORDER BY 1"
+        ).fetchall()
+    assert complete == [("done",), ("failed",)]
 
 
 def test_a_package_that_is_in_two_places(api: SimulatedEnrow) -> None:
