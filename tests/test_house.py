@@ -10,6 +10,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
+from pip._internal.models.index import PyPI
 
 from enrow_source.destination.suppressions import ERASURES
 from enrow_source.tables.schema import BATCHES, DEFERRED_BATCH_IDS, RUNS, TABLES
@@ -82,7 +83,8 @@ def test_the_top_is_small() -> None:
 def test_no_file_names_a_package_index() -> None:
     """No tracked file names a package index, or a folder of the machine that it was written on."""
     folders = {str(REPOSITORY), f"{Path.home()}{os.sep}"}
-    hosts = {f"{name}.org" for name in ("pypi", "pythonhosted")}
+    public = (str(urlsplit(PyPI.url).hostname), PyPI.file_storage_domain)
+    hosts = {".".join(host.split(".")[-2:]) for host in public}
     for place in package_indexes():
         parts = urlsplit(place)
         if parts.scheme in ("", "file"):
