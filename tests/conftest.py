@@ -1,5 +1,6 @@
 """Fixtures that every suite has: an environment of its own, the simulated API, and a warehouse."""
 
+import logging
 import os
 import shutil
 from collections.abc import Callable, Iterator
@@ -74,6 +75,15 @@ def new_source(api: SimulatedEnrow) -> NewSource:
         return enrow_source(batch_ids, enrow_api_key=api.api_key, enrow_base_url=api.url, **options)
 
     return make
+
+
+@pytest.fixture
+def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
+    """Collect what is logged by way of dlt, whose log is set up by the first pipeline and passes nothing on."""
+    log = logging.getLogger("dlt")
+    log.addHandler(caplog.handler)
+    yield caplog
+    log.removeHandler(caplog.handler)
 
 
 class Configure(Protocol):

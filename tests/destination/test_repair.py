@@ -1,6 +1,5 @@
 """Warehouses that were harmed by hand: tables dropped, backups restored, `_dlt_loads` pruned. The next run repairs."""
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,22 +10,12 @@ from enrow_source.runner.report import ExitCode
 from enrow_source.runner.run import run
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from tests.conftest import NewSource
-from tests.support.store import DATASET, Store, duckdb_store, postgres_store
+from tests.support.store import DATASET, Store
 
-pytest_plugins = ("tests.support.postgres",)
+pytest_plugins = ("tests.support.postgres", "tests.support.store")
 pytestmark = pytest.mark.slow
 
 TABLES = ("batches", "batch_stats", "phone_results", "phone_results_ledger")
-
-
-@pytest.fixture(params=["duckdb", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "duckdb":
-        with duckdb_store(tmp_path) as made:
-            yield made
-    else:
-        with postgres_store(request.getfixturevalue("postgres"), tmp_path) as made:
-            yield made
 
 
 def assert_whole(store: Store, **results: int) -> None:

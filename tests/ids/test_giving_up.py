@@ -1,7 +1,5 @@
 """The end of deferred ids: one that the API never knows is given up, logged once, and kept visible."""
 
-import logging
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,15 +14,6 @@ from enrow_source.runner.report import ExitCode, RunReport
 from enrow_source.tables.rows import DeferredId
 from enrow_source.testing import Response, SimulatedEnrow, bodies
 from tests.support.warehouse import Warehouse
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Collect what is logged by way of dlt."""
-    log = logging.getLogger("dlt")
-    log.addHandler(caplog.handler)
-    yield caplog
-    log.removeHandler(caplog.handler)
 
 
 @pytest.fixture

@@ -1,6 +1,5 @@
 """Cursors: how far ids were read, and what never makes them pass over an id."""
 
-import logging
 import os
 import time
 from collections.abc import Iterator
@@ -53,15 +52,6 @@ def reader(warehouse: Warehouse) -> Reader:
 def folder(tmp_path: Path) -> Path:
     (tmp_path / "ids").mkdir()
     return tmp_path / "ids"
-
-
-@pytest.fixture
-def logged(caplog: pytest.LogCaptureFixture) -> Iterator[pytest.LogCaptureFixture]:
-    """Collect what is logged by way of dlt."""
-    log = logging.getLogger("dlt")
-    log.addHandler(caplog.handler)
-    yield caplog
-    log.removeHandler(caplog.handler)
 
 
 def test_a_file_from_the_future_hides_none(folder: Path, reader: Reader, logged: pytest.LogCaptureFixture) -> None:

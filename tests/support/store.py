@@ -1,4 +1,7 @@
-"""A warehouse that is harmed by hand: a DuckDB file or a Postgres schema, and the pipelines that load into it."""
+"""A warehouse that is harmed by hand: a DuckDB file or a Postgres schema, and the pipelines that load into it.
+
+PYTEST_DONT_REWRITE: there are no assertions here.
+"""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import dlt
 import duckdb
+import pytest
 
 from tests.support.postgres import Postgres
 
@@ -67,3 +71,14 @@ def postgres_store(server: Postgres, folder: Path) -> Iterator[Store]:
     for name in (DATASET, f"{DATASET}_staging"):
         query(f"DROP SCHEMA IF EXISTS {name} CASCADE")
     yield Store(lambda: dlt.destinations.postgres(server.url), query, folder)
+
+
+@pytest.fixture(params=["duckdb", "postgres"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    """A DuckDB file, and a Postgres schema; a module that takes it also has the plugin `tests.support.postgres`."""
+    if request.param == "duckdb":
+        with duckdb_store(tmp_path) as made:
+            yield made
+    else:
+        with postgres_store(request.getfixturevalue("postgres"), tmp_path) as made:
+            yield made

@@ -1,11 +1,8 @@
 """Fields that a destination has no column for: names of its own, contracts, keys that differ in case alone."""
 
 import json
-import logging
 import random
 import re
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, cast
 
 import pytest
@@ -16,19 +13,9 @@ from enrow_source import ConfigurationError
 from enrow_source.runner.run import run
 from enrow_source.testing import SimulatedEnrow
 from tests.conftest import Configure, NewSource
-from tests.support.store import DATASET, Store, duckdb_store, postgres_store
+from tests.support.store import DATASET, Store
 
-pytest_plugins = ("tests.support.postgres",)
-
-
-@pytest.fixture(params=["duckdb", "postgres"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    if request.param == "duckdb":
-        with duckdb_store(tmp_path) as made:
-            yield made
-    else:
-        with postgres_store(request.getfixturevalue("postgres"), tmp_path) as made:
-            yield made
+pytest_plugins = ("tests.support.postgres", "tests.support.store")
 
 
 def completed(batch_id: str, results: list[dict[str, Any]], **general: Any) -> bytes:
@@ -84,7 +71,7 @@ def test_contract_leaves_out_and_claims_nothing(  # noqa: PLR0917 - fixtures
     new_source: NewSource,
     store: Store,
     configure: Configure,
-    caplog: pytest.LogCaptureFixture,
+    logged: pytest.LogCaptureFixture,
     mode: str,
     rows: int,
     where: str,
@@ -96,12 +83,10 @@ def test_contract_leaves_out_and_claims_nothing(  # noqa: PLR0917 - fixtures
     source, contract = new_source(["b"]), cast("TSchemaContractDict", {"columns": mode})
     if where == "resource":
         source.phone_results.apply_hints(schema_contract=contract)
-    store.pipeline()  # which sets up the log
-    logging.getLogger("dlt").propagate = True
     store.run(source, schema_contract=contract if where == "run" else None)
     assert store.counts() == {"a": 2, "b": rows}
     assert store.sql(f"SELECT results_loaded FROM {DATASET}.phone_results_ledger WHERE batch_id = 'b'") == [(rows,)]
-    assert "schema_contract of phone_results leaves out 1 rows or values for their field 'seniority'" in caplog.text
+    assert "schema_contract of phone_results leaves out 1 rows or values for their field 'seniority'" in logged.text
     store.run(new_source(["a", "b"]))
     assert api.fetches("b") == 1
 
