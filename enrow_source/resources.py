@@ -86,9 +86,10 @@ def summary_of(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
 
 def route_to_table(rows: pa.Table, table: Table, of_resource: str, *, appends: bool = False) -> DataItemWithMeta:
     """Route rows to another table of a resource; what the caller changed of the resource holds for both."""
-    resource = Session.current().resources[of_resource]
+    session = Session.current()
+    resource = session.resources[of_resource]
     schema = resource.compute_table_schema()
-    contract = Session.current().schema.resolve_contract_settings_for_table(of_resource, schema)
+    contract = session.schema.resolve_contract_settings_for_table(of_resource, schema)
     tables = contract["tables"] if table is PHONE_RESULTS_LEDGER else "evolve"
     hints = dlt.mark.make_hints(
         table.name,

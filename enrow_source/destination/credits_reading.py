@@ -22,13 +22,13 @@ class CreditsReading:
     neither: int = 0
 
     @property
-    def is_told(self) -> bool:
+    def is_known(self) -> bool:
         """Whether any batch has a refund."""
         return self.net + self.gross + self.neither > 0
 
     def __str__(self) -> str:
         """Return it in a few words."""
-        if not self.is_told:
+        if not self.is_known:
             return "not known yet: no batch has a refund"
         which = {(True, False): "net of refunds", (False, True): "gross of refunds", (True, True): "net and gross"}
         reading = which.get((self.net > 0, self.gross > 0), "neither net nor gross of refunds")

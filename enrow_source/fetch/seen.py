@@ -51,7 +51,4 @@ class Seen:
         # Who did not answer before the run stopped is left to the next run, and is no batch that cannot be read.
         self.statuses[None] += chunk.unreadable - unanswered
         self.incomplete += len(chunk.errors) - chunk.unreadable
-        self.unknown |= {batch_id for batch_id, error, _ in chunk.errors if error.kind in _UNKNOWN}
-
-
-_UNKNOWN = frozenset({ErrorKind.EXPIRED_OR_UNKNOWN})
+        self.unknown |= {batch_id for batch_id, error, _ in chunk.errors if error.kind is ErrorKind.EXPIRED_OR_UNKNOWN}

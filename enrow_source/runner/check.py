@@ -151,7 +151,7 @@ def _is_in(found: str | None, versions: str) -> bool:
 
 
 def _files() -> Iterator[Check]:
-    """Check the files that dlt reads here, and at settings that it would pass over in silence."""
+    """Check the files that dlt reads here, and settings that it would ignore in silence."""
     files = settings_files()
     if not files:
         message = f"none in {settings_folder()}: dlt reads .dlt where the command is run, so only the environment holds"
@@ -228,7 +228,7 @@ def _of_rows(client: SqlClientBase[Any]) -> Iterator[Check]:
             f"{count:,} rows were loaded in clear, before pii was set: enrow erase --existing --execute hides them"
         )
         yield Check("privacy", Outcome.WARNING, message)
-    if (reading := read_credits(client)).is_told:
+    if (reading := read_credits(client)).is_known:
         yield Check("credits", Outcome.OK, f"credits_cost is {reading}")
 
 

@@ -229,7 +229,7 @@ def test_versions_that_are_known_to_be_broken_together(  # noqa: PLR0917 - pytes
 
 
 @pytest.mark.parametrize("reading", ["net", "gross"])
-def test_the_reading_of_credits_is_told(
+def test_the_reading_of_credits_is_known(
     api: SimulatedEnrow, checked: Checked, load: Load, warehouse: Warehouse, reading: str
 ) -> None:
     """Whether `credits_cost` is net of the refund or gross is documented nowhere: the batches tell."""
