@@ -73,10 +73,10 @@ class AcceptedSubmissions:
             earlier = self.batch_ids.setdefault(submission_id, batch.batch_id)
             _check_once(submission_id, earlier, batch.batch_id)
 
-    def record(self, client: SqlClientBase[Any]) -> int:
-        """Call accepted the submissions whose batches were seen; return how many were not called so before."""
+    def record(self, client: SqlClientBase[Any]) -> None:
+        """Call accepted the submissions whose batches were seen."""
         column, table = client.escape_column_name, client.make_qualified_table_name(SUBMISSIONS.name)
-        resolved, seen = 0, list(self.batch_ids)
+        seen = list(self.batch_ids)
         for at in range(0, len(seen), DELETE_IDS):
             some = seen[at : at + DELETE_IDS]
             names = ", ".join(["%s"] * len(some))
@@ -85,7 +85,7 @@ class AcceptedSubmissions:
             try:
                 rows = client.execute_sql(sql, *some) or ()
             except DestinationUndefinedEntity:
-                return 0  # they were submitted from another dataset
+                return  # they were submitted from another dataset
             self._correct(client, some)
             for submission_id, state, batch_id, message in rows:
                 if state == "accepted" and (message != RESOLVED_BY_HAND or batch_id == self.batch_ids[submission_id]):
@@ -99,8 +99,6 @@ class AcceptedSubmissions:
                     f"it was {state}; the batch itself proves that it was accepted",
                     submission_id,
                 )
-                resolved += 1
-        return resolved
 
     def _correct(self, client: SqlClientBase[Any], submission_ids: Sequence[str]) -> None:
         """Call unknown again a submission that a person gave the batch of another one, as the batch itself says."""
