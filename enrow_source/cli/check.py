@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="enrow check",
-        description="Check whether this machine can run, before the first load.",
+        description="Check settings, key, versions and destination, and the rows that are loaded.",
         epilog="exit codes: 0 all checks passed; 1 a check failed; 2 something to fix in the call.",
     )
     parser.add_argument("--destination", help=DESTINATION_HELP)
