@@ -19,6 +19,7 @@ from .destination.replace import delete_superseded_results
 from .destination.seen_before import requested_before
 from .destination.session import Session, is_loading, source_state
 from .destination.suppressions import Suppressions, read_suppressions
+from .destination.unchanged import UnchangedBatches
 from .errors import ConfigurationError
 from .fetch.batches import fetch_batches
 from .fetch.counts import RunCounts
@@ -78,6 +79,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         yield Chunk(context, creates_tables=True)
 
     seen, accepted, superseded = Seen(), AcceptedSubmissions(), list[str]()
+    unchanged = UnchangedBatches(session, ledger.entries)
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
             plan.fetch,
@@ -91,22 +93,24 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
             for fetched in chunk.batches:
                 accepted.add(fetched.batch)
             seen.add(chunk)
+            chunk.batches = unchanged.leave_out(chunk.batches, context)
             if writer is not None:
                 chunk.write_results(writer)
             yield chunk
         files = writer.finish() if writer is not None else []
 
+    loaded = seen.answered - unchanged.batch_ids
     if guard is not None:
         # Not now: another run may load the same batches before this one does.
         replace = partial(delete_superseded_results, session, superseded) if superseded else None
-        brings_rows = bool(seen.results if appended == [PHONE_RESULTS.name] else seen.answered)
-        is_loaded = partial(are_loaded, session, appended, list(seen.answered)) if appended and brings_rows else None
+        brings_rows = bool(seen.results if appended == [PHONE_RESULTS.name] else loaded)
+        is_loaded = partial(are_loaded, session, appended, list(loaded)) if appended and brings_rows else None
         guard.end(session, Beginning(session.schema.name, replace, is_loaded))
     if accepted.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
             accepted.record(sql_client)
     if not is_unread:
-        cursors.tie(wrote_rows=bool(seen.answered))
+        cursors.tie(wrote_rows=bool(loaded))
     # Later runs could not tell them from loads that were completed long ago.
     detach(session, [i for i, entry in ledger.entries.items() if entry.is_unfinished and i not in seen.answered])
     yield _summary(session, context, plan, read, submitted, seen, options, client, stop, files, is_unread=is_unread)
