@@ -178,7 +178,7 @@ class LoadGuard(Collector):
             return
         client = self._pipeline.destination_client(schema_name)
         self._held.enter_context(load_lock(self._pipeline, client))
-        if self._pipeline.destination.destination_type == DUCKDB:
+        if self._pipeline.destination.destination_type in (DUCKDB, POSTGRES):
             # While one connection is open, others open and close at any time: DuckDB cannot open a file that it closes.
             self._held.enter_context(cast("AbstractContextManager[object]", client))
         self._client = client

@@ -23,7 +23,8 @@ from .session import DUCKDB, FILESYSTEM, POSTGRES
 
 if TYPE_CHECKING:
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
-    from dlt.destinations.job_client_impl import SqlJobClientBase
+    from dlt.destinations.impl.postgres.postgres import PostgresClient
+    from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
     from dlt.destinations.sql_client import SqlClientBase
 
 _BUSY: Final = f"another run has been loading into this dataset for more than {LOAD_WAIT_S:g} seconds: try again later"
@@ -38,7 +39,7 @@ def load_lock(pipeline: dlt.Pipeline, client: JobClientBase | None = None) -> It
 
     Args:
         pipeline: Names destination and dataset.
-        client: Of the destination, where there is one; with Postgres its connection is open in the block.
+        client: Of the destination, where there is one; it is not connected.
 
     Raises:
         BusyError: Another run holds it for too long.
@@ -46,7 +47,7 @@ def load_lock(pipeline: dlt.Pipeline, client: JobClientBase | None = None) -> It
     kind = pipeline.destination.destination_type
     client = client or pipeline.destination_client()
     if kind == POSTGRES:
-        with client, _advisory_lock(cast("SqlJobClientBase", client).sql_client):
+        with _another(cast("PostgresClient", client).sql_client) as lock_client, _advisory_lock(lock_client):
             yield
     elif (file := _lock_file(kind, client)) is not None:
         with file_lock.held(file, LOAD_WAIT_S, _BUSY):
@@ -91,6 +92,11 @@ def held_database(database: Path) -> Iterator[None]:
 
 def _beside(database: Path) -> Path:
     return database.with_name(f"{database.name}.lock")
+
+
+def _another(client: Psycopg2SqlClient) -> Psycopg2SqlClient:
+    """Return a client for the lock alone: dlt resets a connection whose statement fails, and that ends its locks."""
+    return type(client)(client.dataset_name, client.staging_dataset_name, client.credentials, client.capabilities)
 
 
 @contextmanager

@@ -1,0 +1,57 @@
+"""One load at a time: the lock on the dataset holds from before the first statement of a load to its end."""
+
+from typing import Any
+
+import dlt
+import pytest
+from dlt.common.runtime.collector_base import Collector
+
+from enrow_source.testing import SimulatedEnrow
+from tests.conftest import NewSource
+from tests.support.postgres import Postgres
+
+pytest_plugins = ("tests.support.postgres",)
+
+LOCKS = "SELECT count(*) AS held FROM pg_locks WHERE locktype = 'advisory' AND granted"
+
+
+class Probe(Collector):
+    """A progress collector that asks the server, each time that it is told of a job, whether the lock is held."""
+
+    def __init__(self, server: Postgres) -> None:
+        self.server = server
+        self.held: list[int] = []
+        self.is_loading = False
+
+    def update(self, name: str, *_: Any, **__: Any) -> None:
+        if self.is_loading and name == "Jobs":
+            self.held.append(self.server.query(LOCKS)[0]["held"])
+
+    def _start(self, step: str) -> None:
+        self.is_loading = step.startswith("Load")
+
+    def _stop(self) -> None:
+        pass
+
+
+@pytest.mark.parametrize("is_first", [True, False], ids=["no table yet", "tables"])
+def test_postgres_is_locked_until_the_load_ends(
+    api: SimulatedEnrow, new_source: NewSource, postgres: Postgres, is_first: bool
+) -> None:
+    """Also where the statement that writes the load down fails, since there is no table yet."""
+    probe = Probe(postgres)
+
+    def load(batch_id: str, progress: Any) -> None:
+        destination = dlt.destinations.postgres(postgres.url)
+        dlt.pipeline("lock", destination=destination, dataset_name="locked", progress=progress).run(
+            new_source([api.add_completed(batch_id, 2)])
+        )
+
+    if not is_first:
+        load("a", None)
+    load("b", probe)
+    assert probe.held
+    assert set(probe.held) == {1}
+    assert postgres.query(LOCKS) == [{"held": 0}]
+    for name in ("locked", "locked_staging"):
+        postgres.query(f"DROP SCHEMA IF EXISTS {name} CASCADE")
