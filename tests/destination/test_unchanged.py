@@ -60,23 +60,24 @@ def with_general(**fields: Any) -> Any:
 
 
 @pytest.mark.parametrize(
-    "body,sql,found",
+    "body,question",
     [
-        (changed(finished=4), "SELECT finished FROM {}.batch_stats", 4),
-        (changed(queued=5), "SELECT queued FROM {}.batch_stats", "5"),
-        (with_general(status="paused"), "SELECT status FROM {}.batches", "paused"),
-        (with_general(custom="x"), "SELECT custom FROM {}.batches", '"x"'),
-        (bodies.completed("a", 2), "SELECT results_loaded FROM {}.phone_results_ledger", 2),
+        (changed(finished=4), ("finished", "batch_stats", 4)),
+        (changed(queued=5), ("queued", "batch_stats", "5")),
+        (with_general(status="paused"), ("status", "batches", "paused")),
+        (with_general(custom="x"), ("custom", "batches", '"x"')),
+        (bodies.completed("a", 2), ("results_loaded", "phone_results_ledger", 2)),
     ],
     ids=["value", "field", "status", "custom", "completed"],
 )
 def test_another_answer_is_loaded(
-    api: SimulatedEnrow, new_source: NewSource, store: Store, body: Any, sql: str, found: object
+    api: SimulatedEnrow, new_source: NewSource, store: Store, body: Any, question: tuple[str, str, object]
 ) -> None:
+    column, table, found = question
     api.respond("a", ONGOING, body)
     store.run(new_source(["a"]))
     store.run(new_source())
-    assert store.sql(sql.format(DATASET)) == [(found,)]
+    assert store.sql(f"SELECT {column} FROM {DATASET}.{table}") == [(found,)]
 
 
 HARM: list[tuple[str, Callable[[Store], object]]] = [
