@@ -13,8 +13,10 @@ import tempfile
 import time
 import uuid
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field
+from functools import partial
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from random import Random
@@ -24,7 +26,7 @@ from enrow_source import enrow_source, run
 from enrow_source.testing import SimulatedEnrow, bodies
 from tests.destinations.dataset import TargetDataset
 from tests.destinations.served import TABLES, Body, decoded, in_order, rows_of
-from tests.destinations.targets import TARGETS, Started, Target
+from tests.destinations.targets import TARGETS, Started, Target, real_account
 
 WITHIN_S: Final = 0.6
 TIMEOUT_S: Final = 300.0
@@ -73,9 +75,10 @@ def overlap(warehouse: TargetDataset, rng: Random, batches: int, *, is_first: bo
             _in_process(Schedule(warehouse, api, [api.add_completed("earlier", 5)]), "earlier", is_plain=True)
         found.refused = _at_once(schedule, rng)
         found.fetches = len(api.requests)
-        found.wrong += _doubled(warehouse)
+        found.wrong += _in_child(partial(_doubled, warehouse))
         _in_process(schedule, "last", is_plain=True)
-        found.wrong += _doubled(warehouse) + _unlike(warehouse, [fetched[-1] for fetched in served.values()])
+        last = [fetched[-1] for fetched in served.values()]
+        found.wrong += _in_child(lambda: _doubled(warehouse) + _unlike(warehouse, last))
     return found
 
 
@@ -109,6 +112,21 @@ def _in_process(schedule: Schedule, container: str, *, is_plain: bool) -> None:
     process.join(TIMEOUT_S)
     if process.exitcode:
         raise RuntimeError(f"a run alone failed: {_message(schedule, container)}")
+
+
+def _in_child(compare: Callable[[], list[str]]) -> list[str]:
+    """Compare in a process of its own: one that has opened a lake or a database cannot be forked any more."""
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    process = context.Process(target=lambda: sender.send(compare()))
+    process.start()
+    sender.close()
+    try:
+        found: list[str] = receiver.recv()
+    except EOFError:
+        raise RuntimeError("the comparison failed: see above") from None
+    process.join(TIMEOUT_S)
+    return found
 
 
 def _wait_and_run(schedule: Schedule, container: str, begin: Event | None, delay_s: float, is_plain: bool) -> None:
@@ -147,6 +165,11 @@ def _key(table: str, row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(lower[name] for name in columns.get(table, ("batch_id",)))
 
 
+def _drop(warehouse: TargetDataset) -> list[str]:
+    warehouse.drop()
+    return []
+
+
 def _unlike(warehouse: TargetDataset, served: list[Body]) -> list[str]:
     wrong = []
     for table, expected in rows_of(served).items():
@@ -168,7 +191,7 @@ def rounds(target: Target, started: Started, folder: Path, number: int, batches:
         dataset = f"enrow_overlap_{uuid.uuid4().hex[:8]}"
         warehouse = target.warehouse(started.destination, dataset, place, started.pipeline_options)
         found.append(overlap(warehouse, Random(n), batches, is_first=n % 2 == 0))
-        warehouse.drop()
+        _in_child(partial(_drop, warehouse))
         yet = found[-1]
         _say(f"{target.name} round {n + 1:>3}  {'; '.join(yet.wrong) or 'every row is right'}", *yet.refused)
     return found
@@ -180,12 +203,13 @@ def main() -> int:
     parser.add_argument("target", choices=list(TARGETS), help="run it with the Python of its environment")
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--batches", type=int, default=12)
+    parser.add_argument("--real", action="store_true", help="at the account whose credentials are in the environment")
     options = parser.parse_args()
     os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "CRITICAL"}
     target = TARGETS[options.target]
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        started = stack.enter_context(target.start(folder))
+        started = stack.enter_context(real_account(target) if options.real else target.start(folder))
         os.environ |= started.environ
         found = rounds(target, started, folder, options.rounds, options.batches)
     wrong, refused = sum(bool(r.wrong) for r in found), sum(bool(r.refused) for r in found)
