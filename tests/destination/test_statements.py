@@ -18,6 +18,8 @@ from tests.support.postgres import Postgres
 pytest_plugins = ("tests.support.postgres",)
 
 DATASET = "statements"
+UNCHANGED = 16
+"""Statements of a run with an ongoing batch whose answer has not changed."""
 
 
 class Log:
@@ -86,6 +88,7 @@ def test_scheduled_run_reads_the_ledger_once(
     reads = [sql for sql in on("phone_results_ledger", sent) if "last_fetched" in sql]
     assert len(reads) == 1
     assert not on_results(sent), "\n".join(on_results(sent))
+    assert len([sql for sql in sent if not sql.startswith("DISCARD")]) <= UNCHANGED, "\n".join(sent)
 
     # New results: the load searches for rows of their batches, by the index, and appends.
     run([*done, api.respond("new", bodies.completed("new", 50))], pipeline=pipeline())
