@@ -17,7 +17,7 @@ from ..destination.erase import Erasure, erase
 from ..destination.hide import hide_existing
 from ..destination.packages import left_packages
 from ..destination.suppressions import ERASURES, Subject, SubjectKind, configured_pii
-from ..errors import ConfigurationError
+from ..errors import BusyError, ConfigurationError
 from ..runner.causes import first_line, one_line
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, build_pipeline
 from ..runner.report import ExitCode
@@ -78,6 +78,9 @@ def _hide(destination: str, dataset: str, *, execute: bool) -> int:
     except (ConfigurationError, ConfigurationException) as error:
         print(f"error: {error}", file=sys.stderr)
         return ExitCode.USAGE
+    except BusyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
         # Of the first line alone: what follows may be the statement, with its values.
         print(f"error: {type(error).__name__}; it can be done again", file=sys.stderr)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,7 +19,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from ..api.account import fetch_account
 from ..destination.comments import comment_tables
 from ..destination.credits import Credits, least_credits, record_credits
-from ..destination.load_lock import database_file, held_database
+from ..destination.load_lock import held_database
 from ..destination.packages import held_folder
 from ..errors import ConfigurationError
 from ..source import enrow_source
@@ -117,10 +117,8 @@ def _alone(pipeline: dlt.Pipeline) -> Iterator[None]:
     Raises:
         BusyError: Another run is at work in the folder, or in the file for longer than this one waits.
     """
-    with held_folder(pipeline):
-        file = database_file(pipeline)
-        with held_database(file) if file is not None else nullcontext():
-            yield
+    with held_folder(pipeline), held_database(pipeline):
+        yield
 
 
 def is_config_error(error: PipelineStepFailed) -> bool:

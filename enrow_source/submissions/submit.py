@@ -22,10 +22,12 @@ from dlt.common.typing import TSecretStrValue
 
 from ..api.submission import SubmissionClient
 from ..destination.credits import least_credits, write_credits
+from ..destination.load_lock import held_database
 from ..errors import ConfigurationError
 from ..settings import (
     BASE_URL,
     CREDITS_PER_FOUND,
+    LEASE_WAIT_S,
     RETRY_NOT_FOUND_AFTER_DAYS,
     SEARCHES_PER_BATCH,
     SOURCE_NAME,
@@ -121,6 +123,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
         ConfigurationError: Something to fix in the call, the settings, the people or the budget; nothing was sent.
         InvalidApiKeyError: The API refused the key before anything was sent.
         BatchError: The API did not report the balance; nothing was sent.
+        BusyError: Another run is at work in a file of DuckDB; nothing was sent.
     """
     settings = resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME))
     options = SubmitOptions(
@@ -146,10 +149,14 @@ def submit(  # noqa: PLR0913 - each is an option of the command
         )
     privacy = _privacy(settings)
     least_credits()
-    with SubmissionClient(key, enrow_base_url or settings.enrow_base_url, connections=1) as client:
+    stop = stop or Event()
+    with (
+        held_database(pipeline, LEASE_WAIT_S, stop.is_set, creates=not dry_run),
+        SubmissionClient(key, enrow_base_url or settings.enrow_base_url, connections=1) as client,
+    ):
         intake = Intake.of(check_rows(rows_of(people)))
         store = Store(pipeline)
-        run = _Run(store, client, intake, options, privacy, stop or Event())
+        run = _Run(store, client, intake, options, privacy, stop)
         if dry_run and is_missing(pipeline):
             return run.dry(History(), [])
         with store:
