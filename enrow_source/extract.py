@@ -113,7 +113,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         cursors.tie(wrote_rows=bool(loaded))
     # Later runs could not tell them from loads that were completed long ago.
     detach(session, [i for i, entry in ledger.entries.items() if entry.is_unfinished and i not in seen.answered])
-    yield _summary(session, context, plan, read, submitted, seen, options, client, stop, files, is_unread=is_unread)
+    yield _summary(
+        session, context, plan, read, submitted, seen, options, client, stop, files, len(accepted.in_doubt), is_unread
+    )
 
 
 _PII = "pii"
@@ -131,8 +133,8 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
     client: EnrowClient,
     stop: StopCondition,
     files: list[ResultsFile],
-    *,
-    is_unread: bool,
+    in_doubt: int,
+    is_unread: bool,  # noqa: FBT001 - the last of many
 ) -> Chunk:
     """Warn of what a person has to know; return the last chunk, with the counts of the run."""
     now = datetime.now(UTC)
@@ -156,6 +158,7 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
         invalid_ids=len(read.invalid),
         skipped_events=read.skipped_events,
         given_up=len(given_up),
+        submissions_in_doubt=in_doubt,
         incomplete=seen.incomplete,
         stop_reason=stop.reason if is_unread or seen.fetched < len(plan.fetch) else stop.outage,
     )

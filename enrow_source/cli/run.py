@@ -111,7 +111,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 done; 1 the run failed; 2 something to fix in the call or the settings;"
         " 3 done, but some batches could not be read (see the table batch_errors); 4 stopped by SIGTERM or"
         " --deadline-s; 5 stopped, because the API did not answer; 6 batches are stuck"
-        " (see --stuck-after-h). What was loaded stays, and the next run continues.",
+        " (see --stuck-after-h); 7 a batch contradicts a submission (see enrow submissions). What was loaded stays, and"
+        " the next run continues.",
     )
     parser.add_argument("batch_ids", nargs="*", metavar="BATCH_ID", help="ids that POST /phone/bulk returned")
     parser.add_argument(

@@ -28,6 +28,7 @@ def metrics_of(report: RunReport) -> str:
         ("batches", "Batches that were fetched.", {f'{{outcome="{n}"}}': getattr(report, n) for n in outcomes}),
         ("stuck_batches", "Batches that have been pending for too long.", {"": report.stuck}),
         ("invalid_ids", "Ids, and files of ids, that could not be read.", {"": report.invalid_ids}),
+        ("submissions_in_doubt", "Submissions that batches contradict.", {"": report.submissions_in_doubt}),
         ("rows", "Rows that were loaded.", {f'{{table="{table}"}}': count for table, count in report.rows.items()}),
         ("requests", "Requests, also those that were tried again.", {"": report.requests}),
         ("retries", "Requests that repeated another one.", {"": report.retries}),

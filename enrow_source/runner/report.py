@@ -32,6 +32,9 @@ class ExitCode(IntEnum):
     """The API did not answer for many batches in a row; what was there is loaded."""
     STUCK = 6
     """It loaded, but batches have been pending for longer than `stuck_after_h`, or a day with an unknown status."""
+    IN_DOUBT = 7
+    """It loaded, but a batch contradicts `submissions`: a submission that was resolved by hand is `unknown` again, or
+    one became two batches. The log names it; see `enrow submissions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +77,7 @@ class RunReport(RunCounts):
         found = {
             ExitCode.USAGE: self.error is not None and self.is_config_error,
             ExitCode.FAILED: self.error is not None and not self.is_config_error,
+            ExitCode.IN_DOUBT: bool(self.submissions_in_doubt),
             ExitCode.API_UNAVAILABLE: is_unavailable,
             ExitCode.STUCK: bool(self.stuck),
             ExitCode.PARTIAL: bool(self.unreadable or self.incomplete or self.invalid_ids),
@@ -102,6 +106,8 @@ class RunReport(RunCounts):
         lines += [f"{'rows loaded':<18}{count:>8,}  {table}" for table, count in self.rows.items()]
         if self.recovered:
             lines.insert(0, f"{'recovered':<18}{self.recovered:>8,}  load package(s) of an earlier run")
+        if self.submissions_in_doubt:
+            lines.append(f"{'in doubt':<18}{self.submissions_in_doubt:>8,}  submission(s): see enrow submissions")
         if self.stop_reason:
             lines.append(f"{'stopped early':<18}{self.stop_reason:>8}  the next run goes on")
         if len(self.reasons) > 1:
