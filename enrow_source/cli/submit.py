@@ -19,9 +19,10 @@ from ..runner.causes import first_line
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, build_pipeline
 from ..runner.signals import stopped_by_signals
 from ..settings import RETRY_NOT_FOUND_AFTER_DAYS, SEARCHES_PER_BATCH
+from ..submissions.configured import SubmitSettings
 from ..submissions.report import SubmissionReport, SubmitExitCode
 from ..submissions.sources import Row, rows_from_file, rows_from_query
-from ..submissions.submit import configured_database, submit
+from ..submissions.submit import submit
 from .arguments import refuse_empty
 from .logs import json_line, set_up_logs
 
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _people(options: argparse.Namespace, pipeline: dlt.Pipeline) -> Iterator[Row]:
     if options.people_query is not None:
-        return rows_from_query(options.people_query, pipeline, configured_database())
+        return rows_from_query(options.people_query, pipeline, SubmitSettings.read().people_database)
     return chain.from_iterable(map(rows_from_file, options.people_file))
 
 
