@@ -11,6 +11,7 @@ from pathlib import Path
 from . import warn
 from .api.client import EnrowClient
 from .destination.append import append_new_batches, are_loaded, merge_as_declared
+from .destination.delta import use_delta_tables_on_filesystem
 from .destination.guard import Beginning, LoadGuard
 from .destination.ledger import LedgerSnapshot, read_ledger
 from .destination.orphans import remove_orphans
@@ -205,26 +206,6 @@ def _submitted_batch_ids(session: Session) -> list[str]:
     is_kept = all(session.keeps_rows(name) and LEDGER_TABLES[name] in session.schema.tables for name in names)
     with session.sql_client() as client:
         return accepted_batch_ids(client, [LEDGER_TABLES[name] for name in names] if is_kept else [])
-
-
-def use_delta_tables_on_filesystem(session: Session) -> None:
-    """Make Delta tables of all that is loaded into files.
-
-    Parquet files alone can only grow: a batch that is fetched twice would be there twice.
-
-    Raises:
-        ConfigurationError: A resource has another table format.
-    """
-    if not session.is_filesystem:
-        return
-    for name, resource in session.resources.items():
-        table_format = resource.compute_table_schema().get("table_format")
-        if table_format not in (None, "delta"):
-            raise ConfigurationError(f"table_format of {name} is {table_format!r}: leave it out, for delta")
-        resource.apply_hints(table_format="delta")
-        # dlt knows no merge by batch for Delta tables: what a batch had before is deleted, and what it has is appended.
-        if name == PHONE_RESULTS.name and resource.write_disposition == "merge":
-            resource.apply_hints(write_disposition="append", merge_key="")
 
 
 @contextmanager

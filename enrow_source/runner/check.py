@@ -5,7 +5,6 @@ One line for each check; no batch is fetched, nothing stays at the destination, 
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 import uuid
@@ -28,6 +27,7 @@ from packaging.specifiers import SpecifierSet
 from ..api.account import Account, fetch_account
 from ..destination.credits import write_credits
 from ..destination.credits_reading import read_credits
+from ..destination.delta import check_deltalake
 from ..destination.hide import rows_in_clear
 from ..destination.load_lock import held_database
 from ..destination.session import settings_folder
@@ -272,7 +272,7 @@ def _write_to_tables(client: SqlJobClientBase) -> str:
 
 
 def _write_to_files(client: FilesystemClient) -> str:
-    importlib.import_module("deltalake")  # what the tables are written with
+    check_deltalake()
     existed = client.fs_client.exists(client.dataset_path)
     file = f"{client.dataset_path}/enrow_check_{uuid.uuid4().hex[:8]}"
     client.fs_client.makedirs(client.dataset_path, exist_ok=True)
