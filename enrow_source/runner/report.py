@@ -21,7 +21,8 @@ class ExitCode(IntEnum):
     OK = 0
     """Done."""
     FAILED = 1
-    """The run failed: a refused key, no credits, a destination that cannot be reached; what was loaded stays."""
+    """The run failed: a refused key, no credits, a destination that cannot be reached, metrics that cannot be written;
+    what was loaded stays."""
     USAGE = 2
     """Something to fix in the call or in the settings; nothing was requested."""
     PARTIAL = 3
@@ -110,6 +111,8 @@ class RunReport(RunCounts):
             lines.append(f"{'in doubt':<18}{self.submissions_in_doubt:>8,}  submission(s): see enrow submissions")
         if self.stop_reason:
             lines.append(f"{'stopped early':<18}{self.stop_reason:>8}  the next run goes on")
+        if self.error:
+            lines.append(f"{'error':<18}{self.error}")
         if len(self.reasons) > 1:
             lines.append(f"{'reasons':<18}{', '.join(f'{code.name.lower()} ({code})' for code in self.reasons):>8}")
         return "\n".join([*lines, f"in {self.destination}, dataset {self.dataset}"])
