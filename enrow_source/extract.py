@@ -26,7 +26,7 @@ from .fetch.batches import fetch_batches
 from .fetch.counts import RunCounts
 from .fetch.results import Chunk
 from .fetch.seen import Seen
-from .fetch.stop import StopCondition
+from .fetch.stop import StopCondition, StopReason
 from .ids.cursor import Cursors, save_cursors
 from .ids.input import BatchIdInput, BatchIdsRead
 from .options import Options
@@ -163,6 +163,8 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
         incomplete=seen.incomplete,
         stop_reason=stop.reason if is_unread or seen.fetched < len(plan.fetch) else stop.outage,
     )
+    if counts.stop_reason is StopReason.API_UNAVAILABLE:
+        warn.of_outage(stop.last_failure)
     return Chunk(context, deferred=deferred, counts=counts, files=files)
 
 
