@@ -11,6 +11,7 @@ from pathlib import Path
 from . import warn
 from .api.client import EnrowClient
 from .destination.append import append_new_batches, are_loaded, merge_as_declared
+from .destination.delta import use_delta_tables_on_filesystem
 from .destination.guard import Beginning, LoadGuard
 from .destination.ledger import LedgerSnapshot, read_ledger
 from .destination.orphans import remove_orphans
@@ -25,7 +26,7 @@ from .fetch.batches import fetch_batches
 from .fetch.counts import RunCounts
 from .fetch.results import Chunk
 from .fetch.seen import Seen
-from .fetch.stop import StopCondition
+from .fetch.stop import StopCondition, StopReason
 from .ids.cursor import Cursors, save_cursors
 from .ids.input import BatchIdInput, BatchIdsRead
 from .options import Options
@@ -113,7 +114,9 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         cursors.tie(wrote_rows=bool(loaded))
     # Later runs could not tell them from loads that were completed long ago.
     detach(session, [i for i, entry in ledger.entries.items() if entry.is_unfinished and i not in seen.answered])
-    yield _summary(session, context, plan, read, submitted, seen, options, client, stop, files, is_unread=is_unread)
+    yield _summary(
+        session, context, plan, read, submitted, seen, options, client, stop, files, len(accepted.in_doubt), is_unread
+    )
 
 
 _PII = "pii"
@@ -131,8 +134,8 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
     client: EnrowClient,
     stop: StopCondition,
     files: list[ResultsFile],
-    *,
-    is_unread: bool,
+    in_doubt: int,
+    is_unread: bool,  # noqa: FBT001 - the last of many
 ) -> Chunk:
     """Warn of what a person has to know; return the last chunk, with the counts of the run."""
     now = datetime.now(UTC)
@@ -156,9 +159,12 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
         invalid_ids=len(read.invalid),
         skipped_events=read.skipped_events,
         given_up=len(given_up),
+        submissions_in_doubt=in_doubt,
         incomplete=seen.incomplete,
         stop_reason=stop.reason if is_unread or seen.fetched < len(plan.fetch) else stop.outage,
     )
+    if counts.stop_reason is StopReason.API_UNAVAILABLE:
+        warn.of_outage(stop.last_failure)
     return Chunk(context, deferred=deferred, counts=counts, files=files)
 
 
@@ -202,26 +208,6 @@ def _submitted_batch_ids(session: Session) -> list[str]:
     is_kept = all(session.keeps_rows(name) and LEDGER_TABLES[name] in session.schema.tables for name in names)
     with session.sql_client() as client:
         return accepted_batch_ids(client, [LEDGER_TABLES[name] for name in names] if is_kept else [])
-
-
-def use_delta_tables_on_filesystem(session: Session) -> None:
-    """Make Delta tables of all that is loaded into files.
-
-    Parquet files alone can only grow: a batch that is fetched twice would be there twice.
-
-    Raises:
-        ConfigurationError: A resource has another table format.
-    """
-    if not session.is_filesystem:
-        return
-    for name, resource in session.resources.items():
-        table_format = resource.compute_table_schema().get("table_format")
-        if table_format not in (None, "delta"):
-            raise ConfigurationError(f"table_format of {name} is {table_format!r}: leave it out, for delta")
-        resource.apply_hints(table_format="delta")
-        # dlt knows no merge by batch for Delta tables: what a batch had before is deleted, and what it has is appended.
-        if name == PHONE_RESULTS.name and resource.write_disposition == "merge":
-            resource.apply_hints(write_disposition="append", merge_key="")
 
 
 @contextmanager

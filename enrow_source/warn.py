@@ -51,6 +51,11 @@ def _at_stake(requested: Collection[int]) -> str:
     return f"up to {searches * CREDITS_PER_FOUND:,.0f} credits for {searches:,} searches{besides}"
 
 
+def of_outage(failure: str) -> None:
+    """Warn of an API that does not answer; `failure` names the host."""
+    logger.error(f"the run ends early, since the API does not answer: {failure}")
+
+
 def of_rows_in_clear() -> None:
     """Warn of what earlier runs have loaded with `pii="keep"`."""
     logger.warning(

@@ -78,8 +78,9 @@ def _submit(api: SimulatedEnrow, pipeline: dlt.Pipeline) -> tuple[dict[str, floa
         campaign, days = CAMPAIGNS[number % len(CAMPAIGNS)], DAYS * (1 - (number + 0.5) / SUBMISSIONS)
         if number == SUBMISSIONS // 2:
             api.credits += 20_000  # some are bought
+        people = bodies.searches(f"leads-{number}", campaign.searches[0], seed=number)
         report = submit(
-            bodies.searches(f"leads-{number}", campaign.searches[0], seed=number),
+            [*people, *people[: 3 * number]],  # some are there twice
             pipeline=pipeline,
             max_credits=api.credits,
             campaign=campaign.name,
@@ -179,6 +180,8 @@ def _move_back(file: Path, age_days: dict[str, float], submitted: dict[str, floa
         ]
         moved += [("submissions", "submission_id", "submitted", column) for column in ("created_at", "ended_at")]
         moved += [("account_credits", "run_id", "moved_balances", "checked_at")]
+        connection.execute("CREATE TEMP TABLE moved_runs AS SELECT run_id AS submit_id, age_days FROM moved_balances")
+        moved += [("submit_runs", "submit_id", "moved_runs", column) for column in ("started_at", "ended_at")]
         for table, key, ages, column in moved:
             connection.execute(
                 f"UPDATE {table} AS moved"  # noqa: S608 - names from the catalogue, and our own

@@ -123,6 +123,20 @@ def _(mo, warehouse):
 
 @app.cell
 def _(mo, warehouse):
+    submit_runs_read = mo.sql(
+        """
+        SELECT campaign, started_at, rows_read, rows_read - searches AS left_out_searches
+        FROM stg_enrow__submit_runs
+        WHERE searches IS NOT NULL
+        """,
+        engine=warehouse,
+        output=False,
+    )
+    return (submit_runs_read,)
+
+
+@app.cell
+def _(mo, warehouse):
     balance_read = mo.sql(
         "SELECT checked_at, credits, command FROM stg_enrow__account_credits ORDER BY checked_at",
         engine=warehouse,
@@ -142,11 +156,21 @@ def _(mo, warehouse):
 
 
 @app.cell
-def _(attention_read, balance_read, days_read, newest_read, pd, repeated_read, searches_read, submissions_read):
+def _(
+    attention_read,
+    balance_read,
+    days_read,
+    newest_read,
+    pd,
+    repeated_read,
+    searches_read,
+    submissions_read,
+    submit_runs_read,
+):
     # Drivers differ in what they return for dates, decimals and null; from here on all frames are alike.
     def alike(frame, texts=("campaign",)):
         numbers = frame.columns[
-            frame.columns.str.contains("credits|found|results|searches|requested|finished|difference")
+            frame.columns.str.contains("credits|found|results|searches|rows_read|requested|finished|difference")
         ]
         dates = frame.columns.intersection(["fetched_date"])
         frame[dates] = frame[dates].apply(pd.to_datetime).astype("datetime64[us]")
@@ -162,6 +186,8 @@ def _(attention_read, balance_read, days_read, newest_read, pd, repeated_read, s
     all_attention["last_fetched_at"] = pd.to_datetime(all_attention["last_fetched_at"], utc=True).dt.tz_localize(None)
     all_submissions = alike(submissions_read.copy())
     all_submissions["created_at"] = pd.to_datetime(all_submissions["created_at"], utc=True).dt.tz_localize(None)
+    all_submit_runs = alike(submit_runs_read.copy())
+    all_submit_runs["started_at"] = pd.to_datetime(all_submit_runs["started_at"], utc=True).dt.tz_localize(None)
     all_balances = alike(balance_read.copy(), ("command",)).dropna(subset=["credits"])
     all_balances["checked_at"] = pd.to_datetime(all_balances["checked_at"], utc=True).dt.tz_localize(None)
     newest_fetch = pd.to_datetime(newest_read["newest"], utc=True).iloc[0]
@@ -173,6 +199,7 @@ def _(attention_read, balance_read, days_read, newest_read, pd, repeated_read, s
         all_repeated,
         all_searches,
         all_submissions,
+        all_submit_runs,
         credits_reading,
         newest_fetch,
     )
@@ -327,21 +354,26 @@ def _(all_attention, chosen_campaigns, chosen_period, mo):
 
 
 @app.cell
-def _(all_submissions, chosen_campaigns, chosen_period, mo):
+def _(all_submissions, all_submit_runs, chosen_campaigns, chosen_period, mo):
     funnel = mo.sql(
         """
         SELECT
-            s.campaign AS "Campaign",
-            sum(s.searches)::BIGINT AS "Submitted",
-            coalesce(sum(s.results_received), 0)::BIGINT AS "Read",
-            coalesce(sum(s.found), 0)::BIGINT AS "Found",
-            coalesce(sum(s.credits_cost), 0)::BIGINT AS "Credits",
-            coalesce(sum(s.credits_unknown), 0)::BIGINT AS "Perhaps spent"
-        FROM all_submissions AS s, chosen_period AS p
-        WHERE s.created_at::DATE BETWEEN p."first"::DATE AND p."last"::DATE
+            campaign AS "Campaign",
+            coalesce(sum(rows_read), 0)::BIGINT AS "Read",
+            coalesce(sum(left_out), 0)::BIGINT AS "Left out",
+            coalesce(sum(searches), 0)::BIGINT AS "Submitted",
+            coalesce(sum(found), 0)::BIGINT AS "Found",
+            coalesce(sum(credits_cost), 0)::BIGINT AS "Credits",
+            coalesce(sum(credits_unknown), 0)::BIGINT AS "Perhaps spent"
+        FROM (
+            SELECT campaign, started_at AS moment, rows_read, left_out_searches AS left_out FROM all_submit_runs
+            UNION ALL BY NAME
+            SELECT campaign, created_at AS moment, searches, found, credits_cost, credits_unknown FROM all_submissions
+        ) AS s, chosen_period AS p
+        WHERE s.moment::DATE BETWEEN p."first"::DATE AND p."last"::DATE
             AND s.campaign IN (SELECT campaign FROM chosen_campaigns)
-        GROUP BY s.campaign
-        ORDER BY "Submitted" DESC, s.campaign
+        GROUP BY campaign
+        ORDER BY "Read" DESC, campaign
         """,
         output=False,
     )

@@ -35,6 +35,7 @@ _ORDER: Final = (
     "deferred_batch_ids",
     "submissions",
     "submitted_searches",
+    "submit_runs",
     "submission_lease",
 )
 
@@ -42,6 +43,7 @@ _ORDER: Final = (
 OF_THE_RUN = {
     "run_id": "1f0c...",
     "submission_id": "8d2e...",
+    "submit_id": "5b7a...",
     "holder": "",
     "load_id": _OF_DLT["_dlt_load_id"],
     "bytes_received": "48213",

@@ -46,6 +46,18 @@ QUERIES: Final[Mapping[str, tuple[Query, ...]]] = {
             """,
         ),
     ),
+    "submit_runs": (
+        Query(
+            "How many people were read, left out and submitted, by campaign?",
+            """
+            SELECT
+                campaign, sum(rows_read) AS rows_read, sum(left_out_found) AS found_already,
+                sum(rows_read - searches) AS left_out, sum(searches_accepted) AS accepted
+            FROM submit_runs
+            GROUP BY campaign
+            """,
+        ),
+    ),
     "account_credits": (
         Query(
             "What did the account have at each run?",

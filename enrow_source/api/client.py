@@ -24,8 +24,8 @@ from .error_responses import (
     AccountBody,
     RetryLaterError,
     error_message,
-    innermost_message,
     is_about_id,
+    no_answer_message,
     raise_for_status,
     retry_after_s,
 )
@@ -185,7 +185,7 @@ class EnrowClient:
         try:
             response, body = self._exchange(url)
         except _http().ERRORS as error:
-            failed = RequestFailedError(f"no complete answer: {innermost_message(error)}", ErrorKind.CONNECTION)
+            failed = RequestFailedError(no_answer_message(error, url), ErrorKind.CONNECTION)
         else:
             if response.status_code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
                 return RawResponse(response.status_code, body, datetime.now(UTC))

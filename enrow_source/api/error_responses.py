@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from typing import TYPE_CHECKING, NoReturn
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -25,12 +26,17 @@ class RetryLaterError(RequestFailedError):
         self.retry_after_s = retry_after_s
 
 
-def innermost_message(error: BaseException) -> str:
+def _innermost_message(error: BaseException) -> str:
     """Return the cause: what requests wraps around it repeats the URL."""
     kind = type(error).__name__
     while error.__context__ is not None:
         error = error.__context__
     return f"{kind}: {error}"
+
+
+def no_answer_message(error: BaseException, url: str) -> str:
+    """Return what is said where no complete answer came: why, and of which host; the URL has the id."""
+    return f"no complete answer: {_innermost_message(error)} (host {urlsplit(url).netloc})"
 
 
 def raise_for_status(status: int, message: str, retry_after_s: float | None, *, is_about_id: bool) -> NoReturn:

@@ -18,7 +18,7 @@ import msgspec
 from ..errors import BatchError
 from ..settings import API_KEY_HEADER
 from .client import EnrowClient
-from .error_responses import error_message, innermost_message, retry_after_s
+from .error_responses import error_message, no_answer_message, retry_after_s
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +96,7 @@ class SubmissionClient(EnrowClient):
         except BatchError as error:
             return Unclear(status, error.message)
         except http_session.ERRORS as error:
-            message = f"no complete answer: {innermost_message(error)}"
+            message = no_answer_message(error, self._url)
             return NotAccepted(None, message) if status is None and _was_not_sent(error) else Unclear(status, message)
         finally:
             session.close()

@@ -15,9 +15,10 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from ..errors import EnrowError
 from ..ids.files import batch_ids_from_files
 from ..runner.backfill import CONNECTIONS, SHARDS, Backfill, BackfillError, backfill, check_extras
+from ..runner.causes import one_line
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, default_destination, destination_type
 from ..runner.report import ExitCode
-from .arguments import refuse_empty
+from .arguments import check_arguments, whole_number
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -27,7 +28,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code, one of `phone_bulk`'s."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    refuse_empty(parser, options)
+    check_arguments(parser, options)
     destination = default_destination() if options.destination is None else options.destination
     if destination_type(destination) == "duckdb" and options.lake is None:
         parser.error("DuckDB has one writer: name a folder or bucket for the workers with --lake")
@@ -43,7 +44,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _cluster(options.scheduler, options.workers) as client:
             report = backfill(plan, batch_ids, client, budget)
     except (EnrowError, ConfigurationException) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return ExitCode.USAGE
     except (BackfillError, OSError) as error:
         print(f"error: {error}; run the same command again to go on", file=sys.stderr)
@@ -86,14 +87,19 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--scheduler", metavar="ADDRESS", help="address of a running Dask cluster, such as tcp://host:8786"
     )
-    parser.add_argument("--workers", type=int, default=2, help="processes of the local cluster (default: 2)")
+    parser.add_argument("--workers", type=whole_number, default=2, help="processes of the local cluster (default: 2)")
     parser.add_argument(
-        "--shards", type=int, default=SHARDS, help="parts of the ids; keep the number until it is done (default: 64)"
+        "--shards",
+        type=whole_number,
+        default=SHARDS,
+        help="parts of the ids; keep the number until it is done (default: 64)",
     )
     parser.add_argument(
-        "--connections", type=int, default=CONNECTIONS, help="batches a worker fetches at a time (default: 16)"
+        "--connections", type=whole_number, default=CONNECTIONS, help="batches a worker fetches at a time (default: 16)"
     )
     parser.add_argument(
-        "--request-budget", type=int, help="most requests at a time over all workers (default: workers x connections)"
+        "--request-budget",
+        type=whole_number,
+        help="most requests at a time over all workers (default: workers x connections)",
     )
     return parser

@@ -8,14 +8,14 @@ from collections.abc import Sequence
 from ..runner.check import Outcome, checks
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP
 from ..runner.report import ExitCode
-from .arguments import refuse_empty
+from .arguments import check_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the checks and print a line for each; returns the exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    refuse_empty(parser, options)
+    check_arguments(parser, options)
     worst = ExitCode.OK
     for check in checks(options.destination, options.dataset, options.base_url):
         print(check)

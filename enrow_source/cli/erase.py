@@ -17,11 +17,11 @@ from ..destination.erase import Erasure, erase
 from ..destination.hide import hide_existing
 from ..destination.packages import left_packages
 from ..destination.suppressions import ERASURES, Subject, SubjectKind, configured_pii
-from ..errors import ConfigurationError
+from ..errors import BusyError, ConfigurationError
 from ..runner.causes import first_line, one_line
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, build_pipeline
 from ..runner.report import ExitCode
-from .arguments import refuse_empty
+from .arguments import check_arguments
 
 OPTIONS = {
     SubjectKind.LINKEDIN_URL: ("--linkedin-url", "URL", "the person's profile, as it was submitted; - is read"),
@@ -35,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = vars(parser.parse_args(arguments))
     # Who is erased is checked below.
-    refuse_empty(parser, argparse.Namespace(**{name: options[name] for name in ("destination", "dataset")}))
+    check_arguments(parser, argparse.Namespace(**{name: options[name] for name in ("destination", "dataset")}))
     if options["existing"]:
         return _hide(options["destination"], options["dataset"], execute=options["execute"])
     ((kind, value),) = [(kind, options[kind]) for kind in SubjectKind if options[kind] is not None]
@@ -76,8 +76,11 @@ def _hide(destination: str, dataset: str, *, execute: bool) -> int:
             pipeline = build_pipeline(destination, dataset, pipeline_name=ERASURES, pipelines_dir=folder)
             counts = hide_existing(pipeline, configured_pii(), execute=execute)
     except (ConfigurationError, ConfigurationException) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {one_line(error)}", file=sys.stderr)
         return ExitCode.USAGE
+    except BusyError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
         # Of the first line alone: what follows may be the statement, with its values.
         print(f"error: {type(error).__name__}; it can be done again", file=sys.stderr)

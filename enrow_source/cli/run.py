@@ -20,7 +20,7 @@ from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, TABLES, build_pipe
 from ..runner.report import ExitCode
 from ..runner.run import is_config_error, run
 from ..submissions.resolve import has_submissions
-from .arguments import refuse_empty
+from .arguments import check_arguments, number, whole_number
 from .logs import json_line, set_up_logs
 from .progress import display
 
@@ -30,7 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     set_up_logs(as_json=options.log_format == "json")
-    refuse_empty(parser, options)
+    check_arguments(parser, options)
     for batch_id in options.batch_ids:
         if Path(batch_id).is_file():
             parser.error(f"{batch_id} is a file: read its ids with --batch-ids-file {batch_id}")
@@ -111,7 +111,8 @@ def _parser() -> argparse.ArgumentParser:
         epilog="exit codes: 0 done; 1 the run failed; 2 something to fix in the call or the settings;"
         " 3 done, but some batches could not be read (see the table batch_errors); 4 stopped by SIGTERM or"
         " --deadline-s; 5 stopped, because the API did not answer; 6 batches are stuck"
-        " (see --stuck-after-h). What was loaded stays, and the next run continues.",
+        " (see --stuck-after-h); 7 a batch contradicts a submission (see enrow submissions). What was loaded stays, and"
+        " the next run continues.",
     )
     parser.add_argument("batch_ids", nargs="*", metavar="BATCH_ID", help="ids that POST /phone/bulk returned")
     parser.add_argument(
@@ -131,14 +132,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
     parser.add_argument("--tables", nargs="+", default=(), choices=TABLES, help="load only these tables")
     parser.add_argument("--base-url", help="URL of another API, such as the simulated one")
-    parser.add_argument("--max-batches", type=int, help="most batches to fetch in this run")
+    parser.add_argument("--max-batches", type=whole_number, help="most batches to fetch in this run")
     parser.add_argument("--retry-failed", action="store_true", default=None, help="fetch failed batches again")
     parser.add_argument(
         "--refetch", action="store_true", default=None, help="fetch the BATCH_IDs again, also where they are loaded"
     )
-    parser.add_argument("--deadline-s", type=float, help="stop after so many seconds, and load what was fetched")
+    parser.add_argument("--deadline-s", type=number, help="stop after so many seconds, and load what was fetched")
     parser.add_argument(
-        "--stuck-after-h", type=float, help="hours after which a batch that is still pending is reported as stuck"
+        "--stuck-after-h", type=number, help="hours after which a batch that is still pending is reported as stuck"
     )
     parser.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="json: a JSON object on each line"
@@ -152,5 +153,5 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--trigger", default="command", help="who starts the run, for the table enrow_runs (default: %(default)s)"
     )
-    parser.add_argument("--connections", type=int, help="batches fetched at the same time")
+    parser.add_argument("--connections", type=whole_number, help="batches fetched at the same time")
     return parser

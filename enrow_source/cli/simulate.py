@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Sequence
 
 from ..testing import add_arguments, serve
-from .arguments import refuse_empty
+from .arguments import check_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,6 +14,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="enrow simulate", description="Simulate the Enrow phone-bulk API.")
     add_arguments(parser)
     options = parser.parse_args(arguments)
-    refuse_empty(parser, options)
+    check_arguments(parser, options)
     serve(parser, options)
     return 0

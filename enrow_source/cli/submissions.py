@@ -11,12 +11,12 @@ from tempfile import TemporaryDirectory
 from dlt.common.configuration.exceptions import ConfigurationException
 
 from ..errors import ConfigurationError
-from ..runner.causes import first_line
+from ..runner.causes import first_line, one_line
 from ..runner.pipeline import build_pipeline
 from ..submissions.report import SubmitExitCode
 from ..submissions.resolve import list_submissions, resolve_submission
 from ..submissions.store import Submitted
-from .arguments import refuse_empty
+from .arguments import check_arguments
 from .logs import json_line, set_up_logs
 from .submit import PIPELINE_NAME, add_destination, print_error
 
@@ -27,7 +27,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     as_json = options.log_format == "json"
     set_up_logs(as_json=as_json)
-    refuse_empty(parser, options)
+    check_arguments(parser, options)
     with TemporaryDirectory() as folder:
         try:
             pipeline = build_pipeline(
@@ -38,7 +38,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             else:
                 shown = list_submissions(pipeline)
         except (ConfigurationError, ConfigurationException) as error:
-            print_error(str(error), as_json=as_json)
+            print_error(one_line(error), as_json=as_json)
             return SubmitExitCode.USAGE
         except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
             print_error(first_line(error), as_json=as_json)

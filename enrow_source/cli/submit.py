@@ -15,14 +15,15 @@ import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 
 from ..errors import ConfigurationError
-from ..runner.causes import first_line
+from ..runner.causes import first_line, one_line
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, build_pipeline
 from ..runner.signals import stopped_by_signals
 from ..settings import RETRY_NOT_FOUND_AFTER_DAYS, SEARCHES_PER_BATCH
+from ..submissions.configured import SubmitSettings
 from ..submissions.report import SubmissionReport, SubmitExitCode
 from ..submissions.sources import Row, rows_from_file, rows_from_query
-from ..submissions.submit import configured_database, submit
-from .arguments import refuse_empty
+from ..submissions.submit import submit
+from .arguments import check_arguments, number, whole_number
 from .logs import json_line, set_up_logs
 
 PIPELINE_NAME = "enrow_submissions"
@@ -34,7 +35,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     as_json = options.log_format == "json"
     set_up_logs(as_json=as_json)
-    refuse_empty(parser, options)
+    check_arguments(parser, options)
     with TemporaryDirectory() as folder, stopped_by_signals() as stop:
         try:
             pipeline = build_pipeline(
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 stop=stop,
             )
         except (ConfigurationError, ConfigurationException) as error:
-            print_error(str(error), as_json=as_json)
+            print_error(one_line(error), as_json=as_json)
             return SubmitExitCode.USAGE
         except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
             print_error(first_line(error), as_json=as_json)
@@ -67,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _people(options: argparse.Namespace, pipeline: dlt.Pipeline) -> Iterator[Row]:
     if options.people_query is not None:
-        return rows_from_query(options.people_query, pipeline, configured_database())
+        return rows_from_query(options.people_query, pipeline, SubmitSettings.read().people_database)
     return chain.from_iterable(map(rows_from_file, options.people_file))
 
 
@@ -116,13 +117,13 @@ def _parser() -> argparse.ArgumentParser:
         help="a SELECT with the columns of a search, at the destination, or at people_database under [sources.enrow]",
     )
     parser.add_argument(
-        "--max-credits", metavar="N", type=float, help="most credits that the API may hold for this run"
+        "--max-credits", metavar="N", type=number, help="most credits that the API may hold for this run"
     )
-    parser.add_argument("--limit", metavar="N", type=int, help="submit at most N people")
+    parser.add_argument("--limit", metavar="N", type=whole_number, help="submit at most N people")
     parser.add_argument(
         "--batch-size",
         metavar="N",
-        type=int,
+        type=whole_number,
         default=SEARCHES_PER_BATCH,
         help="searches in a batch, %(default)s at most (default: %(default)s)",
     )
@@ -133,14 +134,14 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--retry-not-found-after-days",
         metavar="N",
-        type=float,
+        type=number,
         default=RETRY_NOT_FOUND_AFTER_DAYS,
         help=f"search people again N days after they were not found (default: {RETRY_NOT_FOUND_AFTER_DAYS:g})",
     )
     parser.add_argument(
         "--refresh-found-after-days",
         metavar="N",
-        type=float,
+        type=number,
         help="search people again N days after they were found (default: never)",
     )
     add_destination(parser)

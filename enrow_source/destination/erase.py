@@ -23,6 +23,7 @@ from ..settings import SOURCE_NAME
 from ..tables.privacy import Privacy
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, SUBMITTED_SEARCHES, TABLES
 from .erase_people import ErasedPeople, find_people, submissions_of
+from .load_lock import held_database
 from .mentions import Mentions, find_mentions
 from .packages import left_packages
 from .results_loaded import correct_results_loaded
@@ -73,6 +74,7 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
             clear does not either.
 
     Raises:
+        BusyError: Another run is at work in a file of DuckDB; nothing was changed.
         ConfigurationError: Something to fix in the arguments or the settings; nothing was changed.
     """
     if not isinstance(pipeline.destination_client(), SqlJobClientBase):
@@ -82,41 +84,42 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         )
     if execute and left_packages(pipeline):
         raise ConfigurationError("the pipeline has packages of a killed run, which may hold what is erased: load them")
-    privacy = Privacy()
-    if subject.kind is not SubjectKind.BATCH:
-        privacy = Privacy(secret=pii_secret) if pii_secret else configured_privacy()
-        if privacy.secret is None and execute:
-            raise ConfigurationError(
-                "erasing a person needs pii_secret, since only a keyed hash of the person is kept: set it under"
-                f" [sources.{SOURCE_NAME}] in .dlt/secrets.toml, and keep it"
-            )
-    with pipeline.sql_client() as client:
-        if privacy.secret is not None:
-            recorded_suppressions(client, privacy)  # checks the secret against earlier ones
-        found = list(_find(client, subject, privacy))
-        mentions = list(_mentions(client, subject))
-        people = ErasedPeople()
-        if privacy.secret is not None:
-            results = next((rows for rows in found if rows.name == PHONE_RESULTS.name), None)
-            people = find_people(client, subject, *(results.selection if results else ("1 = 0", [])), privacy)
-            found += _find_submitted(client, sorted(people.stored))
-        if not any(not rows.is_staged for rows in found):
-            raise ConfigurationError(
-                f"dataset {pipeline.dataset_name} of {pipeline.destination.destination_name} has no table of the"
-                " source: check the names of both"
-            )
-        counts = _by_name(found, client)
-        mentioned = _by_name(mentions, client)
-        unmatchable = None if any(counts.values()) else _unmatchable(client, subject)
-    if execute:
-        # First the record, then the rows: whoever is killed in between leaves rows that are still there and that the
-        # next erasure finds, never a person that a later run brings back. The counts in the record come with the
-        # deletion, so that a record without them stands for one that was not finished.
-        load_id = _record(pipeline, subject, privacy, people)
+    with held_database(pipeline, creates=False):
+        privacy = Privacy()
+        if subject.kind is not SubjectKind.BATCH:
+            privacy = Privacy(secret=pii_secret) if pii_secret else configured_privacy()
+            if privacy.secret is None and execute:
+                raise ConfigurationError(
+                    "erasing a person needs pii_secret, since only a keyed hash of the person is kept: set it under"
+                    f" [sources.{SOURCE_NAME}] in .dlt/secrets.toml, and keep it"
+                )
         with pipeline.sql_client() as client:
-            counts = _delete(client, found, mentions, load_id)
-    has_hashes = privacy.secret is not None or subject.kind is SubjectKind.BATCH
-    return Erasure(execute, counts, mentioned, has_hashes, unmatchable)
+            if privacy.secret is not None:
+                recorded_suppressions(client, privacy)  # checks the secret against earlier ones
+            found = list(_find(client, subject, privacy))
+            mentions = list(_mentions(client, subject))
+            people = ErasedPeople()
+            if privacy.secret is not None:
+                results = next((rows for rows in found if rows.name == PHONE_RESULTS.name), None)
+                people = find_people(client, subject, *(results.selection if results else ("1 = 0", [])), privacy)
+                found += _find_submitted(client, sorted(people.stored))
+            if not any(not rows.is_staged for rows in found):
+                raise ConfigurationError(
+                    f"dataset {pipeline.dataset_name} of {pipeline.destination.destination_name} has no table of the"
+                    " source: check the names of both"
+                )
+            counts = _by_name(found, client)
+            mentioned = _by_name(mentions, client)
+            unmatchable = None if any(counts.values()) else _unmatchable(client, subject)
+        if execute:
+            # First the record, then the rows: whoever is killed in between leaves rows that are still there and that
+            # the next erasure finds, never a person that a later run brings back. The counts in the record come with
+            # the deletion, so that a record without them stands for one that was not finished.
+            load_id = _record(pipeline, subject, privacy, people)
+            with pipeline.sql_client() as client:
+                counts = _delete(client, found, mentions, load_id)
+        has_hashes = privacy.secret is not None or subject.kind is SubjectKind.BATCH
+        return Erasure(execute, counts, mentioned, has_hashes, unmatchable)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,11 +5,13 @@ from __future__ import annotations
 import importlib.util
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from threading import RLock
 from typing import Final
+
+from dlt.common import logger
 
 from ..errors import BusyError
 from ..settings import LOCK_POLL_S
@@ -24,18 +26,21 @@ _HELD: Final[dict[Path, tuple[int, int]]] = {}
 """The locks of this process: the open file, and how often it was taken. One process may take a lock again."""
 
 
-def take(file: Path, wait_s: float, busy: str) -> None:
-    """Take the lock, at most after `wait_s` seconds.
+def take(file: Path, wait_s: float, busy: str, should_stop: Callable[[], bool] = lambda: False) -> None:
+    """Take the lock, at most after `wait_s` seconds, or before somebody has to stop.
 
     Raises:
         BusyError: Another process holds it; the message is `busy`.
     """
     if not _HAS_LOCKS:
         return
-    path, until = file.absolute(), time.monotonic() + wait_s
+    path, until, is_logged = file.absolute(), time.monotonic() + wait_s, False
     while not _is_taken(path):
-        if time.monotonic() >= until:
+        if time.monotonic() >= until or should_stop():
             raise BusyError(busy)
+        if not is_logged:
+            logger.warning(f"another run is at work, and has {path}: waiting for it")
+            is_logged = True
         time.sleep(LOCK_POLL_S)
 
 
@@ -55,9 +60,9 @@ def release(file: Path) -> None:
 
 
 @contextmanager
-def held(file: Path, wait_s: float, busy: str) -> Iterator[None]:
+def held(file: Path, wait_s: float, busy: str, should_stop: Callable[[], bool] = lambda: False) -> Iterator[None]:
     """Hold the lock while the `with` block runs; raises as `take` does."""
-    take(file, wait_s, busy)
+    take(file, wait_s, busy, should_stop)
     try:
         yield
     finally:

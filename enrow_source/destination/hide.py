@@ -19,6 +19,7 @@ from ..tables.privacy import Pii, Privacy
 from ..tables.rows import OWN_WORDS
 from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS, Table
 from ..tables.undocumented_columns import OVERFLOW_COLUMNS
+from .load_lock import held_database
 from .staging import places
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def hide_existing(pipeline: dlt.Pipeline, privacy: Privacy, *, execute: bool = F
         Distinct values in clear by column, those of staging datasets too.
 
     Raises:
+        BusyError: Another run is at work in a file of DuckDB.
         ConfigurationError: `pii` keeps everything, or the destination has no SQL to change rows.
     """
     if not privacy.hides:
@@ -47,7 +49,7 @@ def hide_existing(pipeline: dlt.Pipeline, privacy: Privacy, *, execute: bool = F
     if not isinstance(pipeline.destination_client(), SqlJobClientBase):
         raise ConfigurationError(f"rows cannot be changed with SQL in {pipeline.destination.destination_name}")
     counts: dict[str, int] = {}
-    with pipeline.sql_client() as client:
+    with held_database(pipeline, creates=False), pipeline.sql_client() as client:
         for _, place in places(client):
             with place:
                 for table in (BATCHES, BATCH_STATS, PHONE_RESULTS):

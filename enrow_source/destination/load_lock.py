@@ -6,7 +6,7 @@ A merge deletes and inserts. Two at a time would both find nothing to delete, an
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -27,7 +27,12 @@ if TYPE_CHECKING:
     from dlt.destinations.impl.postgres.sql_client import Psycopg2SqlClient
     from dlt.destinations.sql_client import SqlClientBase
 
-_BUSY: Final = f"another run has been loading into this dataset for more than {LOAD_WAIT_S:g} seconds: try again later"
+
+def _busy(wait_s: float) -> str:
+    return f"another run has been at work in this dataset for more than {wait_s:g} seconds: try again later"
+
+
+_BUSY: Final = _busy(LOAD_WAIT_S)
 
 
 @contextmanager
@@ -71,22 +76,36 @@ def _lock_file(kind: str, client: JobClientBase) -> Path | None:
     return None
 
 
-def database_file(pipeline: dlt.Pipeline) -> Path | None:
-    """Return the file of a DuckDB database; None where the destination is another one or in memory."""
-    if pipeline.destination.destination_type != DUCKDB:
-        return None
-    return _database_file(pipeline.destination_client())
-
-
 def _database_file(client: JobClientBase) -> Path | None:
     database = str(getattr(getattr(client.config, "credentials", None), "database", "") or "")
     return Path(database) if database and not database.startswith(":") else None
 
 
 @contextmanager
-def held_database(database: Path) -> Iterator[None]:
-    """Hold a file of DuckDB while the `with` block runs; raises as `load_lock` does."""
-    with file_lock.held(_beside(database), LOAD_WAIT_S, _BUSY):
+def held_database(
+    pipeline: dlt.Pipeline,
+    wait_s: float = LOAD_WAIT_S,
+    should_stop: Callable[[], bool] = lambda: False,
+    *,
+    creates: bool = True,
+) -> Iterator[None]:
+    """Hold the file of DuckDB, which one process at a time can open, while the `with` block runs.
+
+    Args:
+        pipeline: Names the destination; any other than such a file is held by `load_lock` alone.
+        wait_s: Seconds to wait for another run.
+        should_stop: Ends the waiting before.
+        creates: Whether the block makes a file that is not there yet: else there is nothing to hold.
+
+    Raises:
+        BusyError: Another run holds it for longer.
+    """
+    is_duckdb = pipeline.destination.destination_type == DUCKDB
+    database = _database_file(pipeline.destination_client()) if is_duckdb else None
+    if database is None or not (creates or database.exists()):
+        yield
+        return
+    with file_lock.held(_beside(database), wait_s, _busy(wait_s), should_stop):
         yield
 
 

@@ -33,6 +33,8 @@ class RunCounts:
     """Webhook events of other products among the ids."""
     given_up: int = 0
     """Deferred ids that this run gave up: the API had answered 'unknown or expired' too often."""
+    submissions_in_doubt: int = 0
+    """Submissions that their batches contradict: they are `unknown` again, or became two batches."""
     requests: int = 0
     """GETs, also those that were tried again."""
     retries: int = 0

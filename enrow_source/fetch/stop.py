@@ -40,6 +40,8 @@ class StopCondition:
         self._failed_before: frozenset[str] = frozenset()
         self._has_answer = False
         self._failures: Counter[ErrorKind] = Counter()
+        self.last_failure = ""
+        """What was wrong with the last batch that the API did not answer for."""
 
     def expect_failures(self, batch_ids: Collection[str]) -> None:
         """Name batches whose last fetch failed: that they fail again says nothing of the API."""
@@ -51,6 +53,7 @@ class StopCondition:
             self._left, self._has_answer = self._limit, True
             return
         self._failures[error.kind] += 1
+        self.last_failure = error.message
         if batch_id not in self._failed_before:
             self._left -= 1
 

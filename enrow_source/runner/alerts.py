@@ -37,6 +37,7 @@ def alert_of(pipeline_name: str, report: RunReport, balance: Credits) -> str:
         "incomplete": report.incomplete,
         "stuck": report.stuck,
         "invalid ids": report.invalid_ids,
+        "submissions in doubt": report.submissions_in_doubt,
     }
     message = [f"{count:,} {what}" for what, count in wrong.items() if count]
     message += [reason for reason in (report.stop_reason, report.error) if reason]

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Final
 
-from dlt.common.configuration.exceptions import ConfigFieldMissingException
+from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigValueCannotBeCoercedException
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 
 from ..errors import ConfigurationError, EnrowError
 from ..options import read_settings
+
+_KINDS: Final = {int: "whole number", float: "number", bool: "true or false"}
+"""What a setting takes."""
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -21,6 +25,9 @@ def root_cause(error: BaseException) -> BaseException:
 
 def one_line(cause: BaseException) -> str:
     """Return an error in one line, all of it."""
+    if isinstance(cause, ConfigValueCannotBeCoercedException) and cause.hint in _KINDS:
+        # Without the value, which may be a secret that stands in the wrong place.
+        return f"{cause.field_name} is no {_KINDS[cause.hint]}: write one, or leave the setting out"
     if isinstance(cause, ConfigFieldMissingException) and (names := _missing_settings(str(cause))):
         section = ".".join(names[0].lower().split("__")[:-1])
         return f"settings are missing: {', '.join(names)} in the environment, or under [{section}] in .dlt/secrets.toml"

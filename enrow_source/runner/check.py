@@ -5,7 +5,6 @@ One line for each check; no batch is fetched, nothing stays at the destination, 
 
 from __future__ import annotations
 
-import importlib
 import inspect
 import sys
 import uuid
@@ -28,12 +27,14 @@ from packaging.specifiers import SpecifierSet
 from ..api.account import Account, fetch_account
 from ..destination.credits import write_credits
 from ..destination.credits_reading import read_credits
+from ..destination.delta import check_deltalake
 from ..destination.hide import rows_in_clear
+from ..destination.load_lock import held_database
 from ..destination.session import settings_folder
 from ..destination.suppressions import configured_pii, configured_privacy, recorded_suppressions
 from ..errors import ConfigurationError, EnrowError
 from ..options import misplaced_settings, settings_files
-from ..settings import SOURCE_NAME
+from ..settings import LEASE_WAIT_S, SOURCE_NAME
 from ..source import enrow_source
 from .causes import first_line, one_line
 from .compare_rows import compare_rows
@@ -234,16 +235,17 @@ def _of_rows(client: SqlClientBase[Any]) -> Iterator[Check]:
 
 @contextmanager
 def _files_of_database(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """Remove the file of a database that was made to check whether it can be."""
+    """Hold the file of a database; remove one that was made to check whether it can be."""
     credentials = getattr(pipeline.destination_client().config, "credentials", None)
     is_file = pipeline.destination.destination_type == "dlt.destinations.duckdb"
     file = Path(str(getattr(credentials, "database", ""))) if is_file else None
     existed = file is None or file.exists()
-    try:
-        yield
-    finally:
-        if file is not None and not existed:
-            file.unlink(missing_ok=True)
+    with held_database(pipeline, LEASE_WAIT_S, creates=False):
+        try:
+            yield
+        finally:
+            if file is not None and not existed:
+                file.unlink(missing_ok=True)
 
 
 def _write_to_tables(client: SqlJobClientBase) -> str:
@@ -270,7 +272,7 @@ def _write_to_tables(client: SqlJobClientBase) -> str:
 
 
 def _write_to_files(client: FilesystemClient) -> str:
-    importlib.import_module("deltalake")  # what the tables are written with
+    check_deltalake()
     existed = client.fs_client.exists(client.dataset_path)
     file = f"{client.dataset_path}/enrow_check_{uuid.uuid4().hex[:8]}"
     client.fs_client.makedirs(client.dataset_path, exist_ok=True)

@@ -2,10 +2,31 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 
+from ..errors import ConfigurationError
 from .report import RunReport
+
+
+def check_metrics_file(file: Path) -> None:
+    """Try whether the file can be written.
+
+    Raises:
+        ConfigurationError: It cannot.
+    """
+    try:
+        if file.is_dir():
+            raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+        new = _beside(file)
+        new.touch()
+        new.unlink()
+    except OSError as error:
+        raise ConfigurationError(
+            f"the metrics file {file} cannot be written: {error.strerror}: name one in a folder that is there and that"
+            " this user may write to"
+        ) from None
 
 
 def write_metrics(report: RunReport, file: Path) -> None:
@@ -16,9 +37,13 @@ def write_metrics(report: RunReport, file: Path) -> None:
     Raises:
         OSError: The file cannot be written.
     """
-    new = file.with_name(f".{file.name}.new")
+    new = _beside(file)
     new.write_text(metrics_of(report), encoding="utf-8")
     os.replace(new, file)  # noqa: PTH105 - Path.replace does the same
+
+
+def _beside(file: Path) -> Path:
+    return file.with_name(f".{file.name}.new")
 
 
 def metrics_of(report: RunReport) -> str:
@@ -28,6 +53,7 @@ def metrics_of(report: RunReport) -> str:
         ("batches", "Batches that were fetched.", {f'{{outcome="{n}"}}': getattr(report, n) for n in outcomes}),
         ("stuck_batches", "Batches that have been pending for too long.", {"": report.stuck}),
         ("invalid_ids", "Ids, and files of ids, that could not be read.", {"": report.invalid_ids}),
+        ("submissions_in_doubt", "Submissions that batches contradict.", {"": report.submissions_in_doubt}),
         ("rows", "Rows that were loaded.", {f'{{table="{table}"}}': count for table, count in report.rows.items()}),
         ("requests", "Requests, also those that were tried again.", {"": report.requests}),
         ("retries", "Requests that repeated another one.", {"": report.retries}),

@@ -13,6 +13,7 @@ import dlt
 from dlt.common.configuration.utils import deserialize_value
 from dlt.common.destination import TDestinationReferenceArg
 from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.exceptions import MissingDependencyException
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
 from ..destination.packages import target_of
@@ -30,6 +31,11 @@ WAREHOUSE = "warehouse"
 DESTINATION_HELP = (
     f"a dlt destination, or the name of a configured one (default: [destination.{WAREHOUSE}], else {WAREHOUSE}.duckdb)"
 )
+
+_EXTRAS = ("az", "bigquery", "filesystem", "gs", "postgres", "s3", "snowflake")
+"""Those of the package that dlt has under the same name."""
+
+_OURS = r"enrow-source[\1]"
 
 TABLES = tuple(table.name for table in (BATCHES, BATCH_STATS, PHONE_RESULTS, BATCH_ERRORS))
 
@@ -54,7 +60,8 @@ def build_pipeline(
         options: As `dlt.pipeline` takes them.
 
     Raises:
-        ConfigurationError: `destination` or `dataset_name` is empty, or dlt knows no such destination.
+        ConfigurationError: `destination` or `dataset_name` is empty, dlt knows no such destination, or the library
+            of the destination is not installed.
     """
     use_defaults()
     if not dataset_name.strip():
@@ -72,19 +79,38 @@ def build_pipeline(
             dataset_name=dataset_name,
             **options,
         )
+        _import_library(pipeline)
     except UnknownDestinationModule as error:
         known = configured(f"destination.{destination}.destination_type")
         message = f"dlt has no destination {destination!r}, and none of that name is configured"
         if known is not None:
             message = f"dlt has no destination {known!r}, the destination_type of [destination.{destination}]"
         raise ConfigurationError(message) from error
+    except MissingDependencyException as error:
+        raise ConfigurationError(_missing(error)) from None
     apply_defaults(pipeline)
     return pipeline
+
+
+def _import_library(pipeline: dlt.Pipeline) -> None:
+    try:
+        _ = pipeline.destination.client_class  # dlt imports it with what the class is made of
+    except ModuleNotFoundError as error:
+        name = pipeline.destination.destination_type.removeprefix("dlt.destinations.")
+        raise MissingDependencyException(f"{name} destination", [f"dlt[{name}]"]) from error
+
+
+def _missing(error: MissingDependencyException) -> str:
+    """Say which extra brings what is missing: ours has the same name as dlt's, where there is one."""
+    pattern = rf"dlt\[({'|'.join(_EXTRAS)})\]"
+    packages = " ".join(f"'{re.sub(pattern, _OURS, name)}'" for name in error.dependencies)
+    return f"{error.caller} takes packages that are not installed: pip install {packages}"
 
 
 def _name(destination: TDestinationReferenceArg, dataset_name: str) -> str:
     with TemporaryDirectory() as folder:
         probe = dlt.pipeline(PIPELINE_NAME, destination=destination, dataset_name=dataset_name, pipelines_dir=folder)
+        _import_library(probe)  # before its settings are read
         # Without the folder of the probe, where a database may be that is named after the pipeline's.
         digest = hashlib.sha256(target_of(probe).replace(folder, "").encode()).hexdigest()[:8]
         probe.deactivate()

@@ -21,7 +21,8 @@ class ExitCode(IntEnum):
     OK = 0
     """Done."""
     FAILED = 1
-    """The run failed: a refused key, no credits, a destination that cannot be reached; what was loaded stays."""
+    """The run failed: a refused key, no credits, a destination that cannot be reached, metrics that cannot be written;
+    what was loaded stays."""
     USAGE = 2
     """Something to fix in the call or in the settings; nothing was requested."""
     PARTIAL = 3
@@ -32,6 +33,9 @@ class ExitCode(IntEnum):
     """The API did not answer for many batches in a row; what was there is loaded."""
     STUCK = 6
     """It loaded, but batches have been pending for longer than `stuck_after_h`, or a day with an unknown status."""
+    IN_DOUBT = 7
+    """It loaded, but a batch contradicts `submissions`: a submission that was resolved by hand is `unknown` again, or
+    one became two batches. The log names it; see `enrow submissions`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +78,7 @@ class RunReport(RunCounts):
         found = {
             ExitCode.USAGE: self.error is not None and self.is_config_error,
             ExitCode.FAILED: self.error is not None and not self.is_config_error,
+            ExitCode.IN_DOUBT: bool(self.submissions_in_doubt),
             ExitCode.API_UNAVAILABLE: is_unavailable,
             ExitCode.STUCK: bool(self.stuck),
             ExitCode.PARTIAL: bool(self.unreadable or self.incomplete or self.invalid_ids),
@@ -102,8 +107,12 @@ class RunReport(RunCounts):
         lines += [f"{'rows loaded':<18}{count:>8,}  {table}" for table, count in self.rows.items()]
         if self.recovered:
             lines.insert(0, f"{'recovered':<18}{self.recovered:>8,}  load package(s) of an earlier run")
+        if self.submissions_in_doubt:
+            lines.append(f"{'in doubt':<18}{self.submissions_in_doubt:>8,}  submission(s): see enrow submissions")
         if self.stop_reason:
             lines.append(f"{'stopped early':<18}{self.stop_reason:>8}  the next run goes on")
+        if self.error:
+            lines.append(f"{'error':<18}{self.error}")
         if len(self.reasons) > 1:
             lines.append(f"{'reasons':<18}{', '.join(f'{code.name.lower()} ({code})' for code in self.reasons):>8}")
         return "\n".join([*lines, f"in {self.destination}, dataset {self.dataset}"])

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,7 +20,7 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from ..api.account import fetch_account
 from ..destination.comments import comment_tables
 from ..destination.credits import Credits, least_credits, record_credits
-from ..destination.load_lock import database_file, held_database
+from ..destination.load_lock import held_database
 from ..destination.packages import held_folder
 from ..errors import ConfigurationError
 from ..source import enrow_source
@@ -28,7 +29,7 @@ from .alerts import alert
 from .causes import root_cause
 from .defaults import apply_defaults, prune_completed_loads
 from .hints import add_hints
-from .metrics import write_metrics
+from .metrics import check_metrics_file, write_metrics
 from .pipeline import build_pipeline
 from .recover import load_left, recover_pending_loads
 from .report import RunReport, Start, failure_of, report_of
@@ -56,6 +57,8 @@ def run(
     pipeline = pipeline or build_pipeline()
     if not isinstance(pipeline, dlt.Pipeline):
         raise ConfigurationError(f"pipeline is {pipeline!r:.80}: pass build_pipeline({pipeline!r:.40})")
+    if metrics_file is not None:
+        check_metrics_file(metrics_file)
     apply_defaults(pipeline)
     start = Start(trigger)
     with _alone(pipeline):
@@ -78,8 +81,7 @@ def run(
         comment_tables(pipeline, info)
         prune_completed_loads(pipeline)
         report = report_of(pipeline, source, info, recovered, start)
-        _record_outcome(pipeline, report, metrics_file, options)
-    return report
+        return _record_outcome(pipeline, report, metrics_file, options)
 
 
 def _load(pipeline: dlt.Pipeline, source: DltSource, stop: Event) -> tuple[int, LoadInfo]:
@@ -96,18 +98,27 @@ def _load(pipeline: dlt.Pipeline, source: DltSource, stop: Event) -> tuple[int, 
 
 def _record_outcome(
     pipeline: dlt.Pipeline, report: RunReport, metrics_file: Path | None, options: Mapping[str, Any]
-) -> None:
+) -> RunReport:
+    has_ended_well = report.error is None and report.stop_reason is None
+    if metrics_file is not None:
+        report = _write_metrics(report, metrics_file)
     run_id = run_log.append(pipeline, report)
     balance = Credits()
-    if report.error is None and report.stop_reason is None:  # else it failed, is in a hurry, or the API is down
+    if has_ended_well:  # else it failed, is in a hurry, or the API is down
         url, key = options.get("enrow_base_url"), options.get("enrow_api_key")
         balance = record_credits(pipeline, "run", run_id, lambda: fetch_account(url, key).credits)
     alert(pipeline, report, balance)
-    if metrics_file is not None:
-        try:
-            write_metrics(report, metrics_file)
-        except OSError as error:
-            logger.warning(f"no metrics of this run: {error}")
+    return report
+
+
+def _write_metrics(report: RunReport, file: Path) -> RunReport:
+    """Write the metrics; return the report, which has failed where that does: what is loaded stays."""
+    try:
+        write_metrics(report, file)
+    except OSError as error:
+        logger.error(f"no metrics of this run: {error}")
+        return replace(report, error=report.error or f"{type(error).__name__} in metrics")
+    return report
 
 
 @contextmanager
@@ -117,10 +128,8 @@ def _alone(pipeline: dlt.Pipeline) -> Iterator[None]:
     Raises:
         BusyError: Another run is at work in the folder, or in the file for longer than this one waits.
     """
-    with held_folder(pipeline):
-        file = database_file(pipeline)
-        with held_database(file) if file is not None else nullcontext():
-            yield
+    with held_folder(pipeline), held_database(pipeline):
+        yield
 
 
 def is_config_error(error: PipelineStepFailed) -> bool:

@@ -34,6 +34,10 @@ _COLUMNS: Final[dict[str, tuple[DataType, str]]] = {
     "invalid_ids": ("bigint", "Ids, and files of ids, that could not be read."),
     "skipped_events": ("bigint", "Webhook events of other products among the ids."),
     "given_up": ("bigint", "Deferred ids that the run gave up: the API did not know them, too often."),
+    "submissions_in_doubt": (
+        "bigint",
+        "Submissions that their batches contradict: they are `unknown` again, or became two batches.",
+    ),
     "rows_loaded": ("bigint", "Rows in all tables."),
     "phone_results_rows": ("bigint", "Rows in `phone_results`."),
     "requests": ("bigint", "GETs, also those that were tried again."),

@@ -59,6 +59,8 @@ class AcceptedSubmissions:
 
     batch_ids: dict[str, str] = field(default_factory=dict)
     """Batch id by submission."""
+    in_doubt: set[str] = field(default_factory=set)
+    """Submissions that the batches contradict: each is in the log, and none is corrected in silence."""
 
     def add(self, batch: Batch) -> None:
         """Read the submission in the `custom` of a batch; batches that others submitted have none."""
@@ -71,7 +73,7 @@ class AcceptedSubmissions:
         submission_id = custom.get("submission") if isinstance(custom, Mapping) else None
         if isinstance(submission_id, str):
             earlier = self.batch_ids.setdefault(submission_id, batch.batch_id)
-            _check_once(submission_id, earlier, batch.batch_id)
+            self._check_once(submission_id, earlier, batch.batch_id)
 
     def record(self, client: SqlClientBase[Any]) -> None:
         """Call accepted the submissions whose batches were seen."""
@@ -89,7 +91,7 @@ class AcceptedSubmissions:
             self._correct(client, some)
             for submission_id, state, batch_id, message in rows:
                 if state == "accepted" and (message != RESOLVED_BY_HAND or batch_id == self.batch_ids[submission_id]):
-                    _check_once(submission_id, batch_id, self.batch_ids[submission_id])
+                    self._check_once(submission_id, batch_id, self.batch_ids[submission_id])
                     continue
                 client.execute_sql(
                     f"UPDATE {table} SET {column('state')} = 'accepted', {column('batch_id')} = %s,"  # noqa: S608 - escaped
@@ -114,6 +116,7 @@ class AcceptedSubmissions:
                 continue
             message = f"resolved by hand with batch {batch_id}, which is that of submission {owners[batch_id]}"
             logger.error(f"submission {submission_id} was {message}: it is unknown again")
+            self.in_doubt.add(submission_id)
             client.execute_sql(
                 f"UPDATE {table} SET {column('state')} = 'unknown', {column('batch_id')} = NULL,"  # noqa: S608 - escaped
                 f" {column('ended_at')} = NULL, {column('message')} = %s WHERE {column('submission_id')} = %s",
@@ -121,10 +124,10 @@ class AcceptedSubmissions:
                 submission_id,
             )
 
-
-def _check_once(submission_id: str, batch_id: str, other: str) -> None:
-    if batch_id != other:
-        logger.error(
-            f"submission {submission_id} became two batches, {batch_id!r:.80} and {other!r:.80}: check who else"
-            " sends its custom, since its people may have been paid for twice"
-        )
+    def _check_once(self, submission_id: str, batch_id: str, other: str) -> None:
+        if batch_id != other:
+            self.in_doubt.add(submission_id)
+            logger.error(
+                f"submission {submission_id} became two batches, {batch_id!r:.80} and {other!r:.80}: check who else"
+                " sends its custom, since its people may have been paid for twice"
+            )

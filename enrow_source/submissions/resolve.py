@@ -6,7 +6,9 @@ from datetime import UTC, datetime
 
 import dlt
 
+from ..destination.load_lock import held_database
 from ..errors import ConfigurationError
+from ..settings import LEASE_WAIT_S
 from ..tables.schema import SUBMISSIONS
 from .accepted import RESOLVED_BY_HAND
 from .lease import is_dead, read_lease
@@ -19,7 +21,7 @@ def has_submissions(pipeline: dlt.Pipeline) -> bool:
     try:
         if is_missing(pipeline):
             return False
-        with Store(pipeline) as store:
+        with held_database(pipeline, 0.0), Store(pipeline) as store:
             return store.has(SUBMISSIONS.name)
     except ConfigurationError:
         return False  # files, which nobody submits to
@@ -31,11 +33,12 @@ def list_submissions(pipeline: dlt.Pipeline) -> list[Submitted]:
     """Return all submissions of a dataset, the oldest first; none where nobody has submitted.
 
     Raises:
+        BusyError: Another run is at work in a file of DuckDB.
         ConfigurationError: The destination cannot have any.
     """
     if is_missing(pipeline):
         return []
-    with Store(pipeline) as store:
+    with held_database(pipeline, LEASE_WAIT_S), Store(pipeline) as store:
         return store.submissions() if store.has(SUBMISSIONS.name) else []
 
 
@@ -52,12 +55,13 @@ def resolve_submission(pipeline: dlt.Pipeline, submission_id: str, *, batch_id: 
         The submission as it is now.
 
     Raises:
+        BusyError: Another run is at work in a file of DuckDB.
         ConfigurationError: There is no such submission, it is not unknown, or a run may still be sending it.
     """
     batch_id = None if batch_id is None else batch_id.strip()
     if batch_id is not None and (not batch_id or not batch_id.isprintable() or " " in batch_id):
         raise ConfigurationError(f"the batch id is {batch_id!r:.80}: name the one that the API gave it")
-    with Store(pipeline) as store:
+    with held_database(pipeline, LEASE_WAIT_S, creates=False), Store(pipeline) as store:
         known = _find(store, submission_id)
         if not SubmissionState(known.state).is_open:
             batch = f", batch {known.batch_id}" if known.batch_id else ""

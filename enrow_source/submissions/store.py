@@ -19,7 +19,7 @@ from ..errors import ConfigurationError
 from ..settings import INSERT_ROWS, RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
 from ..tables.privacy import Pii, Privacy
 from ..tables.schema import SUBMISSION_LEASE, SUBMISSIONS, SUBMITTED_SEARCHES
-from .create_tables import create_tables
+from .create_tables import TABLES, create_tables
 from .protocol import Submission, SubmissionOutcome, SubmissionState
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ class Store:
 
     def create_tables(self) -> None:
         """Create what is not there yet; another one may do so at the same time."""
-        if all(self.has(table.name) for table in (SUBMISSIONS, SUBMITTED_SEARCHES, SUBMISSION_LEASE)):
+        if all(self.has(table.name) for table in TABLES):
             return
         self._disconnect()  # DuckDB has one writer
         try:

@@ -5,7 +5,6 @@ API: `POST https://api.enrow.io/phone/bulk`, `GET https://api.enrow.io/account/i
 
 from __future__ import annotations
 
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -16,22 +15,20 @@ from typing import Any
 import dlt
 import msgspec
 from dlt.common import logger
-from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.specs import BaseConfiguration
-from dlt.common.typing import TSecretStrValue
 
 from ..api.submission import SubmissionClient
 from ..destination.credits import least_credits, write_credits
+from ..destination.load_lock import held_database
 from ..errors import ConfigurationError
 from ..settings import (
-    BASE_URL,
-    CREDITS_PER_FOUND,
+    LEASE_WAIT_S,
     RETRY_NOT_FOUND_AFTER_DAYS,
     SEARCHES_PER_BATCH,
     SOURCE_NAME,
 )
-from ..tables.privacy import Pii, Privacy
+from ..tables.privacy import Privacy
 from ..tables.schema import SUBMISSIONS
+from .configured import SubmitSettings
 from .history import History, read_history
 from .lease import Lease
 from .people import check_rows
@@ -53,26 +50,9 @@ from .protocol import (
     steps,
 )
 from .report import SubmissionReport, planned
+from .run_log import SubmitRun
 from .sources import rows_of
 from .store import Store, Submitted, is_missing
-
-
-@configspec
-class _Settings(BaseConfiguration):
-    """The settings of the source that submitting takes too."""
-
-    enrow_api_key: TSecretStrValue | None = None
-    enrow_base_url: str = BASE_URL
-    pii: str = Pii.KEEP.value
-    pii_secret: TSecretStrValue | None = None
-    credits_per_found: float = CREDITS_PER_FOUND
-    people_database: TSecretStrValue | None = None
-    """SQLAlchemy URL of the database that a query of people reads; None for the destination."""
-
-
-def configured_database() -> str | None:
-    """Return `people_database` under `[sources.enrow]`; None for the destination."""
-    return resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME)).people_database
 
 
 def submit(  # noqa: PLR0913 - each is an option of the command
@@ -121,8 +101,9 @@ def submit(  # noqa: PLR0913 - each is an option of the command
         ConfigurationError: Something to fix in the call, the settings, the people or the budget; nothing was sent.
         InvalidApiKeyError: The API refused the key before anything was sent.
         BatchError: The API did not report the balance; nothing was sent.
+        BusyError: Another run is at work in a file of DuckDB; nothing was sent.
     """
-    settings = resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME))
+    settings = SubmitSettings.read()
     options = SubmitOptions(
         max_credits,
         limit,
@@ -144,28 +125,20 @@ def submit(  # noqa: PLR0913 - each is an option of the command
             f"no Enrow API key: set enrow_api_key under [sources.{SOURCE_NAME}] in .dlt/secrets.toml,"
             " or ENROW_API_KEY in the environment"
         )
-    privacy = _privacy(settings)
+    privacy = settings.privacy()
     least_credits()
-    with SubmissionClient(key, enrow_base_url or settings.enrow_base_url, connections=1) as client:
+    stop = stop or Event()
+    with (
+        held_database(pipeline, LEASE_WAIT_S, stop.is_set, creates=not dry_run),
+        SubmissionClient(key, enrow_base_url or settings.enrow_base_url, connections=1) as client,
+    ):
         intake = Intake.of(check_rows(rows_of(people)))
         store = Store(pipeline)
-        run = _Run(store, client, intake, options, privacy, stop or Event())
+        run = _Run(store, client, intake, options, privacy, stop, SubmitRun(intake.rows, campaign))
         if dry_run and is_missing(pipeline):
             return run.dry(History(), [])
         with store:
             return run.dry(run.history(), run.unresolved()) if dry_run else run.real()
-
-
-def _privacy(settings: _Settings) -> Privacy:
-    if settings.pii not in list(Pii):
-        raise ConfigurationError(f"pii is {settings.pii!r}: set it to {', '.join(Pii)}")
-    privacy = Privacy(Pii(settings.pii), settings.pii_secret)
-    if privacy.mode is not Pii.KEEP and privacy.secret is None:
-        raise ConfigurationError(
-            f'pii = "{privacy.mode}" needs pii_secret to submit: a keyed hash shows who was sent before; set it under'
-            f" [sources.{SOURCE_NAME}] in .dlt/secrets.toml, and keep it"
-        )
-    return privacy
 
 
 @dataclass(slots=True)
@@ -178,6 +151,7 @@ class _Run:
     options: SubmitOptions
     privacy: Privacy
     stop: Event
+    log: SubmitRun
     balance: float | None = None
     unrecorded: dict[str, str] = field(default_factory=dict)
     clock: Callable[[], datetime] = lambda: datetime.now(UTC)
@@ -199,10 +173,16 @@ class _Run:
         lease = Lease(self.store)
         budget = Budget(self.options.max_credits or 0.0, self.options.credits_per_found)
         try:
-            result = self._do(lease, budget)
-        finally:
-            lease.release()
-        return self._report(result)
+            try:
+                result = self._do(lease, budget)
+            finally:
+                lease.release()
+            report = self._report(result)
+        except Exception as error:  # whatever it is, what was read and sent is counted; raised again
+            self.log.append(self.store.pipeline, error)
+            raise
+        self.log.append(self.store.pipeline, report)
+        return report
 
     def _do(self, lease: Lease, budget: Budget) -> ProtocolResult:
         run = steps(budget, should_stop=self.stop.is_set)
@@ -231,6 +211,7 @@ class _Run:
             case Post(submission):
                 return self.client.post_batch(self._body(submission))
             case Record(submission, outcome):
+                self.log.count(submission, outcome)
                 if not self.store.record(submission.submission_id, outcome) and outcome.batch_id is not None:
                     # The log is the last place that has it; the batch resolves the submission, once it is loaded.
                     logger.critical(f"submission {submission.submission_id} was accepted as batch {outcome.batch_id}")
@@ -247,6 +228,7 @@ class _Run:
 
     def _plan(self, history: History) -> SubmissionPlan:
         plan = make_plan(self.intake, history.of, history.shares, self.options, self.clock())
+        self.log.plan = plan
         self.balance = self.client.fetch_credits()
         return plan
 
@@ -272,7 +254,7 @@ class _Run:
             with suppress(Exception):  # everything is sent and recorded: a balance that is not reported changes nothing
                 after = self.client.fetch_credits()
         if plan is not None:
-            write_credits(self.store.pipeline, "submit", str(uuid.uuid4()), after)
+            write_credits(self.store.pipeline, "submit", self.log.submit_id, after)
         own = [one for one in self.store.submissions() if one.submission_id in result.outcomes]
         return SubmissionReport(
             dry_run=False,

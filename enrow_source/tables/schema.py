@@ -284,7 +284,7 @@ ACCOUNT_CREDITS: Final = Table(
         Column("checked_at", "timestamp", "When the API reported the balance, UTC.", nullable=False),
         Column("credits", "decimal", "Credits of the account; null where the API did not say."),
         Column("command", "text", "What asked: `run`, `submit`, `check`.", nullable=False),
-        Column("run_id", "text", "A name of its own for each run; joins `enrow_runs` for `run`.", nullable=False),
+        Column("run_id", "text", "Id of the run; joins `enrow_runs` or `submit_runs`.", nullable=False),
     ),
 )
 

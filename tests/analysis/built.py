@@ -13,6 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
+from enrow_source.submissions.create_tables import SUBMIT_RUNS
 from enrow_source.tables.person import person_key, profile_key
 from enrow_source.tables.schema import ACCOUNT_CREDITS, SUBMISSIONS, SUBMITTED_SEARCHES, TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
@@ -27,7 +28,7 @@ STAMP = ENVIRONMENT / ".ready"
 """A copy of the lock that the environment was made from; `make dbt` writes it too."""
 
 
-OPTIONAL = (SUBMISSIONS, SUBMITTED_SEARCHES, ACCOUNT_CREDITS)
+OPTIONAL = (SUBMISSIONS, SUBMITTED_SEARCHES, ACCOUNT_CREDITS, SUBMIT_RUNS)
 """Tables that not every warehouse has."""
 SOURCES = {table.name for table in (*TABLES, *OPTIONAL)}
 STAGING = {
@@ -38,6 +39,7 @@ STAGING = {
     "stg_enrow__submissions",
     "stg_enrow__submitted_searches",
     "stg_enrow__account_credits",
+    "stg_enrow__submit_runs",
 }
 MARTS = {
     "enrow__submissions",

@@ -239,7 +239,7 @@ def test_a_repetition_costs_the_later_credits(built: BuiltModels) -> None:
 
 def test_the_queries_of_the_readme_run(built: BuiltModels) -> None:
     answers = (built.query(statement) for statement in blocks("sql"))
-    by_campaign, by_country, by_kind, attention, twice, funnel, people = answers
+    by_campaign, by_country, by_kind, attention, twice, funnel, submitting, people = answers
     assert {row[0] for row in by_campaign} == {search.campaign for search in built.searches}
     assert {row[0] for row in by_country} == {s.result["country"] for s in built.searches if s.found}
     assert {row[0] for row in by_kind} == {"profile_url", "name_and_company", "other"}
@@ -248,6 +248,7 @@ def test_the_queries_of_the_readme_run(built: BuiltModels) -> None:
     ((campaign, submitted, found, cost, unknown),) = funnel
     assert (campaign, submitted, unknown) == ("leads", len(LEADS), 40 * len(LOST))
     assert cost == 40 * found > 0
+    assert submitting == [("leads", len(LEADS) + len(LOST), 0, 0, len(LEADS))]
     assert len(people) == len({search.person for search in built.searches if search.found and search.person})
 
 

@@ -124,16 +124,19 @@ def unknown_fields(plot: Mapping[str, Any]) -> list[str]:
 
 
 def test_the_funnel_and_the_balance(warehouse: Path) -> None:
-    """What became of who was submitted, what it cost, and the balance at each run."""
+    """How many were read, left out, submitted, found; what it cost; and the balance at each run."""
     _, defined = opened(warehouse)
     models = asked(
         warehouse,
-        "SELECT campaign, sum(searches), sum(results_received), sum(found), sum(credits_cost), sum(credits_unknown)"
-        " FROM enrow__submissions GROUP BY campaign",
+        "SELECT campaign, any_value(rows_read), any_value(left_out), sum(searches), sum(found), sum(credits_cost),"
+        " sum(credits_unknown) FROM enrow__submissions JOIN (SELECT campaign, sum(rows_read) AS rows_read,"
+        " sum(rows_read - searches) AS left_out FROM stg_enrow__submit_runs GROUP BY campaign) USING (campaign)"
+        " GROUP BY campaign",
     )
     assert {tuple(row) for row in defined["funnel"].itertuples(index=False)} == set(models)
     assert len(models) == 4
     assert defined["funnel"]["Perhaps spent"].sum() > 0
+    assert defined["funnel"]["Left out"].sum() > 0
     balances = asked(warehouse, "SELECT credits::DOUBLE FROM stg_enrow__account_credits ORDER BY checked_at")
     assert list(defined["balance"]["credits"]) == [left for (left,) in balances]
     assert len(balances) == 2 * 8 + 1
@@ -168,7 +171,7 @@ def test_before_anything_is_loaded_it_says_what_to_run(warehouse: Path) -> None:
     with duckdb.connect() as connection:
         connection.execute(f"ATTACH '{warehouse}' (READ_ONLY)")  # by its own name, which the views have
         models = ("phone_searches", "daily_credits", "duplicate_searches", "batches", "submissions")
-        for model in (*(f"enrow__{name}" for name in models), "stg_enrow__account_credits"):
+        for model in (*(f"enrow__{name}" for name in models), "stg_enrow__account_credits", "stg_enrow__submit_runs"):
             connection.execute(f"CREATE TABLE {model} AS FROM {warehouse.stem}.enrow.{model} LIMIT 0")
         shown, _ = app.run(defs={"warehouse": connection})
     assert "run the pipeline, then dbt" in " ".join(str(getattr(output, "text", output)) for output in shown)

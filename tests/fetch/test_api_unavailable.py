@@ -15,7 +15,9 @@ from tests.support.warehouse import Warehouse
 pytestmark = pytest.mark.usefixtures("quick")
 
 
-def test_loaded_rows_stay_while_the_api_is_down(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
+def test_loaded_rows_stay_while_the_api_is_down(
+    api: SimulatedEnrow, warehouse: Warehouse, load: Load, logged: pytest.LogCaptureFixture
+) -> None:
     """What was loaded stays while the API is down, and the next run goes on."""
     ids = [api.add_completed(f"batch-{number}", RESULTS) for number in range(6)]
     load(ids[:3])
@@ -23,6 +25,7 @@ def test_loaded_rows_stay_while_the_api_is_down(api: SimulatedEnrow, warehouse: 
         nobody = closed.url
     away = load(ids, enrow_base_url=nobody)
     seen = batch_rows(warehouse)
+    assert f"(host {nobody.removeprefix('http://')})" in logged.text
     assert (away.unreadable, away.exit_code) == (3, ExitCode.API_UNAVAILABLE)
     assert all(is_loaded(seen[batch_id]) for batch_id in ids[:3])
     assert {seen[batch_id].error[:2] for batch_id in ids[3:]} == {("connection", None)}

@@ -134,7 +134,9 @@ def test_an_api_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENROW_API_KEY", KEY)
     found = {one.name: one for one in checks("duckdb", "enrow_data", "http://127.0.0.1:9")}
     assert found["api key"].outcome is Outcome.FAILED
-    assert "no complete answer" in found["api key"].message
+    assert found["api key"].message.startswith("no complete answer: ConnectionError")
+    assert found["api key"].message.endswith("(host 127.0.0.1:9)")
+    assert KEY not in found["api key"].message
     assert found["destination"].outcome is Outcome.OK, "one check does not stop the others"
 
 

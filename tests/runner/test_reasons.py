@@ -21,6 +21,7 @@ def report(**fields: Any) -> RunReport:
         ({}, []),
         ({"stuck": 1}, [ExitCode.STUCK]),
         ({"stuck": 1, "unreadable": 2}, [ExitCode.STUCK, ExitCode.PARTIAL]),
+        ({"submissions_in_doubt": 1, "stuck": 1}, [ExitCode.IN_DOUBT, ExitCode.STUCK]),
         ({"incomplete": 1}, [ExitCode.PARTIAL]),
         ({"invalid_ids": 1, "stop_reason": StopReason.DEADLINE}, [ExitCode.PARTIAL, ExitCode.INTERRUPTED]),
         ({"stuck": 1, "stop_reason": StopReason.STOPPED}, [ExitCode.STUCK, ExitCode.INTERRUPTED]),

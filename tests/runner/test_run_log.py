@@ -12,6 +12,7 @@ import duckdb
 import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from enrow_source import ConfigurationError
 from enrow_source.cli.run import main
 from enrow_source.runner.metrics import write_metrics
 from enrow_source.runner.pipeline import build_pipeline
@@ -119,7 +120,34 @@ def test_metrics_are_written_at_once(api: SimulatedEnrow, load: Run, tmp_path: P
     assert list(file.parent.iterdir()) == [file]
     with pytest.raises(OSError, match="nowhere"):
         write_metrics(report, tmp_path / "nowhere" / "enrow.prom")
-    assert load("done", metrics_file=tmp_path / "nowhere" / "enrow.prom").exit_code is ExitCode.OK
+
+
+@pytest.mark.parametrize("place", ["nowhere/enrow.prom", "folder", "file/enrow.prom"])
+def test_metrics_that_cannot_be_written(api: SimulatedEnrow, load: Run, tmp_path: Path, place: str) -> None:
+    """They are refused before the run begins: nothing is requested."""
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigurationError, match=r"metrics file .* cannot be written"):
+        load(api.add_completed("done", 1), metrics_file=tmp_path / place)
+    assert api.requests == []
+
+
+def test_metrics_that_fail_at_the_end(api: SimulatedEnrow, tmp_path: Path, logged: pytest.LogCaptureFixture) -> None:
+    """What is loaded stays; the run's row, its report and its exit code tell."""
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+
+    def ids() -> Iterator[str]:
+        folder.rmdir()
+        yield api.add_completed("done", 3)
+
+    pipeline = build_pipeline()
+    file = folder / "enrow.prom"
+    report = run(ids(), pipeline=pipeline, metrics_file=file, enrow_api_key=api.api_key, enrow_base_url=api.url)
+    assert (report.exit_code, report.rows["phone_results"]) == (ExitCode.FAILED, 3)
+    assert "FileNotFoundError in metrics" in str(report)
+    assert "no metrics of this run" in logged.text
+    assert rows_of_runs("error, exit_code, phone_results_rows") == [("FileNotFoundError in metrics", 1, 3)]
 
 
 def test_metrics_of_a_run_that_fails(load: Run, tmp_path: Path) -> None:

@@ -1,0 +1,22 @@
+{%- set text, number, credits = dbt.type_string(), dbt.type_bigint(), dbt.type_numeric() -%}
+{{ enrow.optional_source('submit_runs', {
+    'submit_id': ('submit_id', text),
+    'started_at': ('started_at', enrow.type_utc()),
+    'ended_at': ('ended_at', enrow.type_utc()),
+    'campaign': ('campaign', text),
+    'outcome': ('outcome', text),
+    'exit_code': ('exit_code', number),
+    'error': ('error', text),
+    'rows_read': ('rows_read', number),
+    'left_out_invalid': ('left_out_invalid', number),
+    'left_out_repeated': ('left_out_repeated', number),
+    'left_out_erased': ('left_out_erased', number),
+    'left_out_in_submission': ('left_out_in_submission', number),
+    'left_out_found': ('left_out_found', number),
+    'left_out_not_found': ('left_out_not_found', number),
+    'left_out_beyond_limit': ('left_out_beyond_limit', number),
+    'searches': ('searches', number),
+    'searches_accepted': ('searches_accepted', number),
+    'searches_unknown': ('searches_unknown', number),
+    'credits_held': ('credits_held', credits),
+}) }}

@@ -1,0 +1,42 @@
+"""Delta tables, which is what is loaded into files."""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+from ..errors import ConfigurationError
+from ..tables.schema import PHONE_RESULTS
+from .session import Session
+
+
+def check_deltalake() -> None:
+    """Refuse to begin without the package that writes Delta tables: dlt asks for it when it loads.
+
+    Raises:
+        ConfigurationError: It is not installed.
+    """
+    if find_spec("deltalake") is None:
+        raise ConfigurationError(
+            "files are loaded as Delta tables, which takes deltalake: pip install 'enrow-source[deltalake]'"
+        )
+
+
+def use_delta_tables_on_filesystem(session: Session) -> None:
+    """Make Delta tables of all that is loaded into files.
+
+    Parquet files alone can only grow: a batch that is fetched twice would be there twice.
+
+    Raises:
+        ConfigurationError: A resource has another table format, or what writes Delta tables is not installed.
+    """
+    if not session.is_filesystem:
+        return
+    check_deltalake()
+    for name, resource in session.resources.items():
+        table_format = resource.compute_table_schema().get("table_format")
+        if table_format not in (None, "delta"):
+            raise ConfigurationError(f"table_format of {name} is {table_format!r}: leave it out, for delta")
+        resource.apply_hints(table_format="delta")
+        # dlt knows no merge by batch for Delta tables: what a batch had before is deleted, and what it has is appended.
+        if name == PHONE_RESULTS.name and resource.write_disposition == "merge":
+            resource.apply_hints(write_disposition="append", merge_key="")
