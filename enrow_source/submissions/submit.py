@@ -21,7 +21,8 @@ from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
 from ..api.submission import SubmissionClient
-from ..destination.credits import least_credits, write_credits
+from ..destination.credits import compare_credits, credits_row, least_credits
+from ..destination.row_log import append_row
 from ..errors import ConfigurationError
 from ..settings import (
     BASE_URL,
@@ -54,7 +55,7 @@ from .protocol import (
 )
 from .report import SubmissionReport, planned
 from .sources import rows_of
-from .store import Store, Submitted, is_missing
+from .store import Store, Submitted
 
 
 @configspec
@@ -150,7 +151,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
         intake = Intake.of(check_rows(rows_of(people)))
         store = Store(pipeline)
         run = _Run(store, client, intake, options, privacy, stop or Event())
-        if dry_run and is_missing(pipeline):
+        if dry_run and store.is_missing:
             return run.dry(History(), [])
         with store:
             return run.dry(run.history(), run.unresolved()) if dry_run else run.real()
@@ -272,7 +273,8 @@ class _Run:
             with suppress(Exception):  # everything is sent and recorded: a balance that is not reported changes nothing
                 after = self.client.fetch_credits()
         if plan is not None:
-            write_credits(self.store.pipeline, "submit", str(uuid.uuid4()), after)
+            append_row(self.store.pipeline, self.store.job_client, credits_row("submit", str(uuid.uuid4()), after))
+            compare_credits(after)
         own = [one for one in self.store.submissions() if one.submission_id in result.outcomes]
         return SubmissionReport(
             dry_run=False,
