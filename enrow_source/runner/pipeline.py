@@ -6,16 +6,17 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import dlt
+from dlt.common.configuration.container import Container
 from dlt.common.configuration.utils import deserialize_value
-from dlt.common.destination import TDestinationReferenceArg
+from dlt.common.destination import AnyDestination, Destination, TDestinationReferenceArg
 from dlt.common.destination.exceptions import UnknownDestinationModule
+from dlt.common.pipeline import PipelineContext
+from dlt.destinations.dataset import get_destination_clients
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-from ..destination.packages import target_of
 from ..errors import ConfigurationError
 from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS
 from .defaults import DUCKDB_LIMITS, apply_defaults, configured, use_defaults
@@ -66,6 +67,7 @@ def build_pipeline(
         if destination_type(destination) == "duckdb":
             destination = _duckdb(destination)
     try:
+        destination = cast("AnyDestination", Destination.from_reference(destination))
         pipeline: dlt.Pipeline = dlt.pipeline(
             pipeline_name or _name(destination, dataset_name),
             destination=destination,
@@ -82,12 +84,10 @@ def build_pipeline(
     return pipeline
 
 
-def _name(destination: TDestinationReferenceArg, dataset_name: str) -> str:
-    with TemporaryDirectory() as folder:
-        probe = dlt.pipeline(PIPELINE_NAME, destination=destination, dataset_name=dataset_name, pipelines_dir=folder)
-        # Without the folder of the probe, where a database may be that is named after the pipeline's.
-        digest = hashlib.sha256(target_of(probe).replace(folder, "").encode()).hexdigest()[:8]
-        probe.deactivate()
+def _name(destination: AnyDestination, dataset_name: str) -> str:
+    Container()[PipelineContext].deactivate()  # a database may be named after an active pipeline
+    client, _ = get_destination_clients(dlt.Schema(PIPELINE_NAME), destination, dataset_name)
+    digest = hashlib.sha256(f"{client.config} {dataset_name}".encode()).hexdigest()[:8]
     readable = re.sub(r"[^a-z0-9]+", "_", dataset_name.lower()).strip("_")
     return f"{PIPELINE_NAME}_{readable.removeprefix('enrow_')}_{digest}"
 
