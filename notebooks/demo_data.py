@@ -16,7 +16,8 @@ from typing import Any
 import dlt
 import duckdb
 
-from enrow_source.destination.credits import write_credits
+from enrow_source.destination.credits import credits_row
+from enrow_source.destination.row_log import append_rows
 from enrow_source.runner.pipeline import DATASET_NAME, build_pipeline
 from enrow_source.runner.run import run
 from enrow_source.submissions.submit import submit
@@ -89,7 +90,7 @@ def _submit(api: SimulatedEnrow, pipeline: dlt.Pipeline) -> tuple[dict[str, floa
         )
         age_days |= {one.submission_id: days for one in report.submissions}
         api.finish()
-        write_credits(pipeline, "run", f"run-{number}", api.credits)
+        append_rows(pipeline, [credits_row("run", f"run-{number}", api.credits)])
         balance_days += [days, days - 0.2]
     return age_days, balance_days
 

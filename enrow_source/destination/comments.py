@@ -5,7 +5,8 @@ Snowflake and BigQuery have the descriptions of the columns, and their layout, f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 import dlt
 from dlt.common import logger
@@ -29,28 +30,40 @@ def comment_tables(pipeline: dlt.Pipeline, info: LoadInfo) -> int:
 
     A run that changes no table takes none. A database that refuses is named in the log: the rows are loaded.
     """
-    if pipeline.destination.destination_type not in (DUCKDB, POSTGRES):
+    kind = str(pipeline.destination.destination_type)
+    if kind not in (DUCKDB, POSTGRES):
         return 0
     count = 0
     for package in info.load_packages:
-        changed = sorted(name for name in package.schema_update if not name.startswith("_dlt"))
-        if not changed:
-            continue
-        tables = pipeline.schemas[package.schema_name].tables
-        with pipeline.sql_client(package.schema_name) as client:
-            statements = [sql for name in changed for sql in _comments(client, name, tables[name])]
-            if pipeline.destination.destination_type == POSTGRES:
-                statements += [sql for name in changed for sql in _indexes(client, name)]
-            try:
-                client.execute_many(statements)
-            except DatabaseException as error:
-                logger.warning(f"tables are without their comments: {error}")
-            else:
-                count += len(statements)
+        if changed := [name for name in package.schema_update if not name.startswith("_dlt")]:
+            tables = pipeline.schemas[package.schema_name].tables
+            with pipeline.sql_client(package.schema_name) as client:
+                count += comment_changed(kind, client, {name: tables[name] for name in changed})
     return count
 
 
-def _comments(client: SqlClientBase[object], name: str, table: TTableSchema) -> Iterator[str]:
+def comment_changed(kind: str, client: SqlClientBase[Any], tables: Mapping[str, TTableSchema]) -> int:
+    """Comment and index tables that were created or altered; return the number of statements.
+
+    Args:
+        kind: Dlt's name for the kind of destination.
+        client: Of the destination; its connection is open.
+        tables: As dlt has them in a schema, by name.
+    """
+    if kind not in (DUCKDB, POSTGRES):
+        return 0
+    statements = [sql for name, table in tables.items() for sql in _comments(client, name, table)]
+    if kind == POSTGRES:
+        statements += [sql for name in tables for sql in _indexes(client, name)]
+    try:
+        client.execute_many(statements)
+    except DatabaseException as error:
+        logger.warning(f"tables are without their comments: {error}")
+        return 0
+    return len(statements)
+
+
+def _comments(client: SqlClientBase[Any], name: str, table: TTableSchema) -> Iterator[str]:
     # As literals: statements of this kind take no parameters.
     table_name, literal = client.make_qualified_table_name(name), client.capabilities.escape_literal
     if "description" in table:
@@ -61,7 +74,7 @@ def _comments(client: SqlClientBase[object], name: str, table: TTableSchema) -> 
             yield f"COMMENT ON COLUMN {table_name}.{client.escape_column_name(column_name)} IS {message};"
 
 
-def _indexes(client: SqlClientBase[object], name: str) -> Iterator[str]:
+def _indexes(client: SqlClientBase[Any], name: str) -> Iterator[str]:
     if column := INDEXED.get(name):
         index = client.escape_column_name(f"{name}_{column}")
         table_name = client.make_qualified_table_name(name)

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 
-import dlt
 from dlt.common import logger
 from dlt.common.configuration import configspec, resolve_configuration
 from dlt.common.configuration.specs import BaseConfiguration
 
 from ..settings import SOURCE_NAME
 from ..tables.schema import ACCOUNT_CREDITS
-from .row_log import append_row
+from .row_log import Row
 
 
 @configspec
@@ -52,31 +50,21 @@ def least_credits() -> float | None:
     return resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME)).min_credits
 
 
-def record_credits(pipeline: dlt.Pipeline, command: str, run_id: str, fetch: Callable[[], float | None]) -> Credits:
-    """Ask for the balance, write a row, and warn where it is low; where that fails, the run is what it was.
+def credits_row(command: str, run_id: str, left: float | None) -> Row:
+    """Return the row of a balance.
 
     Args:
-        pipeline: Names destination and dataset.
         command: `run`, `submit` or `check`.
         run_id: Of the run; joins `enrow_runs` for `run`.
-        fetch: Asks the API.
+        left: What the API reported.
     """
-    try:
-        left = fetch()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the run has ended and is recorded
-        logger.warning(f"no row in {ACCOUNT_CREDITS.name} for this run, the balance is not known: {error}")
-        return Credits()
-    return write_credits(pipeline, command, run_id, left)
-
-
-def write_credits(
-    pipeline: dlt.Pipeline, command: str, run_id: str, left: float | None, *, creates: bool = True
-) -> Credits:
-    """Write the row of a balance that is known; see `record_credits`."""
     exact = None if left is None else Decimal(str(left))
-    row = {"checked_at": datetime.now(UTC), "credits": exact, "command": command, "run_id": run_id}
-    append_row(pipeline, ACCOUNT_CREDITS, row, creates=creates)
-    credits_ = Credits(left, least_credits())
-    if credits_.are_few:
-        logger.warning(str(credits_))
-    return credits_
+    return ACCOUNT_CREDITS, {"checked_at": datetime.now(UTC), "credits": exact, "command": command, "run_id": run_id}
+
+
+def compare_credits(left: float | None) -> Credits:
+    """Compare a balance with `min_credits`; warn where it is low."""
+    found = Credits(left, least_credits())
+    if found.are_few:
+        logger.warning(str(found))
+    return found

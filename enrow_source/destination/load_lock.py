@@ -54,7 +54,7 @@ def load_lock(pipeline: dlt.Pipeline, client: JobClientBase | None = None) -> It
     if kind == POSTGRES:
         with _another(cast("PostgresClient", client).sql_client) as lock_client, _advisory_lock(lock_client):
             yield
-    elif (file := _lock_file(kind, client)) is not None:
+    elif (file := _lock_file(pipeline, client)) is not None:
         with file_lock.held(file, LOAD_WAIT_S, _BUSY):
             yield
     elif kind == FILESYSTEM:
@@ -65,18 +65,21 @@ def load_lock(pipeline: dlt.Pipeline, client: JobClientBase | None = None) -> It
             yield
 
 
-def _lock_file(kind: str, client: JobClientBase) -> Path | None:
+def _lock_file(pipeline: dlt.Pipeline, client: JobClientBase) -> Path | None:
     """Return the file whose lock stands for the dataset; None where it is not on this machine."""
-    if kind == DUCKDB:
-        database = _database_file(client)
-        return database and _beside(database)
-    if kind == FILESYSTEM:
+    if (database := database_file(pipeline, client)) is not None:
+        return _beside(database)
+    if pipeline.destination.destination_type == FILESYSTEM:
         lake = cast("FilesystemClient", client)
         return Path(f"{lake.dataset_path.rstrip('/')}.lock") if lake.is_local_filesystem else None
     return None
 
 
-def _database_file(client: JobClientBase) -> Path | None:
+def database_file(pipeline: dlt.Pipeline, client: JobClientBase | None = None) -> Path | None:
+    """Return the file of a DuckDB database; None where the destination is another one or in memory."""
+    if pipeline.destination.destination_type != DUCKDB:
+        return None
+    client = client or pipeline.destination_client()
     database = str(getattr(getattr(client.config, "credentials", None), "database", "") or "")
     return Path(database) if database and not database.startswith(":") else None
 
@@ -100,8 +103,7 @@ def held_database(
     Raises:
         BusyError: Another run holds it for longer.
     """
-    is_duckdb = pipeline.destination.destination_type == DUCKDB
-    database = _database_file(pipeline.destination_client()) if is_duckdb else None
+    database = database_file(pipeline)
     if database is None or not (creates or database.exists()):
         yield
         return

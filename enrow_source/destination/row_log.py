@@ -1,88 +1,105 @@
-"""Appends one row to a table that grows by a row a run: one INSERT, without a load."""
+"""Appends rows to tables that grow by a row a run: an INSERT each, without a load."""
 
 from __future__ import annotations
 
-import uuid
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 from typing import Any
 
 import dlt
 from dlt.common import logger
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
-from dlt.common.schema.typing import TColumnSchema
+from dlt.common.destination.client import JobClientBase
+from dlt.common.destination.exceptions import DestinationException, DestinationUndefinedEntity
 from dlt.destinations.exceptions import DatabaseException, DatabaseTerminalException
 from dlt.destinations.job_client_impl import SqlJobClientBase
-from dlt.extract import DltResource
-from dlt.pipeline.exceptions import PipelineStepFailed
+from dlt.destinations.sql_client import SqlClientBase
 
 from ..lazy import pa
 from ..tables.schema import Table
-from .comments import comment_tables
+from .create_tables import create_tables
 from .session import SNOWFLAKE
 
+Row = tuple[Table, Mapping[str, Any]]
+"""A declared table, and the columns of its new row, each a value or None."""
 
-def append_row(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any], *, creates: bool = True) -> None:
-    """Append the row of a run that has ended; where that fails, the log says so.
 
-    dlt loads the row, and makes what is missing, where the destination is files, and where the INSERT does not fit:
-    there is no table yet, or one of an earlier version, or one that somebody has altered. A table that cannot take the
-    row is renamed, and a new one is made.
+def append_rows(pipeline: dlt.Pipeline, rows: Iterable[Row]) -> None:
+    """Append the rows of a run that has ended, over one connection; where that fails, the log says so."""
+    try:
+        with pipeline.destination_client() as client:
+            for row in rows:
+                append_row(pipeline, client, row)
+    except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
+        _warn(", ".join(table.name for table, _ in rows), error)
+
+
+def append_row(pipeline: dlt.Pipeline, client: JobClientBase, row: Row, *, creates: bool = True) -> None:
+    """Append a row; where that fails, the log says so.
+
+    What is missing is made where the INSERT does not fit: there is no table yet, or one of an earlier version, or one
+    that somebody has altered. A table that cannot take the row is renamed, and a new one is made.
 
     Args:
         pipeline: Names destination and dataset; keeps its schema and its state.
-        table: Declared; it is alone in a schema of its own name, so that no `refresh` of the source drops it.
-        row: Its columns, each a value or None.
+        client: Of the destination; its connection is open.
+        row: Its table is alone in a schema of its own name.
         creates: Whether a table that is not there is created; else nothing is written.
     """
     try:
-        if isinstance(pipeline.destination_client(), SqlJobClientBase):
-            _insert_or_repair(pipeline, table, row, creates=creates)
+        if isinstance(client, SqlJobClientBase):
+            _insert_or_repair(str(pipeline.destination.destination_type), client, row, creates=creates)
         elif creates:
-            _load(pipeline, table, row, repairs=False)
+            _load(pipeline, *row)
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
-        message = " ".join(str(error).split())
-        logger.warning(f"no row in {table.name} for this run: {type(error).__name__}: {message:.200}")
+        _warn(row[0].name, error)
 
 
-def _insert_or_repair(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any], *, creates: bool) -> None:
+def _warn(tables: str, error: Exception) -> None:
+    message = " ".join(str(error).split())
+    logger.warning(f"no row in {tables} for this run: {type(error).__name__}: {message:.200}")
+
+
+def _insert_or_repair(kind: str, client: SqlJobClientBase, row: Row, *, creates: bool) -> None:
     try:
-        _insert(pipeline, table, row)
+        _insert(client.sql_client, *row)
     except DatabaseException as error:
         if creates or not isinstance(error, DestinationUndefinedEntity):
-            _repair(pipeline, table, row, may_rename=isinstance(error, DatabaseTerminalException))
+            _repair(kind, client, row, may_rename=isinstance(error, DatabaseTerminalException))
 
 
-def _insert(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any]) -> None:
+def _insert(client: SqlClientBase[Any], table: Table, row: Mapping[str, Any]) -> None:
     # NULL is written out: a parameter without a type is one that BigQuery refuses.
     values = ", ".join("NULL" if value is None else "%s" for value in row.values())
-    with pipeline.sql_client() as client:
-        columns = ", ".join(map(client.escape_column_name, row))
-        client.execute_sql(
-            f"INSERT INTO {client.make_qualified_table_name(table.name)} ({columns}) VALUES ({values})",  # noqa: S608 - escaped
-            *(value for value in row.values() if value is not None),
-        )
+    columns = ", ".join(map(client.escape_column_name, row))
+    client.execute_sql(
+        f"INSERT INTO {client.make_qualified_table_name(table.name)} ({columns}) VALUES ({values})",  # noqa: S608 - escaped
+        *(value for value in row.values() if value is not None),
+    )
 
 
-def _repair(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any], *, may_rename: bool) -> None:
+def _repair(kind: str, client: SqlJobClientBase, row: Row, *, may_rename: bool) -> None:
     try:
-        _load(pipeline, table, row, repairs=True)
-    except PipelineStepFailed:
+        _create_and_insert(kind, client, row)
+    except DestinationException:
         if not may_rename:
             raise
-        kept = f"{table.name}_{datetime.now(UTC):%Y%m%d_%H%M%S}"
-        with pipeline.sql_client() as client:
-            # Snowflake alone takes a bare name for one of another schema.
-            is_bare = pipeline.destination.destination_type != SNOWFLAKE
-            new = client.escape_column_name(kept) if is_bare else client.make_qualified_table_name(kept)
-            client.execute_sql(f"ALTER TABLE {client.make_qualified_table_name(table.name)} RENAME TO {new}")
-        logger.warning(f"{table.name} did not take the row of this run: it is {kept} now, and a new one begins")
-        _load(pipeline, table, row, repairs=True)
+        name = row[0].name
+        kept, sql_client = f"{name}_{datetime.now(UTC):%Y%m%d_%H%M%S}", client.sql_client
+        # Snowflake alone takes a bare name for one of another schema.
+        new = sql_client.make_qualified_table_name(kept) if kind == SNOWFLAKE else sql_client.escape_column_name(kept)
+        sql_client.execute_sql(f"ALTER TABLE {sql_client.make_qualified_table_name(name)} RENAME TO {new}")
+        logger.warning(f"{name} did not take the row of this run: it is {kept} now, and a new one begins")
+        _create_and_insert(kind, client, row)
 
 
-def _load(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any], *, repairs: bool) -> None:
-    """Load the row with a pipeline of its own."""
+def _create_and_insert(kind: str, client: SqlJobClientBase, row: Row) -> None:
+    create_tables(kind, client, row[0].name, [row[0]])
+    _insert(client.sql_client, *row)
+
+
+def _load(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any]) -> None:
+    """Load the row into files, with a pipeline of its own."""
     with TemporaryDirectory() as folder:
         try:
             appending = dlt.pipeline(
@@ -92,17 +109,10 @@ def _load(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any], *, repai
                 dataset_name=pipeline.dataset_name,
                 pipelines_dir=folder,
             )
-            resource = _resource(table, row, repairs=repairs)
-            comment_tables(appending, appending.run(resource, schema=dlt.Schema(table.name)))
+            found = pa.Table.from_pylist([dict(row)], schema=table.arrow)
+            columns = [column.hints for column in table.columns]
+            resource = dlt.resource([found], name=table.name, columns=columns, write_disposition="append")
+            resource.apply_hints(additional_table_hints={"description": table.description})
+            appending.run(resource, schema=dlt.Schema(table.name))
         finally:
             pipeline.activate()
-
-
-def _resource(table: Table, row: Mapping[str, Any], *, repairs: bool) -> DltResource:
-    columns: list[TColumnSchema] = [column.hints for column in table.columns]
-    # Arrow, so that the table gets no columns of dlt's, which an INSERT would have to fill.
-    found = pa.Table.from_pylist([dict(row)], schema=table.arrow)
-    resource: DltResource = dlt.resource([found], name=table.name, columns=columns, write_disposition="append")
-    # dlt compares a table with the destination only where its schema is not stored there yet.
-    hints = {"x-made-again-by": str(uuid.uuid4())} if repairs else {}
-    return resource.apply_hints(additional_table_hints={"description": table.description, **hints})

@@ -73,11 +73,12 @@ class Session:
     @property
     def is_case_sensitive(self) -> bool:
         """Whether columns whose names differ in case alone are two at the destination."""
+        if self.destination_type in (FILESYSTEM, BIGQUERY):
+            return False  # they tell tables apart by their case, and columns not
         if self.pipeline is None or self.pipeline.destination is None:
             return True
-        # Delta tables and BigQuery tell tables apart by their case, and columns not.
-        is_sensitive: bool = self.pipeline.destination.capabilities().has_case_sensitive_identifiers
-        return is_sensitive and self.destination_type not in (FILESYSTEM, BIGQUERY)
+        known = self._clients[0].capabilities if self._clients else self.pipeline.destination.capabilities()
+        return bool(known.has_case_sensitive_identifiers)
 
     def keeps_rows(self, resource: str) -> bool:
         """Whether this load leaves the rows of a resource that earlier loads brought."""

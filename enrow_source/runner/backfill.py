@@ -10,6 +10,7 @@ from __future__ import annotations
 import sys
 import tempfile
 import threading
+import uuid
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -21,15 +22,16 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination import Destination
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from ..destination.row_log import append_rows
 from ..destination.suppressions import Suppressions, configured_privacy, recorded_suppressions
 from ..errors import ConfigurationError, EnrowError
 from ..ids.shard import Shard
-from . import run_log
 from .causes import one_line, root_cause
 from .pipeline import PIPELINE_NAME, build_pipeline
 from .publish import create_tables, publish
 from .report import RunReport
 from .run import is_config_error, run
+from .run_log import run_row
 
 if TYPE_CHECKING:
     from dask.distributed import Client, Semaphore
@@ -138,7 +140,7 @@ def backfill(plan: Backfill, batch_ids: Iterable[str], client: Client, request_b
             _print_progress(f"{done} of {plan.shards} shards done, {sum(r.fetched for r in reports):,} batches fetched")
         rows = _publish(plan, target) if plan.lake is not None else _sum(report.rows for report in reports)
         report = _report(plan, reports, rows, started_at)
-        run_log.append(target, report)
+        append_rows(target, [run_row(report, str(uuid.uuid4()))])
     return report
 
 

@@ -25,11 +25,12 @@ from dlt.destinations.sql_client import SqlClientBase
 from packaging.specifiers import SpecifierSet
 
 from ..api.account import Account, fetch_account
-from ..destination.credits import write_credits
+from ..destination.credits import compare_credits, credits_row
 from ..destination.credits_reading import read_credits
 from ..destination.delta import check_deltalake
 from ..destination.hide import rows_in_clear
 from ..destination.load_lock import held_database
+from ..destination.row_log import append_row
 from ..destination.session import settings_folder
 from ..destination.suppressions import configured_pii, configured_privacy, recorded_suppressions
 from ..errors import ConfigurationError, EnrowError
@@ -209,7 +210,8 @@ def _destination(destination: str | None, dataset: str, accounts: list[Account],
                 raise TypeError(f"{type(client).__name__} has neither tables nor files")
             # Where runs have written their balance the one of now is added; nowhere else is anything left.
             for account in accounts:
-                write_credits(pipeline, "check", str(uuid.uuid4()), account.credits, creates=False)
+                append_row(pipeline, client, credits_row("check", str(uuid.uuid4()), account.credits), creates=False)
+                compare_credits(account.credits)
             place = f"{pipeline.destination.destination_name} ({client.config})"
         return f"{place}: {where}; nothing is left there"
 

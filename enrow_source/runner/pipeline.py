@@ -6,17 +6,18 @@ import hashlib
 import os
 import re
 from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, cast
 
 import dlt
+from dlt.common.configuration.container import Container
 from dlt.common.configuration.utils import deserialize_value
-from dlt.common.destination import TDestinationReferenceArg
+from dlt.common.destination import AnyDestination, Destination, TDestinationReferenceArg
 from dlt.common.destination.exceptions import UnknownDestinationModule
 from dlt.common.exceptions import MissingDependencyException
+from dlt.common.pipeline import PipelineContext
+from dlt.destinations.dataset import get_destination_clients
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
 
-from ..destination.packages import target_of
 from ..errors import ConfigurationError
 from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS
 from .defaults import DUCKDB_LIMITS, apply_defaults, configured, use_defaults
@@ -73,13 +74,14 @@ def build_pipeline(
         if destination_type(destination) == "duckdb":
             destination = _duckdb(destination)
     try:
+        destination = cast("AnyDestination", Destination.from_reference(destination))
+        _import_library(destination)  # before its settings are read
         pipeline: dlt.Pipeline = dlt.pipeline(
             pipeline_name or _name(destination, dataset_name),
             destination=destination,
             dataset_name=dataset_name,
             **options,
         )
-        _import_library(pipeline)
     except UnknownDestinationModule as error:
         known = configured(f"destination.{destination}.destination_type")
         message = f"dlt has no destination {destination!r}, and none of that name is configured"
@@ -92,11 +94,11 @@ def build_pipeline(
     return pipeline
 
 
-def _import_library(pipeline: dlt.Pipeline) -> None:
+def _import_library(destination: AnyDestination) -> None:
     try:
-        _ = pipeline.destination.client_class  # dlt imports it with what the class is made of
+        _ = destination.client_class  # dlt imports it with what the class is made of
     except ModuleNotFoundError as error:
-        name = pipeline.destination.destination_type.removeprefix("dlt.destinations.")
+        name = destination.destination_type.removeprefix("dlt.destinations.")
         raise MissingDependencyException(f"{name} destination", [f"dlt[{name}]"]) from error
 
 
@@ -107,13 +109,10 @@ def _missing(error: MissingDependencyException) -> str:
     return f"{error.caller} takes packages that are not installed: pip install {packages}"
 
 
-def _name(destination: TDestinationReferenceArg, dataset_name: str) -> str:
-    with TemporaryDirectory() as folder:
-        probe = dlt.pipeline(PIPELINE_NAME, destination=destination, dataset_name=dataset_name, pipelines_dir=folder)
-        _import_library(probe)  # before its settings are read
-        # Without the folder of the probe, where a database may be that is named after the pipeline's.
-        digest = hashlib.sha256(target_of(probe).replace(folder, "").encode()).hexdigest()[:8]
-        probe.deactivate()
+def _name(destination: AnyDestination, dataset_name: str) -> str:
+    Container()[PipelineContext].deactivate()  # a database may be named after an active pipeline
+    client, _ = get_destination_clients(dlt.Schema(PIPELINE_NAME), destination, dataset_name)
+    digest = hashlib.sha256(f"{client.config} {dataset_name}".encode()).hexdigest()[:8]
     readable = re.sub(r"[^a-z0-9]+", "_", dataset_name.lower()).strip("_")
     return f"{PIPELINE_NAME}_{readable.removeprefix('enrow_')}_{digest}"
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -19,12 +20,13 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..api.account import fetch_account
 from ..destination.comments import comment_tables
-from ..destination.credits import Credits, least_credits, record_credits
+from ..destination.credits import Credits, compare_credits, credits_row, least_credits
 from ..destination.load_lock import held_database
 from ..destination.packages import held_folder
+from ..destination.row_log import append_rows
 from ..errors import ConfigurationError
 from ..source import enrow_source
-from . import run_log
+from ..tables.schema import ACCOUNT_CREDITS
 from .alerts import alert
 from .causes import root_cause
 from .defaults import apply_defaults, prune_completed_loads
@@ -33,6 +35,7 @@ from .metrics import check_metrics_file, write_metrics
 from .pipeline import build_pipeline
 from .recover import load_left, recover_pending_loads
 from .report import RunReport, Start, failure_of, report_of
+from .run_log import run_row
 from .signals import stopped_by_signals
 
 
@@ -102,11 +105,17 @@ def _record_outcome(
     has_ended_well = report.error is None and report.stop_reason is None
     if metrics_file is not None:
         report = _write_metrics(report, metrics_file)
-    run_id = run_log.append(pipeline, report)
-    balance = Credits()
-    if has_ended_well:  # else it failed, is in a hurry, or the API is down
-        url, key = options.get("enrow_base_url"), options.get("enrow_api_key")
-        balance = record_credits(pipeline, "run", run_id, lambda: fetch_account(url, key).credits)
+    run_id, balance = str(uuid.uuid4()), Credits()
+    rows = [run_row(report, run_id)]
+    try:
+        if has_ended_well:  # else it failed, is in a hurry, or the API is down
+            left = fetch_account(options.get("enrow_base_url"), options.get("enrow_api_key")).credits
+            rows.append(credits_row("run", run_id, left))
+            balance = compare_credits(left)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the run has ended
+        logger.warning(f"no row in {ACCOUNT_CREDITS.name} for this run, the balance is not known: {error}")
+    finally:
+        append_rows(pipeline, rows)
     alert(pipeline, report, balance)
     return report
 

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import platform
-import uuid
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
 import dlt
 
-from ..destination.row_log import append_row
+from ..destination.row_log import Row
 from ..tables.schema import PHONE_RESULTS, RUNS, Column, DataType, Table
 from .report import RunReport
 
@@ -62,17 +61,11 @@ ENROW_RUNS: Final = Table(
 )
 
 
-def append(pipeline: dlt.Pipeline, report: RunReport) -> str:
-    """Write the row of a run that has ended, and return its id; where that fails, the log says so."""
-    row = _row(report)
-    append_row(pipeline, ENROW_RUNS, row)
-    return str(row["run_id"])
-
-
-def _row(report: RunReport) -> dict[str, Any]:
+def run_row(report: RunReport, run_id: str) -> Row:
+    """Return the row of a run that has ended."""
     row: dict[str, Any] = {name: getattr(report, name) for name in _COLUMNS if hasattr(report, name)}
-    return {
-        "run_id": str(uuid.uuid4()),
+    return ENROW_RUNS, {
+        "run_id": run_id,
         **row,
         "outcome": report.exit_code.name.lower(),
         "exit_code": int(report.exit_code),

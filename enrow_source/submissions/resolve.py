@@ -13,15 +13,16 @@ from ..tables.schema import SUBMISSIONS
 from .accepted import RESOLVED_BY_HAND
 from .lease import is_dead, read_lease
 from .protocol import SubmissionOutcome, SubmissionState
-from .store import Store, Submitted, is_missing
+from .store import Store, Submitted
 
 
 def has_submissions(pipeline: dlt.Pipeline) -> bool:
     """Return whether somebody has submitted to a dataset; True where that cannot be read now, as while one submits."""
     try:
-        if is_missing(pipeline):
+        store = Store(pipeline)
+        if store.is_missing:
             return False
-        with held_database(pipeline, 0.0), Store(pipeline) as store:
+        with held_database(pipeline, 0.0), store:
             return store.has(SUBMISSIONS.name)
     except ConfigurationError:
         return False  # files, which nobody submits to
@@ -36,9 +37,10 @@ def list_submissions(pipeline: dlt.Pipeline) -> list[Submitted]:
         BusyError: Another run is at work in a file of DuckDB.
         ConfigurationError: The destination cannot have any.
     """
-    if is_missing(pipeline):
+    store = Store(pipeline)
+    if store.is_missing:
         return []
-    with held_database(pipeline, LEASE_WAIT_S), Store(pipeline) as store:
+    with held_database(pipeline, LEASE_WAIT_S), store:
         return store.submissions() if store.has(SUBMISSIONS.name) else []
 
 

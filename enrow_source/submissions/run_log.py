@@ -3,19 +3,50 @@
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Any
+from typing import Any, Final
 
-import dlt
-
-from ..destination.row_log import append_row
+from ..destination.row_log import Row
 from ..errors import ConfigurationError
-from .create_tables import SUBMIT_RUNS
+from ..tables.schema import Column, DataType, Table
 from .plan import LeftOut, SubmissionPlan
 from .protocol import Submission, SubmissionOutcome, SubmissionState
 from .report import SubmissionReport, SubmitExitCode
+
+_LEFT_OUT: Final[Mapping[LeftOut, str]] = {
+    LeftOut.INVALID: "Rows left out because they cannot be searched.",
+    LeftOut.REPEATED: "Rows left out because the same person stands in an earlier one.",
+    LeftOut.ERASED: "Rows left out because the person was erased.",
+    LeftOut.IN_SUBMISSION: "Rows left out because the person is in a submission that is not over.",
+    LeftOut.FOUND: "Rows left out because the number was found already.",
+    LeftOut.NOT_FOUND: "Rows left out because the person was searched and not found, not long ago.",
+    LeftOut.BEYOND_LIMIT: "Rows left out because `--limit` other people come first.",
+}
+_COLUMNS: Final[dict[str, tuple[DataType, str]]] = {
+    "submit_id": ("text", "A name of its own for each run; joins `account_credits`."),
+    "started_at": ("timestamp", "When it began to submit, UTC: its input was read by then."),
+    "ended_at": ("timestamp", "When it ended, UTC."),
+    "campaign": ("text", "The campaign that it submitted for."),
+    "outcome": ("text", "How it ended, the name of the exit code in lower case: `ok`, `failed`, `partial`, ..."),
+    "exit_code": ("bigint", "The same as a number: the exit code of the command."),
+    "error": ("text", "Kind of the error that ended it; null where none did."),
+    "rows_read": ("bigint", "Rows read: those that were left out, and `searches`."),
+    **{f"left_out_{reason.value}": ("bigint", text) for reason, text in _LEFT_OUT.items()},
+    "searches": ("bigint", "Rows to be submitted. Null, as what is left out, where the run ended before it knew."),
+    "searches_accepted": ("bigint", "Searches that the API accepted."),
+    "searches_unknown": ("bigint", "Searches of which it is not known whether the API accepted them."),
+    "credits_held": ("decimal", "Credits that the API holds for what it accepted."),
+}
+
+SUBMIT_RUNS: Final = Table(
+    "submit_runs",
+    "One row for a run of `enrow submit` that has begun, also where it submitted nothing; none for a dry run.",
+    (),
+    tuple(Column(name, kind, text, nullable=name != "submit_id") for name, (kind, text) in _COLUMNS.items()),
+)
 
 
 @dataclass(slots=True)
@@ -41,8 +72,8 @@ class SubmitRun:
         elif outcome.state is SubmissionState.UNKNOWN:
             self.unknown += len(submission.people)
 
-    def append(self, pipeline: dlt.Pipeline, ended: SubmissionReport | Exception) -> None:
-        """Write the row of the run; where that fails, the log says so."""
+    def row(self, ended: SubmissionReport | Exception) -> Row:
+        """Return the row of the run."""
         if isinstance(ended, SubmissionReport):
             code, error = ended.exit_code, None
         else:
@@ -64,4 +95,4 @@ class SubmitRun:
             "searches_unknown": self.unknown,
             "credits_held": Decimal(str(self.credits_held)),
         }
-        append_row(pipeline, SUBMIT_RUNS, row)
+        return SUBMIT_RUNS, row

@@ -7,7 +7,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import dlt
@@ -15,15 +14,20 @@ from dlt.common import logger
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
+from ..destination.create_tables import create_tables
+from ..destination.load_lock import database_file
 from ..errors import ConfigurationError
 from ..settings import INSERT_ROWS, RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
 from ..tables.privacy import Pii, Privacy
-from ..tables.schema import SUBMISSION_LEASE, SUBMISSIONS, SUBMITTED_SEARCHES
-from .create_tables import TABLES, create_tables
+from ..tables.schema import SUBMISSION_TABLES, SUBMISSIONS, SUBMITTED_SEARCHES
 from .protocol import Submission, SubmissionOutcome, SubmissionState
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
+
+
+SCHEMA: Final = "enrow_submissions"
+"""The schema of the tables: what drops the tables of the source leaves them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,50 +58,51 @@ class Store:
     """
 
     def __init__(self, pipeline: dlt.Pipeline) -> None:
-        check_destination(pipeline)
-        self.pipeline = pipeline
-        self._opened: SqlClientBase[Any] | None = None
-        self._client: SqlClientBase[Any] | None = None
+        client = pipeline.destination_client()
+        if not isinstance(client, SqlJobClientBase):
+            raise ConfigurationError(
+                f"people cannot be submitted with {pipeline.destination.destination_name}: at most once needs a row"
+                " that a conditional UPDATE takes, and files have none; submit with duckdb, postgres, snowflake or"
+                " bigquery"
+            )
+        self.pipeline, self.job_client = pipeline, client
 
     def __enter__(self) -> Self:
         """Connect."""
-        self._connect()
+        self.job_client.sql_client.open_connection()
         return self
 
     def __exit__(self, *_: object) -> None:
         """Disconnect."""
-        self._disconnect()
+        self.job_client.sql_client.close_connection()
+
+    @property
+    def is_missing(self) -> bool:
+        """Whether the destination is a DuckDB file that is not there: to read it would make it."""
+        file = database_file(self.pipeline, self.job_client)
+        return file is not None and not file.exists()
 
     @property
     def client(self) -> SqlClientBase[Any]:
         """The open connection."""
-        if self._client is None:
-            self._connect()
-        assert self._client is not None  # noqa: S101 - for the type checker
-        return self._client
-
-    def _connect(self) -> None:
-        client = self.pipeline.sql_client()
-        self._client = client.__enter__()
-        self._opened = client
-
-    def _disconnect(self) -> None:
-        opened, self._opened, self._client = self._opened, None, None
-        if opened is not None:
-            opened.close_connection()
+        if self.job_client.sql_client.native_connection is None:
+            self.job_client.sql_client.open_connection()
+        return self.job_client.sql_client
 
     def create_tables(self) -> None:
         """Create what is not there yet; another one may do so at the same time."""
-        if all(self.has(table.name) for table in TABLES):
+        if all(self.has(table.name) for table in SUBMISSION_TABLES):
             return
-        self._disconnect()  # DuckDB has one writer
-        try:
-            create_tables(self.pipeline)
-        except Exception:  # drivers raise what they like where another one creates the tables; raised again otherwise
-            if not self.has(SUBMISSION_LEASE.name):
-                raise
-        finally:
-            self._connect()
+        kind = str(self.pipeline.destination.destination_type)
+        for last in (False, False, True):
+            try:
+                create_tables(kind, self.job_client, SCHEMA, SUBMISSION_TABLES)
+            except Exception:  # drivers raise what they like where another one creates schema or tables
+                if last:
+                    raise
+                time.sleep(RECORD_WAIT_S)
+            else:
+                return
 
     def has(self, table: str) -> bool:
         """Return whether there is such a table."""
@@ -231,8 +236,8 @@ class Store:
 
     def _reconnect(self) -> None:
         try:
-            self._disconnect()
-            self._connect()
+            self.job_client.sql_client.close_connection()
+            self.job_client.sql_client.open_connection()
         except Exception as error:  # noqa: BLE001 - the next attempt shows whether it matters
             logger.warning(f"no connection to the destination: {type(error).__name__}")
 
@@ -244,27 +249,6 @@ class Store:
         """Return the escaped name of a column."""
         escaped = self.client.escape_column_name(name)
         return f"{alias}.{escaped}" if alias else escaped
-
-
-def check_destination(pipeline: dlt.Pipeline) -> None:
-    """Refuse a destination in which rows cannot be changed.
-
-    Raises:
-        ConfigurationError: Says why.
-    """
-    if not isinstance(pipeline.destination_client(), SqlJobClientBase):
-        raise ConfigurationError(
-            f"people cannot be submitted with {pipeline.destination.destination_name}: at most once needs a row that a"
-            " conditional UPDATE takes, and files have none; submit with duckdb, postgres, snowflake or bigquery"
-        )
-
-
-def is_missing(pipeline: dlt.Pipeline) -> bool:
-    """Return whether the destination is a DuckDB file that is not there: to read it would make it."""
-    if not str(pipeline.destination.destination_type).endswith(".duckdb"):
-        return False
-    database = getattr(pipeline.destination_client().config.credentials, "database", None)
-    return bool(database) and database != ":memory:" and not Path(str(database)).exists()
 
 
 def stored_key(key: str, privacy: Privacy) -> str:

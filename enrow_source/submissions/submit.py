@@ -17,8 +17,9 @@ import msgspec
 from dlt.common import logger
 
 from ..api.submission import SubmissionClient
-from ..destination.credits import least_credits, write_credits
+from ..destination.credits import compare_credits, credits_row, least_credits
 from ..destination.load_lock import held_database
+from ..destination.row_log import append_row
 from ..errors import ConfigurationError
 from ..settings import (
     LEASE_WAIT_S,
@@ -52,7 +53,7 @@ from .protocol import (
 from .report import SubmissionReport, planned
 from .run_log import SubmitRun
 from .sources import rows_of
-from .store import Store, Submitted, is_missing
+from .store import Store, Submitted
 
 
 def submit(  # noqa: PLR0913 - each is an option of the command
@@ -135,7 +136,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
         intake = Intake.of(check_rows(rows_of(people)))
         store = Store(pipeline)
         run = _Run(store, client, intake, options, privacy, stop, SubmitRun(intake.rows, campaign))
-        if dry_run and is_missing(pipeline):
+        if dry_run and store.is_missing:
             return run.dry(History(), [])
         with store:
             return run.dry(run.history(), run.unresolved()) if dry_run else run.real()
@@ -179,10 +180,13 @@ class _Run:
                 lease.release()
             report = self._report(result)
         except Exception as error:  # whatever it is, what was read and sent is counted; raised again
-            self.log.append(self.store.pipeline, error)
+            self._log(error)
             raise
-        self.log.append(self.store.pipeline, report)
+        self._log(report)
         return report
+
+    def _log(self, ended: SubmissionReport | Exception) -> None:
+        append_row(self.store.pipeline, self.store.job_client, self.log.row(ended))
 
     def _do(self, lease: Lease, budget: Budget) -> ProtocolResult:
         run = steps(budget, should_stop=self.stop.is_set)
@@ -254,7 +258,8 @@ class _Run:
             with suppress(Exception):  # everything is sent and recorded: a balance that is not reported changes nothing
                 after = self.client.fetch_credits()
         if plan is not None:
-            write_credits(self.store.pipeline, "submit", self.log.submit_id, after)
+            append_row(self.store.pipeline, self.store.job_client, credits_row("submit", self.log.submit_id, after))
+            compare_credits(after)
         own = [one for one in self.store.submissions() if one.submission_id in result.outcomes]
         return SubmissionReport(
             dry_run=False,

@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any, TypeAlias
 
-from enrow_source.submissions.create_tables import SUBMIT_RUNS
+from enrow_source.submissions.run_log import SUBMIT_RUNS
 from enrow_source.tables.person import person_key, profile_key
 from enrow_source.tables.schema import ACCOUNT_CREDITS, SUBMISSIONS, SUBMITTED_SEARCHES, TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
