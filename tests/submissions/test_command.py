@@ -236,7 +236,7 @@ def test_files_are_refused_with_the_reason(enrow: Command, tmp_path: Path, monke
     """Before that, the setting that is missing is named."""
     call = ("submit", "--people-file", write(tmp_path / "p.csv", [row(1)]), "--max-credits", "40")
     code, _, err = enrow(*call, "--destination", "filesystem")
-    assert (code, "bucket_url" in err) == (2, True), err
+    assert (code, "BUCKET_URL" in err) == (2, True), err
     monkeypatch.setenv("DESTINATION__FILESYSTEM__BUCKET_URL", str(tmp_path / "lake"))
     code, _, err = enrow(*call, "--destination", "filesystem")
     assert (code, "files have none" in err) == (2, True), err
