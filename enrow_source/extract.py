@@ -76,11 +76,11 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
 
     appended = append_new_batches(session, ledger, plan.fetch, plan.with_results)
     context = _row_context(session, privacy, suppressions, plan, appended)
+    unchanged = UnchangedBatches(session, ledger.entries)
     if ledger.gone or has_given_up or _lacks_tables(session):
         yield Chunk(context, creates_tables=True)
 
     seen, accepted, superseded = Seen(), AcceptedSubmissions(), list[str]()
-    unchanged = UnchangedBatches(session, ledger.entries)
     with client, _results_writer(session, is_needed=bool(plan.fetch)) as writer:
         for chunk in fetch_batches(
             plan.fetch,

@@ -41,9 +41,11 @@ class UnchangedBatches:
         self._session = session
         self._resources = [name for name in _MAKE if name in session.resources]
         is_same = all(session.is_unchanged(name) and session.keeps_rows(name) for name in self._resources)
-        is_known = all(table in session.schema.tables for table in self._tables)
         can_update = session.destination_type in (BIGQUERY, DUCKDB, POSTGRES, SNOWFLAKE)
-        self._entries = entries if self._resources and is_same and is_known and can_update else {}
+        # Before this run declares tables: a killed first load may have left some that dlt has no schema of.
+        self._columns = [self._known_columns(table) for table in self._tables]
+        is_known = bool(self._columns) and all(self._columns)
+        self._entries = entries if is_same and is_known and can_update else {}
         self.batch_ids: set[str] = set()
         """Batches that were unchanged."""
 
@@ -74,9 +76,8 @@ class UnchangedBatches:
         for name in self._resources:
             for row in _MAKE[name](batches, context).to_pylist():
                 new[row["batch_id"]].append(self._compared(row))
-        columns = [self._columns(table) for table in self._tables]
         stored: dict[str, list[dict[str, Any]]] = {}
-        for batch_id, rows in _read(client, self._tables, columns, list(new)):
+        for batch_id, rows in _read(client, self._tables, self._columns, list(new)):
             # Twice the same batch: a merge makes it one.
             stored[batch_id] = [] if batch_id in stored else rows
         return {batch_id for batch_id, rows in new.items() if stored.get(batch_id) == rows}
@@ -93,8 +94,8 @@ class UnchangedBatches:
                 *fetched_at,
             )
 
-    def _columns(self, table: str) -> list[str]:
-        known = self._session.schema.tables[table]["columns"]
+    def _known_columns(self, table: str) -> list[str]:
+        known = self._session.schema.tables.get(table, {}).get("columns", {})
         return [name for name, column in known.items() if "data_type" in column and self._is_compared(name)]
 
     def _compared(self, row: Mapping[str, Any]) -> dict[str, Any]:

@@ -103,3 +103,13 @@ def test_a_refresh_loads_it(api: SimulatedEnrow, new_source: NewSource, store: S
     store.run(new_source(["a"]))
     store.run(new_source(["a"]), refresh="drop_data")
     assert store.counts("batches") == store.counts("batch_stats") == {"a": 1}
+
+
+def test_without_a_state_it_is_loaded_again(api: SimulatedEnrow, new_source: NewSource, store: Store) -> None:
+    """A killed first load leaves tables, and no state that a new container could have their schema from."""
+    api.respond("a", ONGOING)
+    store.run(new_source(["a"]))
+    store.sql(f"DELETE FROM {DATASET}._dlt_pipeline_state")
+    store.run(new_source(["a"]), "second")
+    assert store.counts("batches") == store.counts("batch_stats") == {"a": 1}
+    assert len(loads(store)) == 2
