@@ -10,6 +10,7 @@ from dlt.common.storages.load_package import LoadPackageInfo, PackageStorage
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..destination.guard import LoadGuard
+from ..destination.newest_load import newest_load
 from ..destination.packages import left_packages, make_folders, refuse_foreign, target_of
 from ..errors import BusyError
 from .causes import one_line, root_cause
@@ -19,8 +20,9 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     """Finish what a killed run left behind, since dlt would load it instead of the source; return the packages.
 
     What cannot be loaded is given up instead, with its state: where the load had begun, since dlt cannot know which of
-    its jobs were committed in the last moment, and would do them twice; where it replaces rows; and where its load
-    fails. The ledger knows nothing of its batches, so they are fetched again.
+    its jobs were committed in the last moment, and would do them twice; where it replaces rows; where another run has
+    loaded since, whose rows are newer; and where its load fails. The ledger knows nothing of its batches, so they are
+    fetched again.
 
     Raises:
         ConfigurationError: The packages are for another destination.
@@ -36,6 +38,9 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     replaces = any(mark["replaces"] for mark in left_packages(pipeline).values())
     if moved_on or replaces or any(_has_begun(pipeline.get_load_package_info(load_id)) for load_id in normalized):
         _give_up(pipeline, "its load had begun")
+        return 0
+    if newest_load(pipeline) > min([*normalized, *extracted]):
+        _give_up(pipeline, "another run has loaded since")
         return 0
     try:
         info = load_left(pipeline)

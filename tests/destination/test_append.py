@@ -35,14 +35,18 @@ def test_a_batch_that_another_run_loaded_is_replaced(
     assert warehouse.sql("SELECT batch_id, results_loaded FROM phone_results_ledger ORDER BY 1") == [("a", 5), ("b", 2)]
 
 
-def test_a_recovered_package_merges(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
-    """A package that waited is loaded by another run, when its batch is loaded already."""
+def test_an_older_package_is_given_up(
+    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
+) -> None:
+    """Another run has loaded since: what waited would put older rows in the place of newer ones."""
     left: dlt.Pipeline = warehouse.pipeline("left")
     warehouse.run(new_source([]), "left")
-    left.extract(new_source([api.add_completed("a", 5)]))
+    api.respond("a", bodies.ongoing("a", 9, 3), bodies.completed("a", 5))
+    left.extract(new_source(["a", api.add_completed("b", 2)]))
     warehouse.run(new_source(["a"]), "quick")
-    report = run([], pipeline=left, enrow_api_key=api.api_key, enrow_base_url=api.url)
-    assert (report.recovered, contents(warehouse)) == (1, completed(a=5))
+    report = run(["b"], pipeline=left, enrow_api_key=api.api_key, enrow_base_url=api.url)
+    assert (report.recovered, contents(warehouse)) == (0, completed(a=5, b=2))
+    assert (api.fetches("a"), api.fetches("b")) == (2, 2)
 
 
 def test_a_source_that_runs_twice_merges(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
