@@ -82,6 +82,7 @@ def test_the_command_loads_the_given_ids(folder: Path, simulated: SimulatedEnrow
     assert counts == [(20,)]
 
 
+@pytest.mark.slow
 def test_ids_come_from_files_and_from_standard_input(folder: Path, simulated: SimulatedEnrow, command: Command) -> None:
     for name in ("a", "b", "c", "d"):
         simulated.add_completed(name, 1)
@@ -245,8 +246,11 @@ def test_a_run_ends_at_its_deadline_with_what_it_has(folder: Path, command: Comm
     assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches") == [("done",)]
 
 
-def test_run_stops_when_the_api_is_down(command: Command, simulated: SimulatedEnrow) -> None:
+def test_run_stops_when_the_api_is_down(
+    command: Command, simulated: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run stops when the API does not answer."""
+    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "1")
     ids = [simulated.respond(f"down-{number}", Response.server_error(503)) for number in range(300)]
     ended = command(*ids, "--connections", "4")
     assert ended.returncode == ExitCode.API_UNAVAILABLE
@@ -320,6 +324,7 @@ def test_the_key_is_in_nothing_that_is_printed(simulated: SimulatedEnrow, comman
     assert simulated.api_key not in ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
     shutil.copytree(REPOSITORY / ".dlt", folder / ".dlt")  # as in a checkout
     ended = subprocess.run(

@@ -163,9 +163,7 @@ def test_something_to_fix(enrow: Command, api: SimulatedEnrow, arguments: list[s
         ({"firstname": "A", "lastname": "M", "company_domain": "alma@amber.example"}, "is no domain"),
     ],
 )
-def test_rows_that_cannot_be_searched(
-    enrow: Command, tmp_path: Path, api: SimulatedEnrow, values: Mapping[str, Any], reason: str
-) -> None:
+def test_rows_that_cannot_be_searched(enrow: Command, tmp_path: Path, values: Mapping[str, Any], reason: str) -> None:
     """Each is reported with its number and the reason, and costs nobody else the search."""
     leads = write(tmp_path / "leads.jsonl", [row(1), dict(values), row(2)])
     code, out, _ = enrow("submit", "--people-file", leads, "--dry-run")
