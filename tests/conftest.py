@@ -19,6 +19,7 @@ from enrow_source import enrow_source
 from enrow_source.runner.report import RunReport
 from enrow_source.runner.run import run
 from enrow_source.testing import SimulatedEnrow
+from tests.support.quicker import make_runs_quicker
 from tests.support.warehouse import Warehouse
 
 NewSource: TypeAlias = Callable[..., DltSource]
@@ -31,6 +32,11 @@ _OTHER = ("SCHEMA__", "PIPELINES__", "DLT_", "ENROW_", "API_KEY", "NETRC")
 def pytest_configure() -> None:
     """Turn telemetry off before a test module, when it is imported, makes dlt start it."""
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quicker() -> None:
+    make_runs_quicker()
 
 
 @pytest.fixture(scope="session", autouse=True)
