@@ -8,6 +8,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import duckdb
 import pytest
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
@@ -111,6 +112,13 @@ def configure(tmp_path: Path) -> Iterator[Configure]:
     yield write
     shutil.rmtree(folder)
     Container()[PluggableRunContext].reload_providers()
+
+
+@pytest.fixture
+def held_open(tmp_path: Path) -> Iterator[None]:
+    """Keep `warehouse.duckdb` open in this process: dlt connects to it a dozen times in a run, and each is quicker."""
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")):
+        yield
 
 
 @pytest.fixture

@@ -41,7 +41,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def command(
+def command(free_command: Command, held_open: None) -> Command:  # noqa: ARG001 - it is open meanwhile
+    """Run the command in this process while its DuckDB file is open."""
+    return free_command
+
+
+@pytest.fixture
+def free_command(
     folder: Path, simulated: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     """Run the command in this process, with the key and the URL of the simulated API."""
@@ -58,7 +64,7 @@ def command(
 
 
 def query(file: Path, sql: str) -> list[tuple[object, ...]]:
-    with duckdb.connect(str(file), read_only=True) as connection:
+    with duckdb.connect(str(file)) as connection:
         return connection.execute(sql).fetchall()
 
 
@@ -145,6 +151,7 @@ def test_error_is_one_line_with_its_fix(
     assert not ended.stdout
 
 
+@pytest.mark.usefixtures("held_open")
 def test_pending_package_of_a_kill_is_loaded_first(folder: Path, simulated: SimulatedEnrow) -> None:
     """The package that a killed run left is loaded first."""
     pipeline = build_pipeline(pipelines_dir=str(folder / "pipelines"))
@@ -169,6 +176,7 @@ def test_kill_while_making_folders(simulated: SimulatedEnrow, command: Command) 
     assert command(simulated.add_completed("done", 1)).returncode == ExitCode.OK
 
 
+@pytest.mark.usefixtures("held_open")
 def test_half_deleted_package_does_not_end_a_run(folder: Path, simulated: SimulatedEnrow) -> None:
     """A package that was deleted before its extracted files does not end the next run."""
     options: dict[str, Any] = {"enrow_api_key": simulated.api_key, "enrow_base_url": simulated.url}
@@ -228,6 +236,7 @@ def test_a_run_reports_what_it_did(folder: Path, simulated: SimulatedEnrow) -> N
     assert report.exit_code is ExitCode.PARTIAL
 
 
+@pytest.mark.usefixtures("held_open")
 def test_a_run_with_nothing_to_do_loads_nothing(folder: Path, simulated: SimulatedEnrow) -> None:
     pipeline = build_pipeline(pipelines_dir=str(folder / "pipelines"))
     options: dict[str, Any] = {"enrow_api_key": simulated.api_key, "enrow_base_url": simulated.url}
@@ -295,7 +304,7 @@ def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedE
     )
 
 
-def test_a_locked_warehouse_is_named(folder: Path, simulated: SimulatedEnrow, command: Command) -> None:
+def test_a_locked_warehouse_is_named(folder: Path, simulated: SimulatedEnrow, free_command: Command) -> None:
     holder = subprocess.Popen(
         [
             sys.executable,
@@ -311,7 +320,7 @@ def test_a_locked_warehouse_is_named(folder: Path, simulated: SimulatedEnrow, co
     assert holder.stdout is not None
     with holder:
         assert holder.stdout.readline() == "held\n"
-        ended = command(simulated.add_completed("done", 1))
+        ended = free_command(simulated.add_completed("done", 1))
         holder.stdin.close()
     assert ended.returncode == ExitCode.FAILED
     assert "warehouse.duckdb" in ended.stderr

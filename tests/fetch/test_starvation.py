@@ -16,6 +16,8 @@ from tests.support.postgres import Postgres
 
 pytest_plugins = ("tests.support.postgres",)
 
+pytestmark = pytest.mark.usefixtures("held_open")
+
 Load = Callable[..., RunReport]
 Known = Callable[[str], set[str]]
 

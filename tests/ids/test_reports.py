@@ -12,6 +12,8 @@ from enrow_source.cli import main
 from enrow_source.testing import Response, SimulatedEnrow
 from tests.support.command import called
 
+pytestmark = pytest.mark.usefixtures("held_open")
+
 
 @pytest.fixture
 def command(

@@ -13,6 +13,8 @@ from enrow_source.runner.causes import root_cause
 from enrow_source.testing import SimulatedEnrow
 from tests.conftest import NewSource
 
+pytestmark = pytest.mark.usefixtures("held_open")
+
 
 def change(statement: str) -> None:
     with duckdb.connect("warehouse.duckdb") as connection:

@@ -24,6 +24,8 @@ from tests.support.postgres import Postgres
 
 pytest_plugins = ("tests.support.postgres",)
 
+pytestmark = pytest.mark.usefixtures("held_open")
+
 Run = Callable[..., Any]
 
 
@@ -39,7 +41,7 @@ def load(api: SimulatedEnrow, tmp_path: Path) -> Run:
 
 
 def rows_of_runs(columns: str, file: str = "warehouse.duckdb") -> list[tuple[Any, ...]]:
-    with duckdb.connect(file, read_only=True) as connection:
+    with duckdb.connect(file) as connection:
         return connection.execute(f"SELECT {columns} FROM enrow_data.enrow_runs ORDER BY started_at").fetchall()
 
 
