@@ -176,7 +176,7 @@ def test_evidence_is_read_before_it_is_hashed(duck: Place) -> None:
 @pytest.mark.parametrize(
     "fault, words, code",
     [
-        ("refuse-401", "This apikey is not valid", 1),
+        pytest.param("refuse-401", "This apikey is not valid", 1, marks=pytest.mark.slow),
         ("refuse-not-allowed", "This account is not allowed to use the phone search feature", 1),
         pytest.param("refuse-402", "Not enough credits", 1, marks=pytest.mark.slow),
         ("refuse-402-reason", "Insufficient credits", 1),
