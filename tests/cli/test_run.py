@@ -1,7 +1,6 @@
 """The pipeline as a team runs it: the command, its exit codes, what it prints, and the demo."""
 
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ import dlt
 import duckdb
 import pytest
 
-from enrow_source import enrow_source
+from enrow_source import cli, enrow_source
 from enrow_source.cli.run import main
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.runner.recover import recover_pending_loads
@@ -349,21 +348,11 @@ def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
     assert ended.stdout.startswith("fetched                  1\n")
 
 
-def test_the_demo_shows_the_main_job(folder: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "enrow_source", "demo"],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "RUNTIME__DLTHUB_TELEMETRY": "false",
-            "ENROW_API_KEY": "not-used",
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+@pytest.mark.usefixtures("folder")
+def test_the_demo_shows_the_main_job(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("ENROW_API_KEY", "not-used")
+    ended = called(cli.main, ["demo"], capsys)
+    assert ended.returncode == 0, ended.stderr
     first, second = ended.stdout.split("== Second run")
     second, people = second.split("\n== People who are to be called")
     assert "fetched 6, completed 3, still ongoing 1, failed 1, could not be read 1" in first
