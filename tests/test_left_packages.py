@@ -133,7 +133,7 @@ def test_a_package_that_is_in_two_places(api: SimulatedEnrow) -> None:
         pytest.param("copied", "failed", marks=pytest.mark.slow),
         pytest.param("copied", "empty", marks=pytest.mark.slow),
         ("copied", "ongoing"),
-        ("merged", "ongoing"),
+        pytest.param("merged", "ongoing", marks=pytest.mark.slow),
     ],
 )
 def test_rows_of_a_killed_load_have_an_owner(api: SimulatedEnrow, point: str, then: str) -> None:

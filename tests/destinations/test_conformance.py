@@ -223,6 +223,7 @@ def test_a_batch_that_shrinks_to_nothing(warehouse: TargetDataset, account: Acco
     shrinking(warehouse, account, 0)
 
 
+@pytest.mark.slow
 def test_completed_then_failed(warehouse: TargetDataset, account: Account) -> None:
     """A batch that was complete under a load which was not, and has failed by then, keeps no results."""
     other = account.completed("other", 3)
@@ -331,6 +332,7 @@ TEXTS = (
 )
 
 
+@pytest.mark.slow
 def test_unicode_and_long_text(warehouse: TargetDataset, account: Account) -> None:
     fetches: list[Body] = []
     for number, text in enumerate((*TEXTS, "long text, ÄÖÜ 山 " * 20_000)):

@@ -110,7 +110,7 @@ def test_kept_data_is_found_by_this_search(api: SimulatedEnrow, monkeypatch: pyt
     assert any(place.endswith(".parquet") for place in found)
 
 
-@pytest.mark.parametrize("pii", ["hash", "drop"])
+@pytest.mark.parametrize("pii", ["hash", pytest.param("drop", marks=pytest.mark.slow)])
 def test_nobody_stands_in_clear(
     api: SimulatedEnrow,
     destination: str,
