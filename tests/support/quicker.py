@@ -7,6 +7,7 @@ import gc
 from functools import cache
 
 from dlt.common.configuration.providers import environ
+from dlt.common.configuration.specs.base_configuration import is_secret_hint
 
 
 def make_runs_quicker() -> None:
@@ -19,4 +20,4 @@ def make_runs_quicker() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(50_000, 20, 50)
-    environ.is_secret_hint = cache(environ.is_secret_hint)
+    setattr(environ, "is_secret_hint", cache(is_secret_hint))  # noqa: B010 - it is typed as a function
