@@ -20,6 +20,7 @@ from tests.support.warehouse import Warehouse
 def load(api: SimulatedEnrow, warehouse: Warehouse) -> Any:
     def load(*ids: str, **more: Any) -> RunReport:
         options: dict[str, Any] = {"give_up_fetches": 3, "give_up_days": 1e-6, "batch_ids_file": ["ids.txt"]} | more
+        warehouse.hold()
         pipeline = warehouse.pipeline()
         return run(ids, pipeline=pipeline, enrow_api_key=api.api_key, enrow_base_url=api.url, **options)
 
