@@ -37,11 +37,15 @@ $(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
 demo: $(READY) ## Load a simulated bulk search into DuckDB: no key, no account
 	$(BIN)/enrow demo
 
+# Each of two processes takes a half of the tests in their order, so what the tests of a file share is made once, and helps
+# the other one at the end; where whole files are dealt, one process waits for the longest of them.
+PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal $(OWN_ENVIRONMENT:%=--ignore=%)
+
 test: $(READY) ## Run the tests
-	$(BIN)/pytest -q -n 2 --dist loadfile -m "not slow" $(OWN_ENVIRONMENT:%=--ignore=%)
+	$(PYTEST) -m "not slow"
 
 test-all: test $(DBT_READY) $(DOCS_READY) ## Run also what is slow: SQL models, analysis page, site, orchestrators, every destination
-	$(BIN)/pytest -q -m slow $(OWN_ENVIRONMENT:%=--ignore=%)
+	$(PYTEST) -m slow
 	$(BIN)/pytest -q tests/analysis tests/documentation/test_site.py
 	$(BIN)/python -m tests.buckets
 	$(BIN)/pytest -q tests/orchestration

@@ -8,6 +8,7 @@ from contextlib import chdir
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
+import duckdb
 import pytest
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.specs.pluggable_run_context import PluggableRunContext
@@ -19,6 +20,7 @@ from enrow_source import enrow_source
 from enrow_source.runner.report import RunReport
 from enrow_source.runner.run import run
 from enrow_source.testing import SimulatedEnrow
+from tests.support.quicker import make_runs_quicker
 from tests.support.warehouse import Warehouse
 
 NewSource: TypeAlias = Callable[..., DltSource]
@@ -31,6 +33,11 @@ _OTHER = ("SCHEMA__", "PIPELINES__", "DLT_", "ENROW_", "API_KEY", "NETRC")
 def pytest_configure() -> None:
     """Turn telemetry off before a test module, when it is imported, makes dlt start it."""
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def quicker() -> None:
+    make_runs_quicker()
 
 
 @pytest.fixture(scope="session", autouse=True)
@@ -105,6 +112,13 @@ def configure(tmp_path: Path) -> Iterator[Configure]:
     yield write
     shutil.rmtree(folder)
     Container()[PluggableRunContext].reload_providers()
+
+
+@pytest.fixture
+def held_open(tmp_path: Path) -> Iterator[None]:
+    """Keep `warehouse.duckdb` open in this process: dlt connects to it a dozen times in a run, and each is quicker."""
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb")):
+        yield
 
 
 @pytest.fixture

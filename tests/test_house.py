@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -29,13 +30,13 @@ def name_of(module: Path) -> str:
     return str(module.relative_to(PACKAGE))
 
 
-def constants(module: Path) -> Iterator[str]:
-    """Yield the texts in the code of a module, its docstrings left out."""
+@cache
+def constants(module: Path) -> frozenset[str]:
+    """Return the texts in the code of a module, its docstrings left out."""
     tree = ast.parse(module.read_text(encoding="utf-8"))
     alone = {id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in alone:
-            yield node.value
+    texts = (node for node in ast.walk(tree) if isinstance(node, ast.Constant) and id(node) not in alone)
+    return frozenset(node.value for node in texts if isinstance(node.value, str))
 
 
 def test_modules_are_short() -> None:

@@ -25,7 +25,7 @@ def test_the_second_run_fetches_nothing(api: SimulatedEnrow, new_source: NewSour
     ]
 
 
-@pytest.mark.parametrize("status,given", [(200, True), (202, False)])
+@pytest.mark.parametrize("status,given", [pytest.param(200, True, marks=pytest.mark.slow), (202, False)])
 def test_ongoing_completes_with_or_without_its_id(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, status: Any, given: bool
 ) -> None:
@@ -57,8 +57,7 @@ def test_failed_is_final_unless_retried(api: SimulatedEnrow, new_source: NewSour
     for _ in range(2):
         warehouse.run(new_source(["a"]))
     assert (api.fetches("a"), warehouse.sql("SELECT status FROM batches")) == (1, [("failed",)])
-    for _ in range(2):
-        warehouse.run(new_source(retry_failed=True))
+    warehouse.run(new_source(retry_failed=True))
     assert (contents(warehouse), api.fetches("a")) == (completed(a=2), 2)
 
 
@@ -69,8 +68,7 @@ def test_first_one_table_and_later_all_of_them(
     api.add_ongoing("b", 1, 3)
     warehouse.run(new_source(["a", "b"]).with_resources("batches"))
     assert (warehouse.tables(), fetches(api, "ab")) == ({"batches"}, [1, 1])
-    for _ in range(2):
-        warehouse.run(new_source(["a", "b"]))
+    warehouse.run(new_source(["a", "b"]))
     assert (contents(warehouse), fetches(api, "ab")) == (completed(a=2, b=3), [2, 2])
 
 
@@ -126,7 +124,10 @@ def loaded(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> 
     assert contents(warehouse) == completed(a=2, b=2, c=2)
 
 
-@pytest.mark.parametrize("refresh", ["drop_sources", "drop_resources", "drop_data"])
+@pytest.mark.parametrize(
+    "refresh",
+    ["drop_sources", *(pytest.param(mode, marks=pytest.mark.slow) for mode in ("drop_resources", "drop_data"))],
+)
 def test_refresh_loads_the_given_ids_again(
     api: SimulatedEnrow, new_source: NewSource, loaded: Warehouse, refresh: str
 ) -> None:

@@ -15,7 +15,13 @@ from tests.support.contents import completed, contents, fetches
 from tests.support.warehouse import Warehouse
 
 
-@pytest.mark.parametrize("container", ["second", "first"], ids=["fresh container", "deleted working folder"])
+@pytest.mark.parametrize(
+    "container",
+    [
+        pytest.param("second", id="fresh container"),
+        pytest.param("first", id="deleted working folder", marks=pytest.mark.slow),
+    ],
+)
 def test_a_fresh_folder_knows_what_is_loaded(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, container: str
 ) -> None:
@@ -64,7 +70,7 @@ def run_killed_after_the_merge_of(table: str, api: SimulatedEnrow, warehouse: Wa
     assert ended.returncode == -signal.SIGKILL, ended.stderr
 
 
-@pytest.mark.parametrize("table", ["batches", "phone_results_ledger"])
+@pytest.mark.parametrize("table", ["batches", pytest.param("phone_results_ledger", marks=pytest.mark.slow)])
 def test_kill_in_the_load_is_repaired(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, table: str
 ) -> None:
@@ -87,7 +93,7 @@ def test_kill_in_the_load_is_repaired(
     assert fetches(api, ["new", "was-ongoing"]) == [2, 3]
 
 
-@pytest.mark.parametrize("given", [True, False])
+@pytest.mark.parametrize("given", [pytest.param(True, marks=pytest.mark.slow), False])
 def test_incomplete_load_is_made_again(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, given: bool
 ) -> None:

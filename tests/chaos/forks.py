@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from tests.support import REPOSITORY
+from tests.support.quicker import make_runs_quicker
 
 from . import child
 from .child import Job
@@ -141,6 +142,7 @@ def _serve() -> None:
     destinations = [module for package, module in _DESTINATIONS.items() if find_spec(package) is not None]
     for module in (*_LOADED_BEFORE, *destinations):
         importlib.import_module(module)
+    make_runs_quicker()
     if _THREADS.exists() and (count := len([*_THREADS.iterdir()])) != 1:
         raise RuntimeError(f"a fork copies one thread, and here are {count}")
     for line in sys.stdin:

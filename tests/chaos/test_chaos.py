@@ -3,7 +3,6 @@
 import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -11,7 +10,8 @@ from typing import Any
 import pytest
 
 from enrow_source.testing import Response, SimulatedEnrow, bodies
-from tests.chaos.campaign import CampaignResult, DestinationName, run_campaign
+from tests.chaos import submit
+from tests.chaos.campaign import DestinationName, run_campaign
 from tests.chaos.child import Job
 from tests.chaos.compare import TABLES, differences
 from tests.chaos.destinations import ChaosDestination, DuckDBFile, PostgresDataset
@@ -37,27 +37,23 @@ def forks(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
         yield running
 
 
-def test_a_dozen_kills_and_the_tables_are_right(postgres: Postgres, tmp_path: Path) -> None:
-    tallies: list[CampaignResult] = []
+@pytest.fixture(scope="module")
+def beside(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Forks]:
+    """For runs beside those of `forks`."""
+    with Forks(tmp_path_factory.mktemp("beside")) as running:
+        yield running
 
-    def campaign(destination: DestinationName) -> None:
-        folders = [tmp_path / f"{destination}-{number}" for number in range(2)]
-        for folder in folders:
-            folder.mkdir()
-        with Forks(folders[0]) as forks, Forks(folders[1]) as beside:
-            tallies.append(run_campaign(destination, seed=SEED, kills=6, forks=(forks, beside), server=postgres))
 
-    in_this_environment: tuple[DestinationName, ...] = ("duckdb", "postgres")
-    threads = [threading.Thread(target=campaign, args=(destination,)) for destination in in_this_environment]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sum(tally.kills.total() for tally in tallies) >= 12
-    wrong = [line for tally in tallies for outcome in tally.wrong for line in (*outcome.story, *outcome.wrong)]
+@pytest.mark.parametrize("destination", ["duckdb", pytest.param("postgres", marks=pytest.mark.slow)])
+def test_six_kills_and_the_tables_are_right(
+    postgres: Postgres, forks: Forks, beside: Forks, destination: DestinationName
+) -> None:
+    """A dozen in all."""
+    tally = run_campaign(destination, seed=SEED, kills=6, forks=(forks, beside), server=postgres)
+    assert tally.kills.total() >= 6
+    wrong = [line for outcome in tally.wrong for line in (*outcome.story, *outcome.wrong)]
     assert not wrong, "\n".join(wrong)
-    for tally in tallies:
-        assert tally.kills[Point.GIVING_UP]
+    assert tally.kills[Point.GIVING_UP]
     faults_page.check_row(
         SECTION,
         Seen(
@@ -66,6 +62,24 @@ def test_a_dozen_kills_and_the_tables_are_right(postgres: Postgres, tmp_path: Pa
             "`make chaos` names the points, and kills 200 times for each of DuckDB, Postgres and Delta",
         ),
     )
+
+
+@pytest.mark.parametrize(
+    "destination, kills",
+    [
+        ("duckdb", 1),
+        pytest.param("duckdb", 6, marks=pytest.mark.slow),
+        pytest.param("postgres", 6, marks=pytest.mark.slow),
+    ],
+)
+def test_kills_and_nobody_is_paid_for_twice(
+    postgres: Postgres, forks: Forks, beside: Forks, destination: DestinationName, kills: int
+) -> None:
+    """Runs of `enrow submit`; `python -m tests.chaos.submit` kills 200 on each destination."""
+    tally = submit.run_campaign(destination, seed=1, kills=kills, forks=(forks, beside), server=postgres)
+    wrong = [line for outcome in tally.wrong for line in (*outcome.story, *outcome.wrong)]
+    assert not wrong, "\n".join(wrong)
+    assert tally.kills.total() >= kills
 
 
 class Scene:
@@ -137,6 +151,7 @@ def test_a_full_disk_under_the_working_folder(into_postgres: Scene) -> None:
     into_postgres.is_right("a full disk under the working folder", "File too large")
 
 
+@pytest.mark.slow
 def test_a_full_disk_under_the_duckdb_file(into_duckdb: Scene) -> None:
     into_duckdb.add_batches()
     into_duckdb.fails("warehouse.duckdb", file_limit_bytes=50_000)
@@ -157,6 +172,7 @@ def test_postgres_stops_between_two_tables(into_postgres: Scene, postgres: Postg
     into_postgres.is_right("a Postgres that stops between two tables", "server")
 
 
+@pytest.mark.slow
 def test_a_duckdb_file_that_another_process_has_locked(into_duckdb: Scene) -> None:
     into_duckdb.add_batches()
     into_duckdb.succeeds()

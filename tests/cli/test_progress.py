@@ -18,6 +18,7 @@ import pytest
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source import Progress, enrow_source
+from enrow_source.cli import main
 from enrow_source.cli.progress import Lines
 from enrow_source.runner.report import ExitCode
 from enrow_source.testing import Response, SimulatedEnrow, bodies
@@ -101,10 +102,12 @@ def test_no_bar_where_the_log_is_json(tmp_path: Path, api: SimulatedEnrow, ids: 
     assert [json.loads(line)["level"] for line in shown.stderr.splitlines()] == ["WARNING"]
 
 
-def test_nothing_of_a_short_run_through_a_pipe(tmp_path: Path, api: SimulatedEnrow) -> None:
-    arguments = command(tmp_path, api, api.add_completed("done", 3))
-    ended = subprocess.run(**arguments, stderr=subprocess.PIPE, check=True)
-    assert ended.stderr == ""
+def test_nothing_of_a_short_run_through_a_pipe(
+    api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("ENROW_API_KEY", api.api_key)
+    assert main(["run", api.add_completed("done", 3), "--base-url", api.url]) == ExitCode.OK
+    assert capfd.readouterr().err == ""
 
 
 @pytest.mark.parametrize("as_json", [False, True])

@@ -1,7 +1,6 @@
 """The pipeline as a team runs it: the command, its exit codes, what it prints, and the demo."""
 
 import io
-import os
 import re
 import shutil
 import subprocess
@@ -15,7 +14,7 @@ import dlt
 import duckdb
 import pytest
 
-from enrow_source import enrow_source
+from enrow_source import cli, enrow_source
 from enrow_source.cli.run import main
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.runner.recover import recover_pending_loads
@@ -41,7 +40,13 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def command(
+def command(free_command: Command, held_open: None) -> Command:  # noqa: ARG001 - it is open meanwhile
+    """Run the command in this process while its DuckDB file is open."""
+    return free_command
+
+
+@pytest.fixture
+def free_command(
     folder: Path, simulated: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> Command:
     """Run the command in this process, with the key and the URL of the simulated API."""
@@ -58,7 +63,7 @@ def command(
 
 
 def query(file: Path, sql: str) -> list[tuple[object, ...]]:
-    with duckdb.connect(str(file), read_only=True) as connection:
+    with duckdb.connect(str(file)) as connection:
         return connection.execute(sql).fetchall()
 
 
@@ -82,6 +87,7 @@ def test_the_command_loads_the_given_ids(folder: Path, simulated: SimulatedEnrow
     assert counts == [(20,)]
 
 
+@pytest.mark.slow
 def test_ids_come_from_files_and_from_standard_input(folder: Path, simulated: SimulatedEnrow, command: Command) -> None:
     for name in ("a", "b", "c", "d"):
         simulated.add_completed(name, 1)
@@ -144,6 +150,7 @@ def test_error_is_one_line_with_its_fix(
     assert not ended.stdout
 
 
+@pytest.mark.usefixtures("held_open")
 def test_pending_package_of_a_kill_is_loaded_first(folder: Path, simulated: SimulatedEnrow) -> None:
     """The package that a killed run left is loaded first."""
     pipeline = build_pipeline(pipelines_dir=str(folder / "pipelines"))
@@ -168,6 +175,7 @@ def test_kill_while_making_folders(simulated: SimulatedEnrow, command: Command) 
     assert command(simulated.add_completed("done", 1)).returncode == ExitCode.OK
 
 
+@pytest.mark.usefixtures("held_open")
 def test_half_deleted_package_does_not_end_a_run(folder: Path, simulated: SimulatedEnrow) -> None:
     """A package that was deleted before its extracted files does not end the next run."""
     options: dict[str, Any] = {"enrow_api_key": simulated.api_key, "enrow_base_url": simulated.url}
@@ -227,6 +235,7 @@ def test_a_run_reports_what_it_did(folder: Path, simulated: SimulatedEnrow) -> N
     assert report.exit_code is ExitCode.PARTIAL
 
 
+@pytest.mark.usefixtures("held_open")
 def test_a_run_with_nothing_to_do_loads_nothing(folder: Path, simulated: SimulatedEnrow) -> None:
     pipeline = build_pipeline(pipelines_dir=str(folder / "pipelines"))
     options: dict[str, Any] = {"enrow_api_key": simulated.api_key, "enrow_base_url": simulated.url}
@@ -245,8 +254,11 @@ def test_a_run_ends_at_its_deadline_with_what_it_has(folder: Path, command: Comm
     assert query(folder / "warehouse.duckdb", "SELECT batch_id FROM enrow_data.batches") == [("done",)]
 
 
-def test_run_stops_when_the_api_is_down(command: Command, simulated: SimulatedEnrow) -> None:
+def test_run_stops_when_the_api_is_down(
+    command: Command, simulated: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A run stops when the API does not answer."""
+    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "1")
     ids = [simulated.respond(f"down-{number}", Response.server_error(503)) for number in range(300)]
     ended = command(*ids, "--connections", "4")
     assert ended.returncode == ExitCode.API_UNAVAILABLE
@@ -291,7 +303,7 @@ def test_sigterm_ends_a_run_with_what_it_has(folder: Path, simulated: SimulatedE
     )
 
 
-def test_a_locked_warehouse_is_named(folder: Path, simulated: SimulatedEnrow, command: Command) -> None:
+def test_a_locked_warehouse_is_named(folder: Path, simulated: SimulatedEnrow, free_command: Command) -> None:
     holder = subprocess.Popen(
         [
             sys.executable,
@@ -307,7 +319,7 @@ def test_a_locked_warehouse_is_named(folder: Path, simulated: SimulatedEnrow, co
     assert holder.stdout is not None
     with holder:
         assert holder.stdout.readline() == "held\n"
-        ended = command(simulated.add_completed("done", 1))
+        ended = free_command(simulated.add_completed("done", 1))
         holder.stdin.close()
     assert ended.returncode == ExitCode.FAILED
     assert "warehouse.duckdb" in ended.stderr
@@ -320,6 +332,7 @@ def test_the_key_is_in_nothing_that_is_printed(simulated: SimulatedEnrow, comman
     assert simulated.api_key not in ended.stdout + ended.stderr
 
 
+@pytest.mark.slow
 def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
     shutil.copytree(REPOSITORY / ".dlt", folder / ".dlt")  # as in a checkout
     ended = subprocess.run(
@@ -335,21 +348,11 @@ def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
     assert ended.stdout.startswith("fetched                  1\n")
 
 
-def test_the_demo_shows_the_main_job(folder: Path) -> None:
-    ended = subprocess.run(
-        [sys.executable, "-m", "enrow_source", "demo"],
-        cwd=folder,
-        env={
-            **os.environ,
-            "PYTHONPATH": str(REPOSITORY),
-            "RUNTIME__DLTHUB_TELEMETRY": "false",
-            "ENROW_API_KEY": "not-used",
-        },
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
+@pytest.mark.usefixtures("folder")
+def test_the_demo_shows_the_main_job(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("ENROW_API_KEY", "not-used")
+    ended = called(cli.main, ["demo"], capsys)
+    assert ended.returncode == 0, ended.stderr
     first, second = ended.stdout.split("== Second run")
     second, people = second.split("\n== People who are to be called")
     assert "fetched 6, completed 3, still ongoing 1, failed 1, could not be read 1" in first

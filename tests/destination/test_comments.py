@@ -13,6 +13,8 @@ from enrow_source.runner.run_log import ENROW_RUNS
 from enrow_source.tables.schema import ACCOUNT_CREDITS, TABLES
 from enrow_source.testing import SimulatedEnrow, bodies
 
+pytestmark = pytest.mark.usefixtures("held_open")
+
 
 @pytest.fixture(autouse=True)
 def configured(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -112,7 +112,9 @@ def test_outside_a_pipeline_the_ledger_is_empty(api: SimulatedEnrow, new_source:
     assert len(list(new_source([api.add_completed("done", 1)]).batches)) == 1
 
 
-@pytest.mark.parametrize("narrow", [1, 500], ids=["more than are named", "all named"])
+@pytest.mark.parametrize(
+    "narrow", [pytest.param(1, id="more than are named"), pytest.param(500, id="all named", marks=pytest.mark.slow)]
+)
 def test_the_ledger_is_right_for_any_count(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, narrow: int
 ) -> None:

@@ -144,6 +144,7 @@ def test_layout_and_descriptions(warehouse: TargetDataset, account: Account, tar
     assert [part for part in target.layout if part not in message] == [], message
 
 
+@pytest.mark.slow
 def test_nothing_to_do(warehouse: TargetDataset, account: Account) -> None:
     batches = [account.completed("one"), account.completed("none", 0), account.add(bodies.failed("failed"))]
     warehouse.run(account.source(*batches))
@@ -184,6 +185,7 @@ def test_new_params_key(warehouse: TargetDataset, account: Account) -> None:
     assert not differences(held(warehouse), account.expected(old, new, newer))
 
 
+@pytest.mark.slow
 def test_failed_then_completed(warehouse: TargetDataset, account: Account) -> None:
     """Results of a batch that has failed are counted, and loaded once it is completed."""
     failed = bodies.completed("failed", 9)
@@ -212,6 +214,7 @@ def shrinking(warehouse: TargetDataset, account: Account, results: int) -> None:
     assert not differences(held(warehouse), account.expected(shrinks, other))
 
 
+@pytest.mark.slow
 def test_a_batch_that_shrinks(warehouse: TargetDataset, account: Account) -> None:
     shrinking(warehouse, account, 4)
 
@@ -220,6 +223,7 @@ def test_a_batch_that_shrinks_to_nothing(warehouse: TargetDataset, account: Acco
     shrinking(warehouse, account, 0)
 
 
+@pytest.mark.slow
 def test_completed_then_failed(warehouse: TargetDataset, account: Account) -> None:
     """A batch that was complete under a load which was not, and has failed by then, keeps no results."""
     other = account.completed("other", 3)
@@ -234,6 +238,7 @@ def test_completed_then_failed(warehouse: TargetDataset, account: Account) -> No
     assert not differences(held(warehouse), account.expected(batch_id, other))
 
 
+@pytest.mark.slow
 def test_one_table_then_all(warehouse: TargetDataset, account: Account) -> None:
     """A batch whose results alone were loaded is loaded again, as it is by then."""
     shrinks = account.add(bodies.completed("shrinks", 6), bodies.completed("shrinks", 2))
@@ -246,6 +251,7 @@ def test_one_table_then_all(warehouse: TargetDataset, account: Account) -> None:
     assert not differences(held(warehouse), account.expected(shrinks, empties))
 
 
+@pytest.mark.slow
 def test_refresh_drop_sources(warehouse: TargetDataset, account: Account) -> None:
     kept = account.add(bodies.completed("kept", 5), bodies.completed("kept", 2))
     gone = account.completed("gone", 4, extra={"params": {"seniority": "senior"}})
@@ -279,7 +285,14 @@ def test_torn_load_and_fresh_container(warehouse: TargetDataset, account: Accoun
     assert account.fetches(whole, unmarked, partial, unknown) == (1, 2, 2, 2)
 
 
-@pytest.mark.parametrize("table", ["batches", "phone_results", "phone_results_ledger"])
+@pytest.mark.parametrize(
+    "table",
+    [
+        "phone_results_ledger",
+        pytest.param("batches", marks=pytest.mark.slow),
+        pytest.param("phone_results", marks=pytest.mark.slow),
+    ],
+)
 def test_dropped_table_and_pruned_loads(warehouse: TargetDataset, account: Account, table: str) -> None:
     """What was in the table is fetched again, once; loads stay complete when `_dlt_loads` is pruned."""
     one, two, new = (account.completed(name, 3) for name in ("one", "two", "new"))
@@ -319,6 +332,7 @@ TEXTS = (
 )
 
 
+@pytest.mark.slow
 def test_unicode_and_long_text(warehouse: TargetDataset, account: Account) -> None:
     fetches: list[Body] = []
     for number, text in enumerate((*TEXTS, "long text, ÄÖÜ 山 " * 20_000)):
@@ -335,6 +349,7 @@ def test_unicode_and_long_text(warehouse: TargetDataset, account: Account) -> No
     assert set(account.fetches(*batches, *odd)) == {1}
 
 
+@pytest.mark.slow
 def test_empty_text(warehouse: TargetDataset, account: Account, target: Target) -> None:
     """An empty text is not null, unless dlt's usual file format for the destination makes it so."""
     texts = {"params": {"firstname": "", "undocumented": ""}}
@@ -385,6 +400,7 @@ def test_personal_data_hashed_and_dropped(warehouse: TargetDataset, account: Acc
     assert decoded == [fields if is_hashed else None for is_hashed in has_more]
 
 
+@pytest.mark.slow
 def test_another_pipeline_knows_what_is_loaded(warehouse: TargetDataset, account: Account) -> None:
     """A pipeline of another name, in a folder of its own, fetches nothing that is there."""
     batch = account.completed("a", 3)
@@ -404,6 +420,7 @@ def test_rows_are_compared_with_the_ledger(warehouse: TargetDataset, account: Ac
         compare_rows(elsewhere)
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_3000_x_20_rows(warehouse: TargetDataset, account: Account) -> None:
     batches = [account.completed(f"full-{number}", bodies.MAX_RESULTS) for number in range(20)]

@@ -103,7 +103,13 @@ def test_guide_commands_exist(file: Path) -> None:
             assert program in ("pip", "export"), command
 
 
-@pytest.mark.parametrize("file", [README, REPOSITORY / "docs" / "quick-start.md"], ids=lambda file: file.stem)
+@pytest.mark.parametrize(
+    "file",
+    [
+        pytest.param(README, id="README"),
+        pytest.param(REPOSITORY / "docs" / "quick-start.md", id="quick-start", marks=pytest.mark.slow),
+    ],
+)
 def test_snippets_run(file: Path, api: SimulatedEnrow) -> None:
     for snippet in blocks(file, "python"):
         exec(compile(snippet, file.name, "exec"), {})  # noqa: S102 - our own page

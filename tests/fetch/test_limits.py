@@ -90,6 +90,7 @@ sys.exit(code)
 """
 
 
+@pytest.mark.slow
 def test_answers_without_end_stay_small_in_memory(tmp_path: Path) -> None:
     with serving_without_end() as url:
         # What one of them held has to be let go before the next one.

@@ -41,6 +41,7 @@ def test_it_needs_a_name(load: Load) -> None:
         load([], refetch=True)
 
 
+@pytest.mark.usefixtures("held_open")
 def test_the_command(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENROW_API_KEY", api.api_key)
     arguments = [api.add_completed("a", 1), "--base-url", api.url]

@@ -132,7 +132,7 @@ def test_ids_that_a_run_did_not_get_to_are_not_lost(
     assert warehouse.rows("deferred_batch_ids") == []
 
 
-@pytest.mark.parametrize("container", ["first", "another"])
+@pytest.mark.parametrize("container", ["another", pytest.param("first", marks=pytest.mark.slow)])
 def test_an_id_that_could_not_be_read_is_tried_again(
     tmp_path: Path, api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, container: str
 ) -> None:

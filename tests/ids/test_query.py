@@ -39,7 +39,9 @@ def sqlalchemy_url(postgres: Postgres) -> str:
     return postgres.url.replace("postgresql://", "postgresql+psycopg2://")
 
 
-@pytest.mark.parametrize("cursor", ["number", "day", "at", "plain", "AT"])
+@pytest.mark.parametrize(
+    "cursor", ["at", *(pytest.param(each, marks=pytest.mark.slow) for each in ("number", "day", "plain", "AT"))]
+)
 @pytest.mark.parametrize("where", ["database", "destination"])
 def test_a_query_reads_what_is_new(submissions: Postgres, tmp_path: Path, cursor: str, where: str) -> None:
     """On the destination itself too: here both are the same server."""

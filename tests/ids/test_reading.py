@@ -178,7 +178,9 @@ QUERY = 'SELECT "batchId" AS batch_id, "createdAt", number, key, day, word, iso,
 NOW = datetime.now(UTC).replace(microsecond=0)
 
 
-@pytest.mark.parametrize("cursor", ["createdAt", '"createdAt"', "createdat"])
+@pytest.mark.parametrize(
+    "cursor", ["createdAt", *(pytest.param(each, marks=pytest.mark.slow) for each in ('"createdAt"', "createdat"))]
+)
 def test_a_cursor_has_the_name_it_has(table: Postgres, reader: Reader, cursor: str) -> None:
     """However the option spells it, the database is asked for its own name, in the second run too."""
     for number in range(3):

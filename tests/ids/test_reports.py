@@ -1,40 +1,36 @@
 """What a run says of its ids: counts, log, exit code. 'Fetched 0, exit 0' only where there was nothing."""
 
+import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from enrow_source import ConfigurationError, enrow_source
+from enrow_source.cli import main
 from enrow_source.testing import Response, SimulatedEnrow
+from tests.support.command import called
+
+pytestmark = pytest.mark.usefixtures("held_open")
 
 
 @pytest.fixture
-def command(api: SimulatedEnrow, tmp_path: Path) -> Any:
-    """Run the command in the empty folder."""
+def command(
+    api: SimulatedEnrow,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    logged: pytest.LogCaptureFixture,
+) -> Any:
+    """Run the command in the empty folder; returns its exit code, and what it printed and logged."""
+    monkeypatch.setenv("ENROW_API_KEY", api.api_key)
+    monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
+    monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "1")
 
-    def run(*arguments: str, piped: bytes = b"", **environ: str) -> tuple[int, str]:
-        settings = {
-            "PATH": os.environ["PATH"],
-            "DLT_DATA_DIR": str(tmp_path / "dlt"),
-            "ENROW_API_KEY": api.api_key,
-            "SOURCES__ENROW__ENROW_BASE_URL": api.url,
-            "RUNTIME__DLTHUB_TELEMETRY": "false",
-            "RUNTIME__REQUEST_MAX_ATTEMPTS": "1",
-        }
-        done = subprocess.run(
-            [sys.executable, "-m", "enrow_source", "run", *arguments],
-            cwd=tmp_path,
-            env=settings | environ,
-            input=piped,
-            capture_output=True,
-            check=False,
-        )
-        return done.returncode, (done.stdout + done.stderr).decode()
+    def run(*arguments: str, piped: bytes = b"") -> tuple[int, str]:
+        monkeypatch.setattr("sys.stdin", io.TextIOWrapper(io.BytesIO(piped)))
+        ended = called(main, ["run", *arguments], capsys)
+        return ended.returncode, ended.stdout + ended.stderr + logged.text
 
     return run
 
@@ -105,9 +101,12 @@ def test_an_empty_option_is_an_error(name: str, api: SimulatedEnrow) -> None:
         list(enrow_source(**options))  # type: ignore[arg-type]
 
 
-def test_pending_reads_no_configured_ids(command: Any, api: SimulatedEnrow, tmp_path: Path) -> None:
+def test_pending_reads_no_configured_ids(
+    command: Any, api: SimulatedEnrow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "ids.txt").write_text("a\n")
-    code, said = command("--pending", SOURCES__ENROW__BATCH_IDS_FILE="ids.txt")
+    monkeypatch.setenv("SOURCES__ENROW__BATCH_IDS_FILE", "ids.txt")
+    code, said = command("--pending")
     assert (code, api.fetches("a")) == (0, 0), said
 
 
@@ -120,7 +119,15 @@ def test_pending_beside_ids_is_an_error(command: Any, api: SimulatedEnrow, ids: 
     assert not api.requests
 
 
-@pytest.mark.parametrize("statuses,code", [([500, 500, 500], 5), ([429], 5), ([500], 3), ([500, 404, 500], 3)])
+@pytest.mark.parametrize(
+    "statuses,code",
+    [
+        ([500, 500, 500], 5),
+        ([500, 404, 500], 3),
+        pytest.param([429], 5, marks=pytest.mark.slow),
+        pytest.param([500], 3, marks=pytest.mark.slow),
+    ],
+)
 def test_an_outage_is_no_bad_id(command: Any, api: SimulatedEnrow, statuses: list[int], code: int) -> None:
     """However few ids there are: the API answered for none of them."""
     ids = [api.respond(f"b{n}", Response(status=status)) for n, status in enumerate(statuses)]

@@ -50,6 +50,7 @@ def query(folder: Path, sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(f"USE enrow_data; {sql}").fetchall()
 
 
+@pytest.mark.slow
 def test_kill_in_the_load_then_run_again(
     installed: Installation, api: SimulatedEnrow, environ: dict[str, str], tmp_path: Path
 ) -> None:

@@ -230,7 +230,7 @@ def test_versions_that_are_known_to_be_broken_together(  # noqa: PLR0917 - pytes
     assert message in found.message
 
 
-@pytest.mark.parametrize("reading", ["net", "gross"])
+@pytest.mark.parametrize("reading", ["gross", pytest.param("net", marks=pytest.mark.slow)])
 def test_the_reading_of_credits_is_known(
     api: SimulatedEnrow, checked: Checked, load: Load, warehouse: Warehouse, reading: str
 ) -> None:

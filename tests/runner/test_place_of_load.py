@@ -44,9 +44,14 @@ def rows(file: str) -> list[tuple[Any, ...]]:
     [
         ("", "warehouse.duckdb"),
         ('[destination.duckdb.credentials]\ndatabase = "mine.duckdb"', "mine.duckdb"),
-        ('[destination.duckdb]\ncredentials = "mine.duckdb"', "mine.duckdb"),
         ('[destination.warehouse.credentials]\ndatabase = "mine.duckdb"', "mine.duckdb"),
-        ('[destination.warehouse]\ndestination_type = "duckdb"', "warehouse.duckdb"),
+        *(
+            pytest.param(*case, marks=pytest.mark.slow)
+            for case in (
+                ('[destination.duckdb]\ncredentials = "mine.duckdb"', "mine.duckdb"),
+                ('[destination.warehouse]\ndestination_type = "duckdb"', "warehouse.duckdb"),
+            )
+        ),
     ],
 )
 def test_duckdb_is_where_it_is_configured(
@@ -61,6 +66,7 @@ def test_duckdb_is_where_it_is_configured(
     assert rows(written) == [("batch-1",)]
 
 
+@pytest.mark.slow
 def test_duckdb_from_the_environment(enrow: Loaded, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DESTINATION__DUCKDB__CREDENTIALS__DATABASE", "mine.duckdb")
     assert enrow("run") == 0

@@ -24,6 +24,8 @@ from tests.support.postgres import Postgres
 
 pytest_plugins = ("tests.support.postgres",)
 
+pytestmark = pytest.mark.usefixtures("held_open")
+
 Run = Callable[..., Any]
 
 
@@ -39,27 +41,26 @@ def load(api: SimulatedEnrow, tmp_path: Path) -> Run:
 
 
 def rows_of_runs(columns: str, file: str = "warehouse.duckdb") -> list[tuple[Any, ...]]:
-    with duckdb.connect(file, read_only=True) as connection:
+    with duckdb.connect(file) as connection:
         return connection.execute(f"SELECT {columns} FROM enrow_data.enrow_runs ORDER BY started_at").fetchall()
 
 
 def test_a_row_for_each_run(api: SimulatedEnrow, load: Run) -> None:
     api.respond("retried", Response.rate_limited(0), Response.unreadable())
     ids = [api.add_completed("done", 3), api.add_ongoing("running", 1, 2), "retried"]
-    for trigger in ("cron", "dagster", "cron"):
+    for trigger in ("cron", "dagster"):
         report = load(*ids, trigger=trigger)
     assert rows_of_runs("trigger, outcome, exit_code, fetched, completed, ongoing, unreadable, phone_results_rows") == [
         ("cron", "partial", 3, 3, 1, 1, 1, 3),
         ("dagster", "partial", 3, 2, 1, 0, 1, 2),
-        ("cron", "partial", 3, 1, 0, 0, 1, 0),
     ]
     assert rows_of_runs("requests, retries, bytes_received > 0")[0] == (4, 1, True)
     assert (
         rows_of_runs("extract_s > 0, load_s > 0, total_s >= extract_s + load_s, started_at < ended_at")
-        == [(True, True, True, True)] * 3
+        == [(True, True, True, True)] * 2
     )
     assert rows_of_runs("load_id")[-1] == (report.load_id,)
-    assert len(set(rows_of_runs("run_id"))) == 3
+    assert len(set(rows_of_runs("run_id"))) == 2
     ((enrow, own_dlt, python),) = set(rows_of_runs("enrow_source_version, dlt_version, python_version"))
     assert (own_dlt, enrow.count("."), python.count(".")) == (dlt.__version__, 2, 2)
 
@@ -91,6 +92,7 @@ def test_no_refresh_drops_the_runs(api: SimulatedEnrow, load: Run) -> None:
     assert len(rows_of_runs("run_id")) == 2
 
 
+@pytest.mark.slow
 def test_the_same_in_postgres(api: SimulatedEnrow, load: Run, postgres: Postgres) -> None:
     for _ in range(2):
         load(api.add_completed("done", 2), destination=dlt.destinations.postgres(postgres.url))

@@ -76,13 +76,13 @@ class Started:
         )
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_a_signal_ends_the_reading_of_ids(number: signal.Signals, started: Started) -> None:
     """Three million ids were still being read 60 s after SIGTERM."""
     with started("-c", ENDLESS) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == "reading\n"
-        time.sleep(0.5)
+        time.sleep(0.2)
         running.send_signal(number)
         began = time.monotonic()
         assert running.wait(timeout=60) == ExitCode.INTERRUPTED
@@ -108,6 +108,7 @@ def test_the_deadline_ends_the_reading_of_ids(api: SimulatedEnrow, tmp_path: Pat
         assert ("deferred_batch_ids",) not in tables
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_a_run_with_what_it_has(api: SimulatedEnrow, started: Started, tmp_path: Path) -> None:
     ids = [api.add_completed("done", 2), api.respond("no-answer", Response(body=b" " * 100, stall_after=10))]
     with started("-m", "enrow_source", "run", *ids) as running:

@@ -117,22 +117,12 @@ def user(installed: Installation, api: SimulatedEnrow, tmp_path: Path) -> User:
     return User(installed, api, tmp_path)
 
 
-def test_telemetry_is_off(user: User, endpoint: tuple[str, list[str]]) -> None:
+def test_what_run_brings_along(user: User, endpoint: tuple[str, list[str]]) -> None:
+    """No telemetry, limits of DuckDB, and a working folder that does not grow: `run()` keeps the last loads alone."""
     url, events = endpoint
-    user.use(RUNTIME__DLTHUB_TELEMETRY_ENDPOINT=url)
+    seen = user.use(RUNTIME__DLTHUB_TELEMETRY_ENDPOINT=url)
     assert events == []
-
-
-def test_a_user_turns_telemetry_on(user: User, endpoint: tuple[str, list[str]]) -> None:
-    """Also shows that the endpoint of these tests would get what is sent."""
-    url, events = endpoint
-    user.use(config="[runtime]\ndlthub_telemetry = true\n", RUNTIME__DLTHUB_TELEMETRY_ENDPOINT=url)
-    assert "pipeline_run" in events
-
-
-def test_the_working_folder_does_not_grow(user: User) -> None:
-    """dlt keeps schema and state of each completed load; `run()` keeps the last ones of them."""
-    seen = user.use()
+    assert (seen["memory"], seen["threads"]) == ("91.5 MiB", 1)  # 96 MB
     assert not [file for file in seen["left"] if "phone_results" in file]
     loads = Path(seen["folder"], "loaded")
     for number in range(12):
@@ -142,9 +132,32 @@ def test_the_working_folder_does_not_grow(user: User) -> None:
     assert len(list(loads.iterdir())) == 10
 
 
-def test_a_user_keeps_completed_jobs(user: User) -> None:
-    seen = user.use(config="[load]\ndelete_completed_jobs = false\n")
-    assert [file for file in seen["left"] if file.startswith("loaded") and "phone_results" in file]
+def test_a_user_overrides_it(user: User, endpoint: tuple[str, list[str]]) -> None:
+    """Also shows that the endpoint of these tests would get what is sent; of two limits the other one stays."""
+    url, events = endpoint
+    config = """
+[runtime]
+dlthub_telemetry = true
+[load]
+delete_completed_jobs = false
+[data_writer]
+file_max_items = 2
+[destination.duckdb.credentials.global_config]
+memory_limit = '1GB'
+"""
+    seen = user.use(config=config, RUNTIME__DLTHUB_TELEMETRY_ENDPOINT=url)
+    assert "pipeline_run" in events
+    kept = [file for file in seen["left"] if file.startswith("loaded") and "/phone_results." in file]
+    assert len(kept) > 1, "each batch is a file of its own where a file may have as many rows as a batch"
+    assert (seen["memory"], seen["threads"]) == ("953.6 MiB", 1)
+    assert (user.folder / "warehouse.duckdb").is_file()
+
+
+@pytest.mark.slow
+def test_limits_of_a_named_destination(user: User) -> None:
+    seen = user.use(config="[destination.warehouse.credentials.global_config]\nmemory_limit = '1GB'\n")
+    assert (seen["memory"], seen["threads"]) == ("953.6 MiB", 1)
+    assert (user.folder / "warehouse.duckdb").is_file()
 
 
 def test_a_load_finishes_after_sigterm(user: User) -> None:
@@ -157,25 +170,6 @@ def test_a_load_finishes_after_sigterm(user: User) -> None:
 def test_a_user_ends_a_load_on_sigterm(user: User) -> None:
     seen = user.use("sigterm", config="[load]\nstart_new_jobs_on_signal = false\n", LOAD__WORKERS="1")
     assert "ignal" in seen["error"]
-
-
-def test_duckdb_has_limits(user: User) -> None:
-    seen = user.use()
-    assert (seen["memory"], seen["threads"]) == ("91.5 MiB", 1)  # 96 MB
-
-
-@pytest.mark.parametrize("section", ["duckdb", "warehouse"])
-def test_a_user_gives_duckdb_more(section: str, user: User) -> None:
-    """One limit is overridden, the other stays."""
-    seen = user.use(config=f"[destination.{section}.credentials.global_config]\nmemory_limit = '1GB'\n")
-    assert (seen["memory"], seen["threads"]) == ("953.6 MiB", 1)
-    assert (user.folder / "warehouse.duckdb").is_file()
-
-
-def test_files_rotate_by_rows(user: User) -> None:
-    """Each batch is a file of its own where a file may have as many rows as a batch."""
-    seen = user.use(config="[load]\ndelete_completed_jobs = false\n[data_writer]\nfile_max_items = 2\n")
-    assert len([file for file in seen["left"] if "/phone_results." in file]) > 1
 
 
 def test_other_pipelines_keep_their_settings(user: User) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import dlt
+import duckdb
 import pytest
 
 from enrow_source import SubmissionReport, run, submit
@@ -43,16 +44,10 @@ class Place:
         options = {"enrow_api_key": self.api.api_key, "enrow_base_url": self.api.url} | options
         return submit(people, pipeline=self.pipeline("enrow_submissions"), max_credits=max_credits, **options)
 
-    def load(self, *batch_ids: str, runs: int = 1, **options: Any) -> None:
-        """Run the source, so often."""
-        for _ in range(runs):
-            run(
-                batch_ids,
-                pipeline=self.pipeline(),
-                enrow_api_key=self.api.api_key,
-                enrow_base_url=self.api.url,
-                **options,
-            )
+    def load(self, *batch_ids: str, **options: Any) -> None:
+        """Run the source."""
+        options = {"enrow_api_key": self.api.api_key, "enrow_base_url": self.api.url} | options
+        run(batch_ids, pipeline=self.pipeline(), **options)
 
     def sql(self, statement: str) -> list[tuple[Any, ...]]:
         """Query the dataset; tables are named `{table}`."""
@@ -80,10 +75,11 @@ class _Names(dict[str, str]):
 
 
 @pytest.fixture
-def duck(api: SimulatedEnrow, tmp_path: Path) -> Place:
-    """A DuckDB file."""
-    destination = dlt.destinations.duckdb(str(tmp_path / "warehouse.duckdb"))
-    return Place(api, tmp_path, destination, "enrow_data")
+def duck(api: SimulatedEnrow, tmp_path: Path) -> Iterator[Place]:
+    """A DuckDB file, which is kept open: dlt connects to it a dozen times in a run, and each is quicker then."""
+    file = str(tmp_path / "warehouse.duckdb")
+    with duckdb.connect(file):
+        yield Place(api, tmp_path, dlt.destinations.duckdb(file), "enrow_data")
 
 
 @pytest.fixture(params=["duckdb", "postgres"])

@@ -25,7 +25,13 @@ Command = Callable[..., tuple[int, str, str]]
 
 
 @pytest.fixture
-def enrow(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+def enrow(free_enrow: Command, held_open: None) -> Command:  # noqa: ARG001 - it is open meanwhile
+    """Run a command while its DuckDB file is open."""
+    return free_enrow
+
+
+@pytest.fixture
+def free_enrow(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
     """Run a command; returns its exit code and what it printed."""
     monkeypatch.setenv("ENROW_API_KEY", api.api_key)
     monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
@@ -63,16 +69,21 @@ def query(sql: str) -> list[tuple[Any, ...]]:
         return connection.execute(f"USE enrow_data; {sql}").fetchall()
 
 
+def query_tables() -> list[tuple[Any, ...]]:
+    with duckdb.connect("warehouse.duckdb") as connection:
+        return connection.execute("SELECT table_name FROM information_schema.tables").fetchall()
+
+
 def test_from_people_to_numbers(enrow: Command, tmp_path: Path, api: SimulatedEnrow) -> None:
     leads = write(tmp_path / "leads.csv", [row(number) for number in range(1, 6)])
     code, out, _ = enrow("submit", "--people-file", leads, "--dry-run")
     assert (code, "credits held at most                       200" in out) == (0, True)
-    assert not (tmp_path / "warehouse.duckdb").exists()
+    assert query_tables() == []
     code, out, err = enrow("submit", "--people-file", leads, "--max-credits", "4000", "--campaign", "spring")
     assert (code, err) == (0, "")
     assert "accepted                                     5" in out
-    for _ in range(3):
-        assert enrow("run")[0] == 0
+    api.finish()
+    assert enrow("run")[0] == 0
     assert query("SELECT count(*), count(number) FROM phone_results") == [(5, 3)]
     code, out, _ = enrow("submissions")
     assert out.splitlines()[0].split() == [
@@ -92,10 +103,11 @@ def test_from_people_to_numbers(enrow: Command, tmp_path: Path, api: SimulatedEn
 
 
 @pytest.mark.parametrize("name", ["p.csv", "p.jsonl", "p.json", "p.jsonl.gz", "p.parquet"])
-def test_files_of_people(enrow: Command, tmp_path: Path, api: SimulatedEnrow, name: str) -> None:
-    code, _, err = enrow("submit", "--people-file", write(tmp_path / name, [row(1), row(2)]), "--max-credits", "80")
+def test_files_of_people(enrow: Command, tmp_path: Path, name: str) -> None:
+    """A dry run reads them as a submission does: two people, and nothing to tell of any row."""
+    code, out, err = enrow("submit", "--people-file", write(tmp_path / name, [row(1), row(2)]), "--dry-run")
     assert (code, err) == (0, "")
-    assert [search["custom"] for search in api.accepted[0].searches] == ["lead-1", "lead-2"]
+    assert "credits held at most                        80" in out
 
 
 def test_unknown_and_what_a_person_does_about_it(enrow: Command, tmp_path: Path, api: SimulatedEnrow) -> None:
@@ -162,14 +174,12 @@ def test_something_to_fix(enrow: Command, api: SimulatedEnrow, arguments: list[s
         ({"firstname": "A", "lastname": "M", "company_domain": "alma@amber.example"}, "is no domain"),
     ],
 )
-def test_rows_that_cannot_be_searched(
-    enrow: Command, tmp_path: Path, api: SimulatedEnrow, values: Mapping[str, Any], reason: str
-) -> None:
+def test_rows_that_cannot_be_searched(enrow: Command, tmp_path: Path, values: Mapping[str, Any], reason: str) -> None:
     """Each is reported with its number and the reason, and costs nobody else the search."""
     leads = write(tmp_path / "leads.jsonl", [row(1), dict(values), row(2)])
-    code, out, _ = enrow("submit", "--people-file", leads, "--max-credits", "80")
+    code, out, _ = enrow("submit", "--people-file", leads, "--dry-run")
     assert (code, "row 2: " in out, reason in out) == (3, True, True), out
-    assert len(api.accepted[0].searches) == 2
+    assert "credits held at most                        80" in out
 
 
 def test_json_lines_for_a_machine(enrow: Command, tmp_path: Path) -> None:
@@ -181,8 +191,8 @@ def test_json_lines_for_a_machine(enrow: Command, tmp_path: Path) -> None:
     assert json.loads(out)["submission"]["state"] == "accepted"
 
 
-def test_run_without_ids_and_without_submissions(enrow: Command, tmp_path: Path) -> None:
-    code, _, err = enrow("run")
+def test_run_without_ids_and_without_submissions(free_enrow: Command, tmp_path: Path) -> None:
+    code, _, err = free_enrow("run")
     assert (code, "no batch ids" in err) == (2, True)
     assert not (tmp_path / "warehouse.duckdb").exists()
 
@@ -220,7 +230,14 @@ def test_min_credits_that_is_no_number_is_refused(
 
 
 @pytest.mark.parametrize(
-    "answer", [Response.server_error(503), Response(body={"credits": "many"}), Response.dropped(), Response.bad_key()]
+    "answer",
+    [
+        Response.server_error(503),
+        *(
+            pytest.param(answer, marks=pytest.mark.slow)
+            for answer in (Response(body={"credits": "many"}), Response.dropped(), Response.bad_key())
+        ),
+    ],
 )
 def test_a_silent_account_changes_no_run(
     enrow: Command, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, answer: Response
@@ -243,20 +260,20 @@ def test_files_are_refused_with_the_reason(enrow: Command, tmp_path: Path, monke
 
 
 def test_all_commands_speak_of_one_warehouse(
-    enrow: Command, tmp_path: Path, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
+    free_enrow: Command, tmp_path: Path, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Without --destination it is [destination.warehouse], for whoever submits as for whoever loads, checks, erases."""
     monkeypatch.setenv("DESTINATION__WAREHOUSE__DESTINATION_TYPE", "duckdb")
     monkeypatch.setenv("DESTINATION__WAREHOUSE__CREDENTIALS", str(tmp_path / "own.duckdb"))
     monkeypatch.setenv("SOURCES__ENROW__PII_SECRET", "a secret of the tests")
     leads = write(tmp_path / "leads.csv", [row(1)])
-    assert enrow("submit", "--people-file", leads, "--max-credits", "40")[0] == 0
-    code, out, _ = enrow("submissions")
+    assert free_enrow("submit", "--people-file", leads, "--max-credits", "40")[0] == 0
+    code, out, _ = free_enrow("submissions")
     assert (code, api.accepted[0].batch_id in out) == (0, True)
     api.finish()
-    assert enrow("run")[0] == 0
-    assert enrow("check")[0] == 0
-    assert enrow("erase", "--linkedin-url", row(1)["linkedin_url"], "--execute")[0] == 0
+    assert free_enrow("run")[0] == 0
+    assert free_enrow("check")[0] == 0
+    assert free_enrow("erase", "--linkedin-url", row(1)["linkedin_url"], "--execute")[0] == 0
     assert [path.name for path in tmp_path.glob("*.duckdb")] == ["own.duckdb"]
     with duckdb.connect("own.duckdb") as connection:
         commands = connection.execute("SELECT DISTINCT command FROM enrow_data.account_credits ORDER BY ALL").fetchall()
@@ -264,15 +281,15 @@ def test_all_commands_speak_of_one_warehouse(
         assert connection.execute("SELECT count(*) FROM enrow_data.phone_results").fetchall() == [(0,)]
 
 
-def test_run_beside_a_submitter_names_no_ids(enrow: Command, tmp_path: Path) -> None:
+def test_run_beside_a_submitter_names_no_ids(free_enrow: Command, tmp_path: Path) -> None:
     """Whether somebody has submitted cannot be read while the file is held: the run does not ask for ids."""
     leads = write(tmp_path / "leads.csv", [row(1)])
-    assert enrow("submit", "--people-file", leads, "--max-credits", "40")[0] == 0
+    assert free_enrow("submit", "--people-file", leads, "--max-credits", "40")[0] == 0
     held = "import duckdb, sys; held = duckdb.connect('warehouse.duckdb'); print(flush=True); sys.stdin.read()"
     with subprocess.Popen([sys.executable, "-c", held], stdin=subprocess.PIPE, stdout=subprocess.PIPE) as holder:
         assert holder.stdout is not None
         holder.stdout.readline()
-        code, _, err = enrow("run")
+        code, _, err = free_enrow("run")
         holder.communicate()
     assert (code, "no batch ids" in err) == (1, False), err
-    assert enrow("run")[0] == 0
+    assert free_enrow("run")[0] == 0

@@ -58,7 +58,9 @@ def duckdb_store(folder: Path) -> Iterator[Store]:
         with duckdb.connect(file) as connection:
             return connection.execute(sql).fetchall()
 
-    yield Store(lambda: dlt.destinations.duckdb(file), query, folder)
+    # Held open: dlt connects to it a dozen times in a run, and each is quicker then.
+    with duckdb.connect(file):
+        yield Store(lambda: dlt.destinations.duckdb(file), query, folder)
 
 
 @contextmanager

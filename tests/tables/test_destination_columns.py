@@ -31,7 +31,7 @@ SYSTEM = ("xmin", "ctid", "tableoid", "cmin", "XMAX", "oid", "rowid", "_PARTITIO
 MORE = ("_ROW_TIMESTAMP", "_change_type", "select", "order", "user", "1", "k" * 300, "k" * 299 + "l", "😀", 'q"', "a%s")
 
 
-@pytest.mark.parametrize("naming", ["snake_case", "direct"])
+@pytest.mark.parametrize("naming", ["direct", pytest.param("snake_case", marks=pytest.mark.slow)])
 def test_no_key_ends_a_run(
     api: SimulatedEnrow, new_source: NewSource, store: Store, naming: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -50,6 +50,7 @@ def test_no_key_ends_a_run(
             assert len(re.findall(rf"value of {n}\b", held)) == times, (table, keys[n])
 
 
+@pytest.mark.parametrize("store", ["postgres", pytest.param("duckdb", marks=pytest.mark.slow)], indirect=True)
 def test_long_ids_fit_into_the_index(api: SimulatedEnrow, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ENROW_API_KEY", api.api_key)
     monkeypatch.setenv("SOURCES__ENROW__ENROW_BASE_URL", api.url)
@@ -91,6 +92,7 @@ def test_contract_leaves_out_and_claims_nothing(  # noqa: PLR0917 - fixtures
     assert api.fetches("b") == 1
 
 
+@pytest.mark.parametrize("store", ["duckdb", pytest.param("postgres", marks=pytest.mark.slow)], indirect=True)
 def test_a_frozen_table_fails_the_run(
     api: SimulatedEnrow, new_source: NewSource, store: Store, configure: Configure
 ) -> None:

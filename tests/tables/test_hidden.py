@@ -53,7 +53,7 @@ BODY = {
 }
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=["duckdb", pytest.param("postgres", marks=pytest.mark.slow)])
 def destination(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     if request.param == "postgres":
         postgres: Postgres = request.getfixturevalue("postgres")
@@ -110,7 +110,7 @@ def test_kept_data_is_found_by_this_search(api: SimulatedEnrow, monkeypatch: pyt
     assert any(place.endswith(".parquet") for place in found)
 
 
-@pytest.mark.parametrize("pii", ["hash", "drop"])
+@pytest.mark.parametrize("pii", ["hash", pytest.param("drop", marks=pytest.mark.slow)])
 def test_nobody_stands_in_clear(
     api: SimulatedEnrow,
     destination: str,
@@ -126,7 +126,7 @@ def test_nobody_stands_in_clear(
     assert PERSON not in caplog.text
 
 
-@pytest.mark.parametrize("pii", ["hash", "drop"])
+@pytest.mark.parametrize("pii", ["hash", pytest.param("drop", marks=pytest.mark.slow)])
 def test_an_error_says_what_kind_it_was(api: SimulatedEnrow, pii: str) -> None:
     load(api, "duckdb", pii=pii)
     with duckdb.connect("warehouse.duckdb") as connection:

@@ -110,7 +110,7 @@ def test_the_search_finds_what_is_kept(api: SimulatedEnrow, written: Path) -> No
     assert any("data_staging" in place for place, _ in found)
 
 
-@pytest.mark.parametrize("pii", ["hash", "drop"])
+@pytest.mark.parametrize("pii", ["hash", pytest.param("drop", marks=pytest.mark.slow)])
 def test_nothing_personal_is_written_in_clear(api: SimulatedEnrow, written: Path, pii: str) -> None:
     load(api, ["batch"], pii=pii, pii_secret=SECRET)
     load(api, ["batch"], pii=pii, pii_secret=SECRET, refetch=True)

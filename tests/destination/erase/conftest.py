@@ -24,7 +24,7 @@ from tests.support.command import Command, Ended, called
 from tests.support.postgres import Postgres
 
 
-@pytest.fixture(params=["duckdb", "postgres"])
+@pytest.fixture(params=["duckdb", pytest.param("postgres", marks=pytest.mark.slow)])
 def store(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
     if request.param == "duckdb":
         # Held open: dlt connects to it a dozen times in a run, and each is quicker then.

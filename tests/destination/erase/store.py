@@ -103,6 +103,8 @@ _number = count()
 # One destination is enough where it makes no difference.
 in_duckdb = pytest.mark.parametrize("store", ["duckdb"], indirect=True)
 in_postgres = pytest.mark.parametrize("store", ["postgres"], indirect=True)
+# Postgres is slow where it runs the same code of ours, and this is what it has of its own: transactions, staging.
+in_both = pytest.mark.parametrize("store", ["duckdb", "postgres"], indirect=True)
 
 
 def duckdb_store(folder: Path) -> Store:

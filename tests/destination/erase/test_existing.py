@@ -25,7 +25,7 @@ def serve(api: SimulatedEnrow) -> None:
     api.respond("refused", Response.message(400, f"no {NAME}"))
 
 
-@pytest.mark.parametrize("pii", ["hash", "drop"])
+@pytest.mark.parametrize("pii", ["hash", pytest.param("drop", marks=pytest.mark.slow)])
 def test_nothing_stays_in_clear(
     store: Store, command: Command, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch, pii: str
 ) -> None:

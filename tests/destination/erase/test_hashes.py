@@ -106,7 +106,10 @@ def test_missing_secret_is_an_error(store: Store, command: Command, monkeypatch:
 
 
 @in_duckdb
-@pytest.mark.parametrize("secret,message", [(None, "needs the pii_secret of then"), ("another-" * 2, "is not the one")])
+@pytest.mark.parametrize(
+    "secret,message",
+    [pytest.param(None, "needs the pii_secret of then", marks=pytest.mark.slow), ("another-" * 2, "is not the one")],
+)
 def test_run_without_the_secret_requests_nothing(  # noqa: PLR0917 - fixtures
     store: Store,
     command: Command,

@@ -40,6 +40,7 @@ main(sys.argv[1:])
 """
 
 
+@pytest.mark.slow
 def test_kill_before_the_deletion(tmp_path: Path) -> None:
     """A kill between the record and the deletion brings nobody back."""
     store = duckdb_store(tmp_path)

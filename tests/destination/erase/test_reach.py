@@ -18,6 +18,7 @@ from tests.destination.erase.store import (
     URL,
     Store,
     batch,
+    in_both,
     in_duckdb,
     load,
 )
@@ -39,6 +40,7 @@ def left(store: Store, schema: str) -> int:
     return int(count)
 
 
+@in_both
 def test_staging_datasets_of_killed_shards(store: Store, command: Command) -> None:
     """A shard that was killed leaves its own; the datasets of others, and theirs, are not touched."""
     load(store, "first")
