@@ -35,9 +35,7 @@ def test_a_batch_that_another_run_loaded_is_replaced(
     assert warehouse.sql("SELECT batch_id, results_loaded FROM phone_results_ledger ORDER BY 1") == [("a", 5), ("b", 2)]
 
 
-def test_an_older_package_is_given_up(
-    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
-) -> None:
+def test_an_older_package_is_given_up(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
     """Another run has loaded since: what waited would put older rows in the place of newer ones."""
     left: dlt.Pipeline = warehouse.pipeline("left")
     warehouse.run(new_source([]), "left")
