@@ -31,7 +31,6 @@ def use_delta_tables_on_filesystem(session: Session) -> None:
     """
     if not session.is_filesystem:
         return
-    check_deltalake()
     for name, resource in session.resources.items():
         table_format = resource.compute_table_schema().get("table_format")
         if table_format not in (None, "delta"):
@@ -40,3 +39,4 @@ def use_delta_tables_on_filesystem(session: Session) -> None:
         # dlt knows no merge by batch for Delta tables: what a batch had before is deleted, and what it has is appended.
         if name == PHONE_RESULTS.name and resource.write_disposition == "merge":
             resource.apply_hints(write_disposition="append", merge_key="")
+    check_deltalake()
