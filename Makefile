@@ -37,9 +37,10 @@ $(READY): requirements/uv.txt requirements/dev.txt pyproject.toml
 demo: $(READY) ## Load a simulated bulk search into DuckDB: no key, no account
 	$(BIN)/enrow demo
 
-# Each of two processes takes a half of the tests in their order, so what the tests of a file share is made once, and helps
-# the other one at the end; where whole files are dealt, one process waits for the longest of them.
-PYTEST := $(BIN)/pytest -q -n 2 --dist worksteal $(OWN_ENVIRONMENT:%=--ignore=%)
+# Each of three processes takes a third of the tests in their order, so what the tests of a file share is made once, and
+# helps the others at the end; where whole files are dealt, one process waits for the longest of them. Three on two cores,
+# since tests wait a quarter of their time, for time limits and servers.
+PYTEST := $(BIN)/pytest -q -n 3 --dist worksteal $(OWN_ENVIRONMENT:%=--ignore=%)
 
 test: $(READY) ## Run the tests
 	$(PYTEST) -m "not slow"
