@@ -94,6 +94,8 @@ class Sequence:
         """Runs that had another one beside them, which may fetch the same."""
         self._erased: dict[str, int] = {}
         """Erased batches, each with the number of requests before."""
+        self._stages: tuple[str, ...] = ()
+        """The steps that the last run began."""
         self._backed_up = -1
         """Runs before the last backup."""
         self.outcome = SequenceResult(seed, theme)
@@ -211,6 +213,7 @@ class Sequence:
             what = f"run {number}, {job.command}, {job.kill or 'no kill'}, {workers} workers, {len(batch_ids)} ids"
             outcome.story.append(f"{what}: {_how(ended)}")
         ended = ends[0]
+        self._stages = ended.stages
         if kill is not None and ended.is_killed:
             self._undone.add(number)
             outcome.kills[_where(kill, ended)] += 1
@@ -282,6 +285,8 @@ class Sequence:
 
     def _is_done(self) -> bool:
         """Whether all has ended that ever does, and the last run asked for nothing else."""
+        if "extract" not in self._stages:
+            return False  # `pipeline.run` gives up what a killed run has left, and reads nothing itself
         answers, last = self._answers(), self.outcome.runs - 1
         ended = {answer.batch_id for answer in answers if answer.is_terminal} | self._erased.keys()
         asked = {answer.batch_id for answer in answers if answer.run == last}
