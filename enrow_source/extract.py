@@ -106,7 +106,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
         replace = partial(delete_superseded_results, session, superseded) if superseded else None
         brings_rows = bool(seen.results if appended == [PHONE_RESULTS.name] else loaded)
         is_loaded = partial(are_loaded, session, appended, list(loaded)) if appended and brings_rows else None
-        guard.end(session, Beginning(session.schema.name, replace, is_loaded))
+        guard.end(session, Beginning(session.schema.name, replace, is_loaded), loaded)
     if accepted.batch_ids and session.pipeline is not None and not session.is_filesystem:
         with session.sql_client() as sql_client:
             accepted.record(sql_client)

@@ -17,7 +17,7 @@ https://dlthub.com/docs/general-usage/destination-tables#load-packages-and-load-
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any, Final, NamedTuple, Self, cast
 
@@ -109,14 +109,14 @@ class LoadGuard(Collector):
         target = self._target()
         refuse_foreign(self._pipeline, target)
         has_given_up = bool(delete_left(self._pipeline, self._own))
-        state[MARK] = {"target": target, "replaces": True}
+        state[MARK] = {"target": target, "replaces": True, "batches": []}
         state[_GIVE_UP] = True
         self._own[session.load_id] = Beginning(session.schema.name)
         return has_given_up
 
-    def end(self, session: Session, beginning: Beginning) -> None:
-        """Note that the extraction is complete, and what its load does first."""
-        package_state()[MARK]["replaces"] = beginning.replace is not None
+    def end(self, session: Session, beginning: Beginning, batch_ids: Iterable[str]) -> None:
+        """Note that the extraction is complete, which batches it has rows of, and what its load does first."""
+        package_state()[MARK] |= {"replaces": beginning.replace is not None, "batches": sorted(batch_ids)}
         self._own[session.load_id] = beginning
 
     def allow(self, load_id: str, schema_name: str) -> None:
@@ -213,10 +213,12 @@ class LoadGuard(Collector):
                     note_complete(client, self._begun)
         finally:
             self._starting = self._begun = ""
-            self._let_dataset_go()
-            if self.step.startswith(_LOAD):
-                self._let_folder_go()
-            self._progress._stop()  # noqa: SLF001 - what dlt itself calls
+            try:
+                self._let_dataset_go()
+            finally:
+                if self.step.startswith(_LOAD):
+                    self._let_folder_go()
+                self._progress._stop()  # noqa: SLF001 - what dlt itself calls
 
     def _target(self) -> str:
         """Name the destination of the pipeline; dlt resolves its configuration for that."""

@@ -15,7 +15,7 @@ import dlt
 from dlt.common.destination.client import JobClientBase
 from dlt.destinations.exceptions import DatabaseException
 
-from ..errors import BusyError
+from ..errors import BusyError, RunError
 from ..settings import LOAD_WAIT_S
 from . import file_lock
 from .lease import FileLease, RowLease
@@ -48,6 +48,7 @@ def load_lock(pipeline: dlt.Pipeline, client: JobClientBase | None = None) -> It
 
     Raises:
         BusyError: Another run holds it for too long.
+        RunError: Postgres has ended the connection that held it.
     """
     kind = pipeline.destination.destination_type
     client = client or pipeline.destination_client()
@@ -123,15 +124,29 @@ def _another(client: Psycopg2SqlClient) -> Psycopg2SqlClient:
 @contextmanager
 def _advisory_lock(client: SqlClientBase[Any]) -> Iterator[None]:
     digest = hashlib.sha256(f"enrow_source {client.dataset_name}".encode()).digest()
+    key = int.from_bytes(digest[:8], signed=True)
     try:
-        # The server asks a connection that says nothing for an hour whether somebody is still there.
+        # The connection says nothing for an hour: the server asks whether somebody is still there, and does not end it.
         client.execute_sql(
-            "SELECT set_config('tcp_keepalives_idle', '60', false),"
-            f" set_config('lock_timeout', '{LOAD_WAIT_S:g}s', false), pg_advisory_lock(%s)",
-            int.from_bytes(digest[:8], signed=True),
+            "SELECT set_config(name, '0', false) FROM pg_settings WHERE name = 'idle_session_timeout' UNION ALL"  # noqa: S608
+            f" SELECT set_config('lock_timeout', '{LOAD_WAIT_S:g}s', false) ||"
+            " set_config('tcp_keepalives_idle', '60', false) || pg_advisory_lock(%s)::text",
+            key,
         )
     except DatabaseException as error:
         if "lock timeout" in str(error):
             raise BusyError(_BUSY) from None
         raise
     yield
+    try:
+        (is_held,) = (row[0] for row in client.execute_sql("SELECT pg_advisory_unlock(%s)", key) or ())
+    except DatabaseException as error:
+        raise RunError(_LOST) from error
+    if not is_held:
+        raise RunError(_LOST)
+
+
+_LOST: Final = (
+    "the lock on the dataset was lost during the load, and another run may have loaded the same batches: run"
+    " enrow check, which names what is there twice"
+)

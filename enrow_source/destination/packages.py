@@ -84,7 +84,7 @@ def delete_left(pipeline: dlt.Pipeline, keep: Collection[str]) -> list[str]:
     if deleted:
         logger.warning(
             f"gave up {len(deleted)} load package(s) that a killed or failed run has left:"
-            f" {', '.join(deleted)}; what they held is fetched again"
+            f" {', '.join(deleted)}; what they held is fetched again where it is named or pending"
         )
     return deleted
 

@@ -44,7 +44,8 @@ class UnchangedBatches:
         can_update = session.destination_type in (BIGQUERY, DUCKDB, POSTGRES, SNOWFLAKE)
         # Before this run declares tables: a killed first load may have left some that dlt has no schema of.
         self._columns = [self._known_columns(table) for table in self._tables]
-        is_known = bool(self._columns) and all(self._columns)
+        # dlt takes a percent sign in a name for a parameter.
+        is_known = bool(self._columns) and all(names and "%" not in "".join(names) for names in self._columns)
         self._entries = entries if is_same and is_known and can_update else {}
         self.batch_ids: set[str] = set()
         """Batches that were unchanged."""

@@ -10,7 +10,7 @@ from dlt.common.storages.load_package import LoadPackageInfo, PackageStorage
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..destination.guard import LoadGuard
-from ..destination.newest_load import newest_load
+from ..destination.newer_rows import has_newer_rows
 from ..destination.packages import left_packages, make_folders, refuse_foreign, target_of
 from ..errors import BusyError
 from .causes import one_line, root_cause
@@ -21,8 +21,8 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
 
     What cannot be loaded is given up instead, with its state: where the load had begun, since dlt cannot know which of
     its jobs were committed in the last moment, and would do them twice; where it replaces rows; where another run has
-    loaded since, whose rows are newer; and where its load fails. The ledger knows nothing of its batches, so they are
-    fetched again.
+    fetched one of its batches since, or somebody was erased; and where its load fails. The ledger knows nothing of its
+    batches, so they are fetched again, where they are named or pending.
 
     Raises:
         ConfigurationError: The packages are for another destination.
@@ -39,8 +39,8 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     if moved_on or replaces or any(_has_begun(pipeline.get_load_package_info(load_id)) for load_id in normalized):
         _give_up(pipeline, "its load had begun")
         return 0
-    if newest_load(pipeline) > min([*normalized, *extracted]):
-        _give_up(pipeline, "another run has loaded since")
+    if has_newer_rows(pipeline):
+        _give_up(pipeline, "another run has loaded some of it since, or somebody was erased")
         return 0
     try:
         info = load_left(pipeline)
@@ -71,7 +71,7 @@ def _give_up(pipeline: dlt.Pipeline, reason: str) -> None:
     left = sorted({*pipeline.list_normalized_load_packages(), *pipeline.list_extracted_load_packages()})
     logger.warning(
         f"gave up {len(left)} load package(s) that a killed or failed run has left: {', '.join(left)} ({reason:.300});"
-        " what they held is fetched again"
+        " what they held is fetched again where it is named or pending"
     )
     LoadGuard.of(pipeline).disallow()
     pipeline.abort_packages()

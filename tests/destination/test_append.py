@@ -2,7 +2,7 @@
 
 import dlt
 
-from enrow_source import run
+from enrow_source import Subject, SubjectKind, erase, run
 from enrow_source.testing import SimulatedEnrow, bodies
 from tests.conftest import NewSource
 from tests.support.contents import completed, contents
@@ -45,6 +45,18 @@ def test_an_older_package_is_given_up(api: SimulatedEnrow, new_source: NewSource
     report = run(["b"], pipeline=left, enrow_api_key=api.api_key, enrow_base_url=api.url)
     assert (report.recovered, contents(warehouse)) == (0, completed(a=5, b=2))
     assert (api.fetches("a"), api.fetches("b")) == (2, 2)
+
+
+def test_an_erased_batch_stays_out_of_packages(
+    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
+) -> None:
+    """An erasure in another folder does not reach what a killed run has left in this one."""
+    left: dlt.Pipeline = warehouse.pipeline("left")
+    warehouse.run(new_source([]), "left")
+    left.extract(new_source([api.add_completed("a", 3), api.add_completed("b", 2)]))
+    erase(warehouse.pipeline("eraser"), Subject(SubjectKind.BATCH, "a"), execute=True)
+    report = run(["b"], pipeline=left, enrow_api_key=api.api_key, enrow_base_url=api.url)
+    assert (report.recovered, contents(warehouse)) == (0, completed(b=2))
 
 
 def test_a_source_that_runs_twice_merges(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:

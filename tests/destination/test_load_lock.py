@@ -5,6 +5,7 @@ from typing import Any
 import dlt
 import pytest
 from dlt.common.runtime.collector_base import Collector
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source.testing import SimulatedEnrow
 from tests.conftest import NewSource
@@ -54,4 +55,23 @@ def test_postgres_is_locked_until_the_load_ends(
     assert set(probe.held) == {1}
     assert postgres.query(LOCKS) == [{"held": 0}]
     for name in ("locked", "locked_staging"):
+        postgres.query(f"DROP SCHEMA IF EXISTS {name} CASCADE")
+
+
+class Cut(Probe):
+    """Ends the connection that holds the lock."""
+
+    def update(self, name: str, *_: Any, **__: Any) -> None:
+        if self.is_loading and name == "Jobs":
+            self.server.query("SELECT pg_terminate_backend(pid) AS done FROM pg_locks WHERE locktype = 'advisory'")
+
+
+def test_a_lock_that_is_lost_is_told(api: SimulatedEnrow, new_source: NewSource, postgres: Postgres) -> None:
+    """Nobody knows then what other runs have done: the run fails, and names the command that finds it."""
+    pipeline = dlt.pipeline(
+        "cut", destination=dlt.destinations.postgres(postgres.url), dataset_name="cut", progress=Cut(postgres)
+    )
+    with pytest.raises(PipelineStepFailed, match="the lock on the dataset was lost during the load"):
+        pipeline.run(new_source([api.add_completed("a", 2)]))
+    for name in ("cut", "cut_staging"):
         postgres.query(f"DROP SCHEMA IF EXISTS {name} CASCADE")
