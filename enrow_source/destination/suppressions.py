@@ -37,6 +37,9 @@ class SubjectKind(StrEnum):
     BATCH = "batch"
 
 
+_NOBODY: Final = re.compile(r"linkedin\.[^/]+(/(in|pub))?")
+"""A normalised address without the name of a profile."""
+
 PERSON: Final = "person"
 """Also in the column `subject`: what stands for somebody whose rows were erased."""
 
@@ -59,6 +62,8 @@ class Subject:
         """Check the value: one that can match nothing would pass for a person who is not there."""
         if not self.normalised or not _is_storable(self.value):
             raise ConfigurationError(f"the {self.kind} is empty, or has characters that no table can hold")
+        if self.kind is SubjectKind.LINKEDIN_URL and _NOBODY.fullmatch(self.normalised):
+            raise ConfigurationError("the linkedin_url names no profile: write it with /in/NAME")
         if self.kind is SubjectKind.NUMBER and not is_international(self.value):
             raise ConfigurationError("the number is not E.164: write + and the country code first")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -50,10 +51,22 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    cause: BaseException | None = error
+    while cause is not None:
+        yield cause
+        cause = cause.__cause__
+
+
 def broken_settings(error: BaseException) -> str | None:
-    """Return which file of settings is no TOML, and in which line; None where the error is another one."""
-    cause = root_cause(error)
-    found = next((e for e in (error, cause) if isinstance(e, TomlProviderReadException)), None)
+    """Return what is wrong with the settings, and where a file is no TOML; None where the error is another one."""
+    chain = list(_chain(error))
+    for one in chain:
+        if isinstance(one, ConfigValueCannotBeCoercedException):
+            return one_line(one)
+        if isinstance(one, ValueError) and str(one).startswith("Unknown level"):  # logging's own words
+            return f"log_level under [runtime]: {one}; write one such as WARNING, or leave the setting out"
+    found = next((one for one in chain if isinstance(one, TomlProviderReadException)), None)
     if found is None:
         return None
     for file in map(Path, found.full_paths):

@@ -1,5 +1,6 @@
 """The destination that is configured is the one that is loaded."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -145,3 +146,28 @@ def test_broken_toml_is_named(command: str, tmp_path: Path) -> None:
     assert "Traceback" not in shown.stderr
     if command != "backfill":  # which needs dask first
         assert ".dlt/config.toml:3 is no TOML" in shown.stderr
+
+
+@pytest.mark.parametrize(
+    "setting,told",
+    [
+        ('log_level = "WAS"', "log_level under [runtime]: Unknown level: 'WAS'"),
+        ('request_timeout = "abc"', "request_timeout is no"),
+    ],
+    ids=["log_level", "request_timeout"],
+)
+@pytest.mark.parametrize("command", ["run", pytest.param("check", marks=pytest.mark.slow)])
+def test_a_setting_of_dlt_that_is_wrong_is_named(command: str, setting: str, told: str, tmp_path: Path) -> None:
+    """Each gave a traceback and exit code 1."""
+    (tmp_path / ".dlt").mkdir()
+    (tmp_path / ".dlt" / "config.toml").write_text(f"[runtime]\n{setting}\n")
+    shown = subprocess.run(
+        [sys.executable, "-m", "enrow_source", command, *(["a"] if command == "run" else [])],
+        env={**os.environ, "ENROW_API_KEY": "key"},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=60,
+    )
+    assert (shown.returncode, "Traceback" in shown.stderr) == (2, False), shown.stderr
+    assert told in shown.stderr

@@ -24,6 +24,7 @@ pytestmark = pytest.mark.usefixtures("settings")
         ((), "one of the arguments --linkedin-url --number --batch-id --existing is required"),
         (("--number", NUMBER, "--batch-id", "first"), "not allowed with argument"),
         (("--number", "4155550123"), "--number: the number is not E.164"),
+        (("--linkedin-url", "https://www.linkedin.com/in/"), "--linkedin-url: the linkedin_url names no profile"),
         (("--number", "+1-nobody-555"), "--number: the number is not E.164"),
         (("--linkedin-url", " / "), "--linkedin-url: the linkedin_url is empty"),
         (("--batch-id", "a\0b"), "--batch-id: the batch is empty, or has characters that no table can hold"),
