@@ -17,6 +17,7 @@ https://dlthub.com/docs/general-usage/destination-tables#load-packages-and-load-
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from typing import Any, Final, NamedTuple, Self, cast
@@ -185,7 +186,8 @@ class LoadGuard(Collector):
 
     def _let_dataset_go(self) -> None:
         self._client = None
-        self._held.close()
+        # With what ends the load, where something does: that is told, and not that the lock went with it.
+        self._held.__exit__(*sys.exc_info())
 
     @contextmanager
     def _connected(self) -> Iterator[JobClientBase]:
