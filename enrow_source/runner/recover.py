@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dlt
 from dlt.common import logger
+from dlt.common.destination.exceptions import DestinationException
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
 from dlt.common.storages.load_package import LoadPackageInfo, PackageStorage
@@ -39,12 +40,12 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     if moved_on or replaces or any(_has_begun(pipeline.get_load_package_info(load_id)) for load_id in normalized):
         _give_up(pipeline, "its load had begun")
         return 0
-    if has_newer_rows(pipeline):
-        _give_up(pipeline, "another run has loaded some of it since, or somebody was erased")
-        return 0
     try:
+        if has_newer_rows(pipeline):
+            _give_up(pipeline, "another run has loaded some of it since, or somebody was erased")
+            return 0
         info = load_left(pipeline)
-    except PipelineStepFailed as error:
+    except (PipelineStepFailed, DestinationException) as error:
         if isinstance(root_cause(error), SignalReceivedException | BusyError):
             raise
         _give_up(pipeline, one_line(root_cause(error)))

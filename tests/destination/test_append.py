@@ -1,6 +1,10 @@
 """`phone_results` is appended where the ledger has no results of any batch, and merged elsewhere."""
 
+from pathlib import Path
+
 import dlt
+import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source import Subject, SubjectKind, erase, run
 from enrow_source.testing import SimulatedEnrow, bodies
@@ -57,6 +61,16 @@ def test_an_erased_batch_stays_out_of_packages(
     erase(warehouse.pipeline("eraser"), Subject(SubjectKind.BATCH, "a"), execute=True)
     report = run(["b"], pipeline=left, enrow_api_key=api.api_key, enrow_base_url=api.url)
     assert (report.recovered, contents(warehouse)) == (0, completed(b=2))
+
+
+def test_a_package_meets_a_broken_destination(api: SimulatedEnrow, new_source: NewSource, tmp_path: Path) -> None:
+    """What cannot be asked ends the run in its step, as without a package: the command tells it in one line."""
+    file = tmp_path / "broken.duckdb"
+    pipeline = dlt.pipeline("broken", destination=dlt.destinations.duckdb(str(file)), dataset_name="enrow_data")
+    pipeline.extract(new_source([api.add_completed("a", 1)]))
+    file.write_bytes(b"no database " * 1_000)
+    with pytest.raises(PipelineStepFailed):
+        run(["a"], pipeline=pipeline, enrow_api_key=api.api_key, enrow_base_url=api.url)
 
 
 def test_a_source_that_runs_twice_merges(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
