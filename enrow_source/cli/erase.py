@@ -21,7 +21,7 @@ from ..errors import BusyError, ConfigurationError
 from ..runner.causes import first_line, one_line
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, build_pipeline
 from ..runner.report import ExitCode
-from .arguments import check_arguments
+from .arguments import Parser, check_arguments
 
 OPTIONS = {
     SubjectKind.LINKEDIN_URL: ("--linkedin-url", "URL", "the person's profile, as it was submitted; - is read"),
@@ -113,8 +113,8 @@ def _message(erasure: Erasure) -> str:
     return "\n".join(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="enrow erase",
         description="Remove a person or a batch from a warehouse, and keep later runs from bringing it back."
         " Without --execute the rows are only counted.",
