@@ -59,8 +59,8 @@ class ErrorKind(StrEnum):
 
 def did_you_mean(name: str, known: Collection[str], *, cutoff: float = 0.6) -> str:
     """Return a question to end a message with; empty where nothing is near."""
-    begun = [one for one in known if one.startswith(name)]
-    close = begun or difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    partly = [one for one in known if one.startswith(name) or one.endswith(f"_{name}")]
+    close = partly or difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
     return f", did you mean {close[0]}?" if close else ""
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
@@ -19,7 +18,7 @@ from ..runner.causes import one_line, root_cause
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, TABLES, build_pipeline
 from ..runner.report import ExitCode
 from ..runner.run import is_config_error, run
-from ..source import enrow_source
+from ..source import option_names
 from ..submissions.resolve import has_submissions
 from .arguments import Parser, add_base_url, check_arguments, number, whole_number
 from .logs import json_line, set_up_logs
@@ -78,7 +77,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return report.exit_code
 
 
-_SETTINGS: Final = frozenset(inspect.signature(enrow_source).parameters) - {"batch_ids"}
+_SETTINGS: Final = frozenset(option_names()) - {"batch_ids"}
 
 
 def _print_error(message: str, *, as_json: bool) -> None:
