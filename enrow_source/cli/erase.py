@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.providers.toml import TomlProviderReadException
+from dlt.destinations.exceptions import DestinationConnectionError
 
 from ..destination.erase import Erasure, erase
 from ..destination.hide import hide_existing
@@ -83,7 +84,8 @@ def _hide(destination: str, dataset: str, *, execute: bool) -> int:
         return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
         # Of the first line alone: what follows may be the statement, with its values.
-        print(f"error: {type(error).__name__}; it can be done again", file=sys.stderr)
+        what = first_line(error) if isinstance(error, DestinationConnectionError) else type(error).__name__
+        print(f"error: {what}; it can be done again", file=sys.stderr)
         return ExitCode.FAILED
     what = "values hidden" if execute else "values in clear"
     for column, count in counts.items() or {"in all columns": 0}.items():

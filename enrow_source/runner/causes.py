@@ -11,6 +11,7 @@ import dlt
 from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigValueCannotBeCoercedException
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 
+from ..destination.connection_errors import text_of
 from ..errors import ConfigurationError, EnrowError
 from ..options import SECTIONS, read_settings
 from ..settings import SOURCE_NAME
@@ -43,7 +44,7 @@ def one_line(cause: BaseException) -> str:
     if isinstance(cause, ConfigFieldMissingException) and (names := _missing_settings(str(cause))):
         section = ".".join(names[0].lower().split("__")[:-1])
         return f"settings are missing: {', '.join(names)} in the environment, or under [{section}] in .dlt/secrets.toml"
-    return " ".join(str(cause).split()) or type(cause).__name__
+    return " ".join(text_of(cause).split()) or type(cause).__name__
 
 
 def _place(name: str, is_meant: Callable[[Any], bool]) -> str:
@@ -69,7 +70,7 @@ def first_line(error: BaseException) -> str:
     """Return the first cause in a line: drivers add the statement, and what else they know, in the next ones."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return next(iter(text_of(error).strip().splitlines()), type(error).__name__)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:
