@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -62,6 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
             print_error(first_line(error), as_json=as_json)
             return SubmitExitCode.FAILED
+    if report.over_budget is not None:
+        report = replace(report, over_budget=parser.in_options(report.over_budget, options))
     print(json_line("INFO", "the submission has ended", **_fields(report)) if as_json else report)
     return report.exit_code
 
