@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import dlt
+from dlt.common import logger
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.utils import deserialize_value
 from dlt.common.destination import AnyDestination, Destination, TDestinationReferenceArg
@@ -87,6 +88,7 @@ def build_pipeline(
         _import_library(destination)  # before its settings are read
         check_destination_settings(destination)
         _check_kind(destination)
+        dataset_name = _normalized(dataset_name, destination)
         pipeline: dlt.Pipeline = dlt.pipeline(
             pipeline_name or _name(destination, dataset_name),
             destination=destination,
@@ -118,6 +120,16 @@ def _check_kind(destination: AnyDestination) -> None:
             f"the destination {destination.destination_name} has neither tables nor files, in which a run could find"
             " what is loaded: choose another one"
         )
+
+
+def _normalized(dataset_name: str, destination: AnyDestination) -> str:
+    """Return the name that dlt gives the dataset: it would say so at each of its connections."""
+    name = dlt.Schema(PIPELINE_NAME).naming.normalize_table_identifier(dataset_name)
+    section = f"destination.{destination.destination_name}"
+    if name == dataset_name or configured(f"{section}.enable_dataset_name_normalization") in (False, "false"):
+        return dataset_name
+    logger.warning(f"the dataset is {name}, as dlt writes {dataset_name}")
+    return name
 
 
 def _import_library(destination: AnyDestination) -> None:
