@@ -153,7 +153,7 @@ def test_what_dlt_init_writes_is_no_value(configure: Configure) -> None:
         ),
     ],
 )
-def test_a_setting_of_the_destination_that_nothing_reads(config: str, told: str, configure: Configure) -> None:
+def test_a_destination_setting_that_nothing_reads(config: str, told: str, configure: Configure) -> None:
     """Each loaded `warehouse.duckdb`, with exit code 0."""
     configure(config=config)
     with pytest.raises(ConfigurationError) as caught:
