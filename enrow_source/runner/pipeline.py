@@ -99,6 +99,9 @@ def build_pipeline(
         raise ConfigurationError(_unknown(str(destination))) from error
     except MissingDependencyException as error:
         raise ConfigurationError(_missing(error)) from None
+    except OSError as error:
+        where = f"{error.filename}, the working folder of dlt, cannot be used: {error.strerror}"
+        raise ConfigurationError(f"{where}. Set DLT_DATA_DIR to a folder that can be written") from error
     apply_defaults(pipeline)
     return pipeline
 

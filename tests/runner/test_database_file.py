@@ -42,6 +42,16 @@ def test_a_folder_that_takes_no_files(said: tuple[int, str]) -> None:
     assert "error: the lock /proc/x.duckdb.lock, which keeps runs apart, cannot be made: " in said[1]
 
 
+def test_a_working_folder_that_takes_no_files(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was a traceback, too."""
+    monkeypatch.setenv("DLT_DATA_DIR", "/proc/x")
+    monkeypatch.setenv("ENROW_API_KEY", "a-key")
+    assert main(["run", "a"]) == 2
+    assert "/proc/x, the working folder of dlt, cannot be used: " in capsys.readouterr().err
+
+
 @pytest.fixture
 def locked(tmp_path: Path) -> Iterator[None]:
     """A file that another program has open."""
