@@ -13,8 +13,9 @@ from dlt.common.configuration.providers.toml import TomlProviderReadException
 
 from ..destination.connection_errors import text_of
 from ..errors import ConfigurationError, EnrowError
-from ..options import SECTIONS, read_settings
+from ..options import SECTIONS, SUBMIT_OPTIONS, read_settings
 from ..settings import SOURCE_NAME
+from ..source import option_names
 
 _KINDS: Final = {int: "whole number", float: "number", bool: "true or false"}
 """What a setting takes."""
@@ -40,14 +41,19 @@ def one_line(cause: BaseException) -> str:
         return f"{cause.field_name} {is_what}: write one, or leave the setting out{place}"
     if isinstance(cause, ConfigurationError):
         message = " ".join(str(cause).split())
-        return message + _place(message.split(" ", 1)[0], lambda found: str(found) in message)
+        name = message.split(" ", 1)[0]
+        if name not in (*option_names(), *SUBMIT_OPTIONS):
+            return message
+        # Of an argument that the files set too, another value is told.
+        told = rf"{name}(?: is)? ['\"]?"
+        return message + _place(name, lambda found: re.match(f"{told}{re.escape(str(found) or 'empty')}\\b", message))
     if isinstance(cause, ConfigFieldMissingException) and (names := _missing_settings(str(cause))):
         section = ".".join(names[0].lower().split("__")[:-1])
         return f"settings are missing: {', '.join(names)} in the environment, or under [{section}] in .dlt/secrets.toml"
     return " ".join(text_of(cause).split()) or type(cause).__name__
 
 
-def _place(name: str, is_meant: Callable[[Any], bool]) -> str:
+def _place(name: str, is_meant: Callable[[Any], object]) -> str:
     """Say in which file and section, or in which variable, a setting is set; empty where it is an argument."""
     for section in (("sources", SOURCE_NAME), *((section,) for section in SECTIONS)):
         for provider in dlt.config.config_providers:

@@ -229,3 +229,10 @@ def test_every_command_reads_the_names(command: str, configure: Configure, capsy
     assert main([*command.split(), *(["--base-url", "http://127.0.0.1:9"] if command == "check" else [])]) != 0
     captured = capsys.readouterr()
     assert "no option 'credit_per_found' under [sources.enrow]" in captured.out + captured.err
+
+
+def test_the_place_of_another_value(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
+    """An option of the command comes before the files: its value is not theirs."""
+    configure(config="[sources.enrow]\nmax_batches = 5", secrets='[sources.enrow]\nenrow_api_key = "made-up-key"')
+    assert main(["run", "a", "--max-batches", "-5"]) == 2
+    assert capsys.readouterr().err == "error: --max-batches is -5: set it to more than 0, or leave it out\n"
