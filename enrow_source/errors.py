@@ -21,6 +21,8 @@ again by the next run.
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Collection
 from enum import StrEnum
 
 
@@ -53,6 +55,13 @@ class ErrorKind(StrEnum):
     INVALID_VALUE = "invalid_value"
     """A count or an amount of credits is not what the API documents, and null in `batch_stats`; the results are loaded.
     Report it with the message."""
+
+
+def did_you_mean(name: str, known: Collection[str], *, cutoff: float = 0.6) -> str:
+    """Return a question to end a message with; empty where nothing is near."""
+    partly = [one for one in known if one.startswith(name) or one.endswith(f"_{name}")]
+    close = partly or difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)
+    return f", did you mean {close[0]}?" if close else ""
 
 
 class EnrowError(Exception):

@@ -104,6 +104,11 @@ def check_names(unknown: Mapping[str, Any], known: Collection[str]) -> None:
             hint = f"did you mean {close[0]!r}?" if close else f"the options are {', '.join(known)}"
             where = "" if name in unknown else f" under [sources.{SOURCE_NAME}]"
             raise UnknownOptionError(f"enrow_source has no option {name!r}{where}: {hint}")
+    if arguments := sorted({*named} & _ARGUMENTS):
+        raise ConfigurationError(
+            f"{', '.join(arguments)} under [sources.{SOURCE_NAME}] is not read: pass it as an argument, or name a file"
+            " of ids in batch_ids_file"
+        )
     if unset := sorted(name for name, value in configured.items() if value == _PLACEHOLDER):
         raise ConfigurationError(
             f"{', '.join(unset)} under [sources.{SOURCE_NAME}] is still {_PLACEHOLDER}, as dlt init writes it: set it,"
@@ -137,6 +142,9 @@ def misplaced_settings(options: Collection[str]) -> Iterator[Misplaced]:
         for written, section in _misplaced_in(read_settings(file), options):
             yield Misplaced(str(file), f"nothing reads {written}, did you mean [{section}]?")
     for name in sorted(os.environ):
+        first, _, rest = name.partition("__")
+        if rest and first != "DESTINATION" and _closest(first, ("DESTINATION",)):
+            yield Misplaced("the environment", f"nothing reads {name}, did you mean DESTINATION__{rest}?")
         if (meant := _meant_variable(name, options)) is not None:
             yield Misplaced("the environment", f"nothing reads {name}, did you mean {meant}?")
 
@@ -235,6 +243,9 @@ def check_limits(limits: Mapping[str, Any]) -> None:
 
 SUBMIT_OPTIONS: Final = ("credits_per_found", "min_credits", "people_database")
 """Settings of the commands, in the same section."""
+
+_ARGUMENTS: Final = frozenset({"batch_ids", "suppressions", "stop", "progress"})
+"""What is no setting, but an argument alone."""
 
 _PLACEHOLDER: Final = str(TYPE_EXAMPLES["text"])
 """What `dlt init` writes for a person to replace."""

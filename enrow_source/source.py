@@ -120,7 +120,7 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     Raises:
         ConfigurationError: Something to fix in the arguments or the settings; before the first request.
     """
-    check_names(unknown_options, [name for name in inspect.signature(enrow_source).parameters if name != _UNKNOWN])
+    check_names(unknown_options, option_names())
     limits = {"max_batches": max_batches, "connections": connections, "deadline_s": deadline_s}
     limits |= {"give_up_fetches": give_up_fetches, "give_up_days": give_up_days, "warn_after_h": warn_after_h}
     limits |= {"stuck_after_h": stuck_after_h, "max_consecutive_failures": max_consecutive_failures}
@@ -181,4 +181,6 @@ def enrow_source(  # noqa: PLR0913, PLR0917 - a source's arguments are its optio
     return declare_tables((batches, batch_stats, phone_results, batch_errors), contract_hints(schema_contract))
 
 
-_UNKNOWN = "unknown_options"
+def option_names() -> list[str]:
+    """Return the names of the arguments of the source."""
+    return [name for name in inspect.signature(enrow_source).parameters if name != "unknown_options"]

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import Final
 
+from .arguments import Parser
+
 COMMANDS: Final = {
     "run": "Load batches, and fetch again those that were ongoing.",
     "submit": "Submit people for phone searches, at most once and within a budget.",
@@ -59,10 +61,11 @@ class _Version(argparse.Action):
         parser.exit()
 
 
-def _parser() -> argparse.ArgumentParser:
+def _parser() -> Parser:
     width = max(map(len, COMMANDS))
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="enrow",
+        until=COMMANDS,
         description="Load Enrow bulk phone searches into a warehouse.",
         epilog="commands:\n"
         + "\n".join(f"  {name:<{width}}  {what}" for name, what in COMMANDS.items())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import logging
 import sys
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,7 @@ from ..runner.backfill import CONNECTIONS, SHARDS, Backfill, BackfillError, back
 from ..runner.causes import one_line
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, default_destination, destination_type
 from ..runner.report import ExitCode
-from .arguments import check_arguments, whole_number
+from .arguments import Parser, check_arguments, whole_number
 
 if TYPE_CHECKING:
     from dask.distributed import Client
@@ -44,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         with _cluster(options.scheduler, options.workers) as client:
             report = backfill(plan, batch_ids, client, budget)
     except (EnrowError, ConfigurationException) as error:
-        print(f"error: {one_line(error)}", file=sys.stderr)
+        print(f"error: {parser.in_options(one_line(error), options)}", file=sys.stderr)
         return ExitCode.USAGE
     except (BackfillError, OSError) as error:
         print(f"error: {error}; run the same command again to go on", file=sys.stderr)
@@ -70,8 +69,8 @@ def _cluster(scheduler: str | None, workers: int) -> Iterator[Client]:
         yield client
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="enrow backfill", description="Load very many batches on a Dask cluster.")
+def _parser() -> Parser:
+    parser = Parser(prog="enrow backfill", description="Load very many batches on a Dask cluster.")
     parser.add_argument(
         "--batch-ids-file",
         metavar="LOCATION",

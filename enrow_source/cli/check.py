@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from ..runner.check import Outcome, checks
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP
 from ..runner.report import ExitCode
-from .arguments import check_arguments
+from .arguments import Parser, add_base_url, check_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -17,20 +16,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     check_arguments(parser, options)
     worst = ExitCode.OK
-    for check in checks(options.destination, options.dataset, options.base_url):
+    for check in checks(options.destination, options.dataset, options.enrow_base_url):
         print(check)
         if check.outcome is Outcome.FAILED:
             worst = ExitCode.FAILED
     return worst
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="enrow check",
         description="Check settings, key, versions and destination, and the rows that are loaded.",
         epilog="exit codes: 0 all checks passed; 1 a check failed; 2 something to fix in the call.",
     )
     parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
-    parser.add_argument("--base-url", help="URL of another API, such as the simulated one")
+    add_base_url(parser)
     return parser

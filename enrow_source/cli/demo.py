@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from ..runner.pipeline import DATASET_NAME, build_pipeline
 from ..runner.run import run
 from ..submissions.report import SubmissionReport
 from ..submissions.submit import submit
+from .arguments import Parser
 
 FOLDER = Path("demo")
 
@@ -90,7 +90,7 @@ NEXT = "With your own key in ENROW_API_KEY, `enrow run` and `enrow submit` do th
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the pipeline twice and ask three questions of the tables; then submit people, and load what is found."""
-    argparse.ArgumentParser(prog="enrow demo", description=__doc__).parse_args(arguments)
+    Parser(prog="enrow demo", description=__doc__).parse_args(arguments)
     FOLDER.mkdir(exist_ok=True)
     FILE.unlink(missing_ok=True)
     shutil.rmtree(FOLDER / "pipelines", ignore_errors=True)

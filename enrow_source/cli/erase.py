@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.configuration.providers.toml import TomlProviderReadException
+from dlt.destinations.exceptions import DestinationConnectionError
 
 from ..destination.erase import Erasure, erase
 from ..destination.hide import hide_existing
@@ -21,7 +22,7 @@ from ..errors import BusyError, ConfigurationError
 from ..runner.causes import first_line, one_line
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, build_pipeline
 from ..runner.report import ExitCode
-from .arguments import check_arguments
+from .arguments import Parser, check_arguments
 
 OPTIONS = {
     SubjectKind.LINKEDIN_URL: ("--linkedin-url", "URL", "the person's profile, as it was submitted; - is read"),
@@ -83,7 +84,8 @@ def _hide(destination: str, dataset: str, *, execute: bool) -> int:
         return ExitCode.FAILED
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
         # Of the first line alone: what follows may be the statement, with its values.
-        print(f"error: {type(error).__name__}; it can be done again", file=sys.stderr)
+        what = first_line(error) if isinstance(error, DestinationConnectionError) else type(error).__name__
+        print(f"error: {what}; it can be done again", file=sys.stderr)
         return ExitCode.FAILED
     what = "values hidden" if execute else "values in clear"
     for column, count in counts.items() or {"in all columns": 0}.items():
@@ -113,8 +115,8 @@ def _message(erasure: Erasure) -> str:
     return "\n".join(lines)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="enrow erase",
         description="Remove a person or a batch from a warehouse, and keep later runs from bringing it back."
         " Without --execute the rows are only counted.",

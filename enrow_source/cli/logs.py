@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from ..destination.session import settings_folder
@@ -12,9 +13,11 @@ from ..destination.session import settings_folder
 class _OneLine(logging.Filter):
     """Keeps dlt's log to a line for each record: what ends the run is printed at its end."""
 
+    in_options: Callable[[str], str] = staticmethod(str)
+
     def filter(self, record: logging.LogRecord) -> bool:
         """Cut the record down to its first line."""
-        record.msg, record.args, record.exc_info = record.getMessage().split("\n", 1)[0], (), None
+        record.msg, record.args, record.exc_info = self.in_options(record.getMessage().split("\n", 1)[0]), (), None
         return True
 
 
@@ -35,8 +38,9 @@ def json_line(level: str, message: str, *, created: float | None = None, **more:
 _ONE_LINE = _OneLine()
 
 
-def set_up_logs(*, as_json: bool) -> None:
-    """Make dlt's log, in which the source warns, one of a line for each record."""
+def set_up_logs(*, as_json: bool, in_options: Callable[[str], str] = str) -> None:
+    """Make dlt's log, in which the source warns, one of a line for each record, in the words of the command."""
+    _ONE_LINE.in_options = in_options
     settings_folder()  # makes the handler, which would else come later, with a format of its own
     log = logging.getLogger("dlt")
     log.addFilter(_ONE_LINE)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
@@ -19,8 +18,9 @@ from ..runner.causes import one_line, root_cause
 from ..runner.pipeline import DATASET_NAME, DESTINATION_HELP, TABLES, build_pipeline
 from ..runner.report import ExitCode
 from ..runner.run import is_config_error, run
+from ..source import option_names
 from ..submissions.resolve import has_submissions
-from .arguments import check_arguments, number, whole_number
+from .arguments import Parser, add_base_url, check_arguments, number, whole_number
 from .logs import json_line, set_up_logs
 from .progress import display
 
@@ -29,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command; returns its exit code."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    set_up_logs(as_json=options.log_format == "json")
+    as_json = options.log_format == "json"
+    set_up_logs(as_json=as_json, in_options=lambda message: parser.in_options(message, options))
     check_arguments(parser, options)
     for batch_id in options.batch_ids:
         if Path(batch_id).is_file():
@@ -38,24 +39,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if "-" in options.batch_ids_file and not piped:
         parser.error("standard input has no batch ids: what is piped into the command may have failed")
     batch_ids: list[Any] = [*options.batch_ids, *piped]
-    files = [location for location in options.batch_ids_file if location != "-"]
-    if options.pending and (batch_ids or files or options.batch_ids_query):
+    files = options.batch_ids_file = [location for location in options.batch_ids_file if location != "-"]
+    if options.pending_only and (batch_ids or files or options.batch_ids_query):
         parser.error("--pending reads no ids: leave it out, or the ids, --batch-ids-file and --batch-ids-query")
-    has_ids = batch_ids or files or options.batch_ids_query or options.pending or _has_configured_ids()
-    source_options = {
-        "batch_ids_file": files or None,
-        "batch_ids_query": options.batch_ids_query,
-        "batch_ids_cursor": options.batch_ids_cursor,
-        "pending_only": options.pending or None,
-        "stuck_after_h": options.stuck_after_h,
-        "enrow_base_url": options.base_url,
-        "max_batches": options.max_batches,
-        "retry_failed": options.retry_failed,
-        "refetch": options.refetch,
-        "connections": options.connections,
-        "deadline_s": options.deadline_s,
-    }
-    as_json = options.log_format == "json"
+    has_ids = batch_ids or files or options.batch_ids_query or options.pending_only or _has_configured_ids()
+    # What is not given is left to .dlt/config.toml.
+    given = {name: value for name, value in vars(options).items() if name in _SETTINGS and value not in (None, [])}
     of_dlt, of_source = display(as_json=as_json)
     try:
         pipeline = build_pipeline(options.destination, options.dataset, progress=of_dlt)
@@ -72,21 +61,23 @@ def main(arguments: Sequence[str] | None = None) -> int:
             trigger=options.trigger,
             metrics_file=options.metrics_file,
             progress=of_source,
-            # What is not given is left to .dlt/config.toml.
-            **{name: value for name, value in source_options.items() if value is not None},
+            **given,
         )
     except (ConfigurationError, ConfigurationException) as error:
-        _print_error(one_line(error), as_json=as_json)
+        _print_error(parser.in_options(one_line(error), options), as_json=as_json)
         return ExitCode.USAGE
     except BusyError as error:
         _print_error(str(error), as_json=as_json)
         return ExitCode.FAILED
     except PipelineStepFailed as error:
-        _print_error(_message(error), as_json=as_json)
+        _print_error(parser.in_options(_message(error), options), as_json=as_json)
         return ExitCode.USAGE if is_config_error(error) else ExitCode.FAILED
     fields = asdict(report) | {"fetched": report.fetched, "exit_code": report.exit_code, "reasons": report.reasons}
     print(json_line("INFO", "the run has ended", **fields) if as_json else report)
     return report.exit_code
+
+
+_SETTINGS: Final = frozenset(option_names()) - {"batch_ids"}
 
 
 def _print_error(message: str, *, as_json: bool) -> None:
@@ -104,9 +95,10 @@ def _message(error: PipelineStepFailed) -> str:
     return "; ".join([message, *getattr(error, "__notes__", ())])
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="enrow run",
+        settings=_SETTINGS,
         description="Load Enrow bulk phone searches into a warehouse.",
         epilog="exit codes: 0 done; 1 the run failed; 2 something to fix in the call or the settings;"
         " 3 done, but some batches could not be read (see the table batch_errors); 4 stopped by SIGTERM or"
@@ -127,11 +119,17 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--batch-ids-cursor", metavar="COLUMN", help="a column of the query that grows: only what is new is read"
     )
-    parser.add_argument("--pending", action="store_true", help="read no ids: fetch only the batches that were ongoing")
+    parser.add_argument(
+        "--pending",
+        dest="pending_only",
+        action="store_true",
+        default=None,
+        help="read no ids: fetch only the batches that were ongoing",
+    )
     parser.add_argument("--destination", help=DESTINATION_HELP)
     parser.add_argument("--dataset", default=DATASET_NAME, help="dataset or schema (default: %(default)s)")
     parser.add_argument("--tables", nargs="+", default=(), choices=TABLES, help="load only these tables")
-    parser.add_argument("--base-url", help="URL of another API, such as the simulated one")
+    add_base_url(parser)
     parser.add_argument("--max-batches", type=whole_number, help="most batches to fetch in this run")
     parser.add_argument("--retry-failed", action="store_true", default=None, help="fetch failed batches again")
     parser.add_argument(

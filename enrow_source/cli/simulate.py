@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
 
 from ..testing import add_arguments, serve
-from .arguments import check_arguments
+from .arguments import Parser, check_arguments
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve the simulated API; returns the exit code."""
-    parser = argparse.ArgumentParser(prog="enrow simulate", description="Simulate the Enrow phone-bulk API.")
+    parser = Parser(prog="enrow simulate", description="Simulate the Enrow phone-bulk API.")
     add_arguments(parser)
     options = parser.parse_args(arguments)
     check_arguments(parser, options)

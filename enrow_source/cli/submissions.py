@@ -16,7 +16,7 @@ from ..runner.pipeline import build_pipeline
 from ..submissions.report import SubmitExitCode
 from ..submissions.resolve import list_submissions, resolve_submission
 from ..submissions.store import Submitted
-from .arguments import check_arguments
+from .arguments import Parser, check_arguments
 from .logs import json_line, set_up_logs
 from .submit import PIPELINE_NAME, add_destination, print_error
 
@@ -81,8 +81,8 @@ def _age(now: datetime, created_at: datetime) -> str:
     return f"{seconds:.0f} s"
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="enrow submissions",
         description="List what was submitted. With resolve: record what became of an unknown one.",
         epilog="exit codes: 0 done; 1 failed; 2 something to fix in the call or the settings. An unknown submission"

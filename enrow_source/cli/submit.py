@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from itertools import chain
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -23,7 +23,7 @@ from ..submissions.configured import SubmitSettings
 from ..submissions.report import SubmissionReport, SubmitExitCode
 from ..submissions.sources import Row, rows_from_file, rows_from_query
 from ..submissions.submit import submit
-from .arguments import check_arguments, number, whole_number
+from .arguments import Parser, add_base_url, check_arguments, number, whole_number
 from .logs import json_line, set_up_logs
 
 PIPELINE_NAME = "enrow_submissions"
@@ -34,7 +34,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = _parser()
     options = parser.parse_args(arguments)
     as_json = options.log_format == "json"
-    set_up_logs(as_json=as_json)
+    set_up_logs(as_json=as_json, in_options=lambda message: parser.in_options(message, options))
     check_arguments(parser, options)
     with TemporaryDirectory() as folder, stopped_by_signals() as stop:
         try:
@@ -53,15 +53,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 webhook=options.webhook,
                 retry_not_found_after_days=options.retry_not_found_after_days,
                 refresh_found_after_days=options.refresh_found_after_days,
-                enrow_base_url=options.base_url,
+                enrow_base_url=options.enrow_base_url,
                 stop=stop,
             )
         except (ConfigurationError, ConfigurationException) as error:
-            print_error(one_line(error), as_json=as_json)
+            print_error(parser.in_options(one_line(error), options), as_json=as_json)
             return SubmitExitCode.USAGE
         except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
             print_error(first_line(error), as_json=as_json)
             return SubmitExitCode.FAILED
+    if report.over_budget is not None:
+        report = replace(report, over_budget=parser.in_options(report.over_budget, options))
     print(json_line("INFO", "the submission has ended", **_fields(report)) if as_json else report)
     return report.exit_code
 
@@ -98,8 +100,8 @@ def print_error(message: str, *, as_json: bool = False) -> None:
     print(json_line("ERROR", message) if as_json else f"error: {message}", file=sys.stderr)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def _parser() -> Parser:
+    parser = Parser(
         prog="enrow submit",
         description="Submit people for phone searches: each person at most once, within a budget.",
         epilog="exit codes: 0 done; 1 ended before everything was sent: the key, the credits, the API, the"
@@ -145,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         help="search people again N days after they were found (default: never)",
     )
     add_destination(parser)
-    parser.add_argument("--base-url", help="URL of another API, such as the simulated one")
+    add_base_url(parser)
     parser.add_argument(
         "--log-format", choices=("text", "json"), default="text", help="json: a JSON object on each line"
     )

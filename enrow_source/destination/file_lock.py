@@ -13,7 +13,7 @@ from typing import Final
 
 from dlt.common import logger
 
-from ..errors import BusyError
+from ..errors import BusyError, ConfigurationError
 from ..settings import LOCK_POLL_S
 
 _HAS_LOCKS: Final = importlib.util.find_spec("fcntl") is not None
@@ -31,6 +31,7 @@ def take(file: Path, wait_s: float, busy: str, should_stop: Callable[[], bool] =
 
     Raises:
         BusyError: Another process holds it; the message is `busy`.
+        ConfigurationError: Its file cannot be made.
     """
     if not _HAS_LOCKS:
         return
@@ -75,8 +76,14 @@ def _is_taken(path: Path) -> bool:
             descriptor, times = _HELD[path]
             _HELD[path] = descriptor, times + 1
             return True
-        path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_CREAT | os.O_RDWR, 0o644)
+        except OSError as error:
+            raise ConfigurationError(
+                f"the lock {path}, which keeps runs apart, cannot be made: {error.strerror}. Choose a folder that"
+                " can be written, or make this one so"
+            ) from error
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:

@@ -15,7 +15,7 @@ import dlt
 from dlt.common.destination.client import JobClientBase
 from dlt.destinations.exceptions import DatabaseException
 
-from ..errors import BusyError, RunError
+from ..errors import BusyError, ConfigurationError, RunError
 from ..settings import LOAD_WAIT_S
 from . import file_lock
 from .lease import FileLease, RowLease
@@ -77,12 +77,20 @@ def _lock_file(pipeline: dlt.Pipeline, client: JobClientBase) -> Path | None:
 
 
 def database_file(pipeline: dlt.Pipeline, client: JobClientBase | None = None) -> Path | None:
-    """Return the file of a DuckDB database; None where the destination is another one or in memory."""
+    """Return the file of a DuckDB database; None where the destination is another one or in memory.
+
+    Raises:
+        ConfigurationError: Its folder does not exist: DuckDB makes none, and one that is made may be a mistyped one.
+    """
     if pipeline.destination.destination_type != DUCKDB:
         return None
     client = client or pipeline.destination_client()
     database = str(getattr(getattr(client.config, "credentials", None), "database", "") or "")
-    return Path(database) if database and not database.startswith(":") else None
+    if not database or database.startswith(":"):
+        return None
+    if not (folder := Path(database).parent).is_dir():
+        raise ConfigurationError(f"there is no folder {folder} for the file of DuckDB: make it, or correct {database}")
+    return Path(database)
 
 
 @contextmanager
@@ -103,6 +111,7 @@ def held_database(
 
     Raises:
         BusyError: Another run holds it for longer.
+        ConfigurationError: Its folder does not exist, or takes no files.
     """
     database = database_file(pipeline)
     if database is None or not (creates or database.exists()):

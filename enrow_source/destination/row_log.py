@@ -17,6 +17,7 @@ from dlt.destinations.sql_client import SqlClientBase
 
 from ..lazy import pa
 from ..tables.schema import Table
+from .connection_errors import text_of
 from .create_tables import create_tables
 from .session import SNOWFLAKE
 
@@ -56,7 +57,7 @@ def append_row(pipeline: dlt.Pipeline, client: JobClientBase, row: Row, *, creat
 
 
 def _warn(tables: str, error: Exception) -> None:
-    message = " ".join(str(error).split())
+    message = " ".join(text_of(error).split())
     logger.warning(f"no row in {tables} for this run: {type(error).__name__}: {message:.200}")
 
 

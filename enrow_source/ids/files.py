@@ -77,7 +77,12 @@ def _ids_of_file(file: FileItemDict, lag_s: float) -> Iterator[IdOrError]:
     young = timedelta(seconds=min(lag_s, YOUNG_FILE_S))
     is_growing = datetime.now(UTC) - file["modification_date"] < young
     try:
+        entries = 0
         with file.open() as opened:
-            yield from read_file(opened, name, file["file_name"], is_growing=is_growing)
+            for entry in read_file(opened, name, file["file_name"], is_growing=is_growing):
+                entries += 1
+                yield entry
+        if not entries:
+            logger.warning(f"{name} holds no batch id")
     except FileNotFoundError:
         yield InvalidEntry(f"{name} was gone before it could be read")

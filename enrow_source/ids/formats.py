@@ -13,12 +13,14 @@ from typing import IO, Final, cast
 
 import msgspec
 
+from ..encoding import HEAD_BYTES, encoding_of, lines_of
+from ..errors import InvalidBatchIdError
 from ..lazy import pa
 from ..settings import ID_ROWS
 from .documents import ids_in_document
 from .table import read_table
-from .text import HEAD_BYTES, encoding_of, lines_of, refused_content, refused_name
-from .validate import NAMES, IdOrError, InvalidEntry, id_or_error, id_position
+from .text import refused_content, refused_name
+from .validate import NAMES, IdOrError, InvalidEntry, id_column, id_or_error
 
 
 def read_file(opened: IO[bytes], name: str, file_name: str = "", *, is_growing: bool = False) -> Iterator[IdOrError]:
@@ -32,6 +34,8 @@ def read_file(opened: IO[bytes], name: str, file_name: str = "", *, is_growing: 
     """
     try:
         yield from _read_file(opened, name, file_name, is_growing=is_growing)
+    except InvalidBatchIdError as error:
+        yield InvalidEntry(str(error))
     # Any other error is one of reading, and ends the run before its cursor moves.
     except (EOFError, UnicodeError, gzip.BadGzipFile, pa.ArrowInvalid, zlib.error) as error:
         yield InvalidEntry(f"{name} is not readable: {type(error).__name__}")
@@ -132,7 +136,7 @@ def _read_parquet(opened: IO[bytes], name: str) -> Iterator[IdOrError]:
 
     file = pq.ParquetFile(opened)
     columns = file.schema_arrow.names
-    position = id_position(columns)
+    position = id_column(columns, name)
     if position is None:
         yield InvalidEntry(f"{name} has no column {NAMES}, but {', '.join(columns):.200}")
         return

@@ -42,6 +42,11 @@ class FileLocation:
             is_url = location.startswith("file:")
             return cls._local(FilesystemConfiguration.make_local_path(location) if is_url else location)
         scheme, _, rest = location.rpartition("://")
+        if scheme not in FilesystemConfiguration.PROTOCOL_CREDENTIALS:
+            raise ConfigurationError(
+                f"{scheme}:// is no place that batch ids are read from: name a path, or an URL with s3://, gs:// or az://,"
+                " or give the content of the file on standard input, as -"
+            )
         folder, _, name = rest.rpartition("/")
         if not name:
             return cls(location, "**/*", may_be_empty=True)
@@ -55,6 +60,10 @@ class FileLocation:
         path = Path(location).absolute()
         if path.is_dir():
             return cls._in(path, "**/*", may_be_empty=True)
+        if path.exists() and not path.is_file():
+            raise ConfigurationError(
+                f"{location} is a pipe or a device, which cannot be read twice: give it on standard input, as -"
+            )
         if path.exists():  # also where its name is like a pattern
             return cls._in(path.parent, glob.escape(path.name), may_be_empty=False)
         # The folders that exist are names, whatever characters they have; the pattern begins where they end.

@@ -25,7 +25,7 @@ from ..destination.session import Session
 from ..errors import ConfigurationError
 from ..settings import ID_LAG_S, ID_ROWS
 from .cursor import cursor_on, is_far_ahead, not_ahead, resource_name
-from .validate import NAMES, IdOrError, id_or_error, id_position
+from .validate import NAMES, IdOrError, id_column, id_or_error
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
@@ -96,6 +96,12 @@ def _all_rows(connection: _Connection, query: str) -> Iterator[list[Row]]:
     for page in pages:
         yield [{_VALUE: row[position], _NUMBER: n} for n, row in enumerate(page, number + 1)]
         number += len(page)
+    _warn_if_none(number)
+
+
+def _warn_if_none(rows: int) -> None:
+    if rows == 0:
+        logger.warning("batch_ids_query gives no rows: no batch ids are read from there")
 
 
 def _new_rows(connection: _Connection, query: str, cursor: str, start: object) -> Iterator[list[Row]]:
@@ -123,6 +129,7 @@ def _new_rows(connection: _Connection, query: str, cursor: str, start: object) -
     if ahead:
         logger.warning(f"{ahead} rows of batch_ids_query have a {cursor} ahead of the clock of this run")
     if start is None:
+        _warn_if_none(number)
         literal = connection.start(highest) if highest is not None else column
         connection.execute(_narrowed(query, f"{column} >= {literal} OR {column} IS NULL"), highest)
 
@@ -226,13 +233,11 @@ def _narrowed(query: str, condition: str) -> str:
 
 
 def _id_position(names: Sequence[str]) -> int:
-    position = id_position(names)
+    position = id_column(names, "batch_ids_query")
     if position is None:
         raise ConfigurationError(
             f"batch_ids_query has no column {NAMES}, but {', '.join(names):.200}: name one with AS"
         )
-    if [name.lower() for name in names].count(names[position].lower()) > 1:
-        raise ConfigurationError(f"batch_ids_query has several columns {names[position]}: name one batch_id with AS")
     return position
 
 

@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Final
 
 from .text import refused_lines
-from .validate import NAMES, IdOrError, InvalidEntry, id_or_error, id_position, is_header
+from .validate import NAMES, IdOrError, InvalidEntry, id_column, id_or_error, id_position, is_header
 
 
 def read_table(lines: Iterator[str], name: str, *, is_csv: bool, is_growing: bool) -> Iterator[IdOrError]:
@@ -71,7 +71,7 @@ class _Table:
         position = self._position
         if position is not None and not (position < len(row) and is_header(row[position])):
             return False
-        found = id_position(row)
+        found = id_column(row, self._name) if is_first else id_position(row)
         if found is None or (position is None and not is_first and len(row) > 1):
             return False
         if is_first or position is not None:  # files put together have more than one

@@ -1,42 +1,13 @@
-"""Lines of text files: their encoding, and what by name or content is no list of ids."""
+"""What by name or content is no list of ids."""
 
 from __future__ import annotations
 
-import codecs
-import io
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import PurePosixPath
-from typing import IO, Final
+from typing import Final
 
 from .validate import is_setting
-
-HEAD_BYTES: Final = 4096
-"""Bytes of a file that its kind is recognised by."""
-
-
-def encoding_of(head: bytes) -> str:
-    """Return the encoding: by a byte order mark, by the zeros of UTF-16, else UTF-8."""
-    for mark, encoding in _MARKS:
-        if head.startswith(mark):
-            return encoding
-    half = len(head) // 2
-    if half > 1:
-        for first, encoding in ((0, "utf-16-be"), (1, "utf-16-le")):
-            if head[first : 2 * half : 2].count(0) > 0.8 * half and not head[1 - first : 2 * half : 2].count(0):
-                return encoding
-    return "utf-8"
-
-
-def lines_of(opened: IO[bytes], encoding: str) -> Iterator[str]:
-    """Yield the lines, each with a newline at its end, but for the last one where it has none."""
-    # What cannot be decoded is refused by the validation, with its line, and the next line is read.
-    errors = "surrogateescape" if encoding.startswith("utf-8") else "replace"
-    lines = io.TextIOWrapper(opened, encoding=encoding, errors=errors, newline=None)
-    try:
-        yield from lines
-    finally:
-        lines.detach()  # whoever has opened the file closes it
 
 
 def refused_name(file_name: str) -> str | None:
@@ -73,14 +44,6 @@ def refused_lines(lines: Sequence[str]) -> str | None:
     sentences = sum(words.search(line) is not None for line in lines)
     return "a text of sentences" if sentences > several and sentences > len(lines) / 2 else None
 
-
-_MARKS: Final = (
-    (codecs.BOM_UTF8, "utf-8-sig"),
-    (codecs.BOM_UTF32_LE, "utf-32"),  # before UTF-16, whose mark it begins with
-    (codecs.BOM_UTF32_BE, "utf-32"),
-    (codecs.BOM_UTF16_LE, "utf-16"),
-    (codecs.BOM_UTF16_BE, "utf-16"),
-)
 
 _BEGINNINGS: Final = (
     (b"PK\x03\x04", "a ZIP archive or a workbook"),

@@ -14,6 +14,9 @@ from numbers import Integral
 from typing import Final, TypeGuard
 from uuid import UUID
 
+from dlt.common import logger
+
+from ..encoding import NOT_DECODED
 from ..errors import InvalidBatchIdError
 from ..settings import ID_CHARS
 
@@ -49,6 +52,23 @@ def id_position(names: Iterable[object]) -> int | None:
     """Return the position of the column of ids among the names of columns: `batch_id` before `bulk_id` before `id`."""
     found = [(_rank(name), position) for position, name in enumerate(names) if is_header(name)]
     return min(found)[1] if found else None
+
+
+def id_column(names: Sequence[object], where: str) -> int | None:
+    """Return the position of the column of ids of a table; where there are others of the kind, the log says so.
+
+    Raises:
+        InvalidBatchIdError: Two columns have the same right to be it.
+    """
+    position = id_position(names)
+    others = [name for at, name in enumerate(names) if is_header(name) and at != position]
+    if position is not None and others:
+        name = names[position]
+        if same := [other for other in others if _rank(other) == _rank(name)]:
+            both = " and ".join(dict.fromkeys(map(str, [name, *same])))
+            raise InvalidBatchIdError(f"{where} has several columns {both}: leave one, or name one batch_id")
+        logger.warning(f"{where}: the batch ids are read from {name}, and not from {', '.join(map(str, others))}")
+    return position
 
 
 def is_explicit(name: object) -> bool:
@@ -111,7 +131,7 @@ def column_values(item: object, where: str) -> Sequence[object] | None:
     names = getattr(item, "columns", None) if names is None else names
     if names is not None:
         names = list(names)
-        position = id_position(names)
+        position = id_column(names, where)
         if position is None:
             raise InvalidBatchIdError(f"{where} has no column {NAMES}, but {', '.join(map(str, names)):.200}")
         item = item[names[position]]  # type: ignore[index]  # as all three have it
@@ -185,7 +205,7 @@ def _reason(text: str) -> str | None:
 _RULES: Final[tuple[tuple[Callable[[str], object], str], ...]] = (
     (lambda text: not text, "a batch id cannot be empty"),
     (lambda text: len(text) > ID_CHARS, f"a batch id has {ID_CHARS} characters at the most"),
-    (re.compile("[\udc80-\udcff\ufffd]").search, "it is not UTF-8"),
+    (NOT_DECODED.search, "it is not UTF-8"),
     (re.compile(r"\s").search, "a batch id has no white space inside"),
     (lambda text: not text.isprintable(), "a batch id has no control characters"),
     (re.compile(f"[{re.escape(_QUOTES)}]").search, "a batch id has no quotes"),

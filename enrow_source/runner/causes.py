@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
+import dlt
 from dlt.common.configuration.exceptions import ConfigFieldMissingException, ConfigValueCannotBeCoercedException
 from dlt.common.configuration.providers.toml import TomlProviderReadException
 
+from ..destination.connection_errors import text_of
 from ..errors import ConfigurationError, EnrowError
-from ..options import read_settings
+from ..options import SECTIONS, SUBMIT_OPTIONS, read_settings
+from ..settings import SOURCE_NAME
+from ..source import option_names
 
 _KINDS: Final = {int: "whole number", float: "number", bool: "true or false"}
 """What a setting takes."""
+
+_SHOWN_CHARS: Final = 20
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -27,12 +33,34 @@ def root_cause(error: BaseException) -> BaseException:
 def one_line(cause: BaseException) -> str:
     """Return an error in one line, all of it."""
     if isinstance(cause, ConfigValueCannotBeCoercedException) and cause.hint in _KINDS:
-        # Without the value, which may be a secret that stands in the wrong place.
-        return f"{cause.field_name} is no {_KINDS[cause.hint]}: write one, or leave the setting out"
+        value = str(cause.field_value)
+        # What is long may be a secret that stands in the wrong place.
+        shown = repr(value) if len(value) <= _SHOWN_CHARS else f"a text of {len(value)} characters"
+        place = _place(cause.field_name, lambda found: str(found) == value)
+        is_what = f"is no {_KINDS[cause.hint]}, but {shown if value else 'empty'}"
+        return f"{cause.field_name} {is_what}: write one, or leave the setting out{place}"
+    if isinstance(cause, ConfigurationError):
+        message = " ".join(str(cause).split())
+        name = message.split(" ", 1)[0]
+        if name not in (*option_names(), *SUBMIT_OPTIONS):
+            return message
+        # Of an argument that the files set too, another value is told.
+        told = rf"{name}(?: is)? ['\"]?"
+        return message + _place(name, lambda found: re.match(f"{told}{re.escape(str(found) or 'empty')}\\b", message))
     if isinstance(cause, ConfigFieldMissingException) and (names := _missing_settings(str(cause))):
         section = ".".join(names[0].lower().split("__")[:-1])
         return f"settings are missing: {', '.join(names)} in the environment, or under [{section}] in .dlt/secrets.toml"
-    return " ".join(str(cause).split()) or type(cause).__name__
+    return " ".join(text_of(cause).split()) or type(cause).__name__
+
+
+def _place(name: str, is_meant: Callable[[Any], object]) -> str:
+    """Say in which file and section, or in which variable, a setting is set; empty where it is an argument."""
+    for section in (("sources", SOURCE_NAME), *((section,) for section in SECTIONS)):
+        for provider in dlt.config.config_providers:
+            value, key = provider.get_value(name, Any, "", *section)
+            if value is not None and is_meant(value):
+                return f" (set as {key} in {provider.name.replace('Environment Variables', 'the environment')})"
+    return ""
 
 
 def _missing_settings(message: str) -> list[str]:
@@ -48,7 +76,7 @@ def first_line(error: BaseException) -> str:
     """Return the first cause in a line: drivers add the statement, and what else they know, in the next ones."""
     while error.__cause__ is not None:
         error = error.__cause__
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return next(iter(text_of(error).strip().splitlines()), type(error).__name__)
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

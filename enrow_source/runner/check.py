@@ -5,7 +5,6 @@ One line for each check; no batch is fetched, nothing stays at the destination, 
 
 from __future__ import annotations
 
-import inspect
 import sys
 import uuid
 from collections.abc import Callable, Iterator
@@ -36,7 +35,7 @@ from ..destination.suppressions import configured_pii, configured_privacy, recor
 from ..errors import ConfigurationError, EnrowError
 from ..options import misplaced_settings, settings_files
 from ..settings import LEASE_WAIT_S, SOURCE_NAME
-from ..source import enrow_source
+from ..source import enrow_source, option_names
 from .causes import first_line, one_line
 from .compare_rows import compare_rows
 from .pipeline import build_pipeline
@@ -159,7 +158,7 @@ def _files() -> Iterator[Check]:
         message = f"none in {settings_folder()}: dlt reads .dlt where the command is run, so only the environment holds"
         yield Check("files", Outcome.WARNING, message)
     try:
-        misplaced = list(misplaced_settings(_option_names()))
+        misplaced = list(misplaced_settings(option_names()))
     except ConfigurationError as error:
         yield Check("files", Outcome.FAILED, str(error))
         return
@@ -169,13 +168,9 @@ def _files() -> Iterator[Check]:
         yield Check("files", Outcome.OK, ", ".join(map(str, files)))
 
 
-def _option_names() -> list[str]:
-    return [name for name in inspect.signature(enrow_source).parameters if name not in ("batch_ids", "unknown_options")]
-
-
 def _options() -> Iterator[Check]:
     """Report which options are set and where, and let the source check them."""
-    found = {name: where for name in _option_names() if (where := _where(name)) is not None}
+    found = {name: where for name in option_names() if (where := _where(name)) is not None}
     message = ", ".join(f"{name} from {where}" for name, where in found.items()) or "all as they are by default"
     yield _tried("options", lambda: (enrow_source([]), message)[1])
 

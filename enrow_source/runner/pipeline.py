@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import dlt
+from dlt.common import logger
 from dlt.common.configuration.container import Container
 from dlt.common.configuration.utils import deserialize_value
 from dlt.common.destination import AnyDestination, Destination, TDestinationReferenceArg
@@ -17,10 +18,15 @@ from dlt.common.exceptions import MissingDependencyException
 from dlt.common.pipeline import PipelineContext
 from dlt.destinations.dataset import get_destination_clients
 from dlt.destinations.impl.duckdb.configuration import DuckDbCredentials
+from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+from dlt.destinations.job_client_impl import SqlJobClientBase
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, did_you_mean
+from ..options import check_names
+from ..source import option_names
 from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS
 from .defaults import DUCKDB_LIMITS, apply_defaults, configured, use_defaults
+from .destination_settings import check_destination_name, check_destination_settings
 
 PIPELINE_NAME = "enrow"
 
@@ -35,6 +41,8 @@ DESTINATION_HELP = (
 
 _EXTRAS = ("az", "bigquery", "filesystem", "gs", "postgres", "s3", "snowflake")
 """Those of the package that dlt has under the same name."""
+
+_KINDS = (*dlt.destinations.__all__, WAREHOUSE)
 
 _OURS = r"enrow-source[\1]"
 
@@ -61,13 +69,15 @@ def build_pipeline(
         options: As `dlt.pipeline` takes them.
 
     Raises:
-        ConfigurationError: `destination` or `dataset_name` is empty, dlt knows no such destination, or the library
-            of the destination is not installed.
+        ConfigurationError: `destination` or `dataset_name` is empty; dlt knows no such destination, or it has neither
+            tables nor files, or its library is not installed; or a setting is nearly one that is read.
     """
     use_defaults()
+    check_names({}, option_names())
     if not dataset_name.strip():
         raise ConfigurationError("dataset_name is empty: name one, or leave it out")
-    destination = default_destination() if destination is None else destination
+    if destination is None and (destination := default_destination()) != WAREHOUSE:
+        check_destination_name(WAREHOUSE)
     if isinstance(destination, str):
         if not destination.strip():
             raise ConfigurationError("destination is empty: name one, or leave it out")
@@ -76,6 +86,9 @@ def build_pipeline(
     try:
         destination = cast("AnyDestination", Destination.from_reference(destination))
         _import_library(destination)  # before its settings are read
+        check_destination_settings(destination)
+        _check_kind(destination)
+        dataset_name = _normalized(dataset_name, destination)
         pipeline: dlt.Pipeline = dlt.pipeline(
             pipeline_name or _name(destination, dataset_name),
             destination=destination,
@@ -83,15 +96,43 @@ def build_pipeline(
             **options,
         )
     except UnknownDestinationModule as error:
-        known = configured(f"destination.{destination}.destination_type")
-        message = f"dlt has no destination {destination!r}, and none of that name is configured"
-        if known is not None:
-            message = f"dlt has no destination {known!r}, the destination_type of [destination.{destination}]"
-        raise ConfigurationError(message) from error
+        raise ConfigurationError(_unknown(str(destination))) from error
     except MissingDependencyException as error:
         raise ConfigurationError(_missing(error)) from None
+    except OSError as error:
+        where = f"{error.filename}, the working folder of dlt, cannot be used: {error.strerror}"
+        raise ConfigurationError(f"{where}. Set DLT_DATA_DIR to a folder that can be written") from error
     apply_defaults(pipeline)
     return pipeline
+
+
+def _unknown(name: str) -> str:
+    if "://" in name:  # it may hold a password
+        return "destination is an address, and takes a name, such as duckdb: set DESTINATION__<NAME>__CREDENTIALS to it"
+    kind = configured(f"destination.{name}.destination_type")
+    if kind is not None:
+        return (
+            f"dlt has no destination {kind!r}, the destination_type of [destination.{name}]{did_you_mean(kind, _KINDS)}"
+        )
+    return f"dlt has no destination {name!r}, and none of that name is configured{did_you_mean(name, _KINDS)}"
+
+
+def _check_kind(destination: AnyDestination) -> None:
+    if not issubclass(destination.client_class, (SqlJobClientBase, FilesystemClient)):
+        raise ConfigurationError(
+            f"the destination {destination.destination_name} has neither tables nor files, in which a run could find"
+            " what is loaded: choose another one"
+        )
+
+
+def _normalized(dataset_name: str, destination: AnyDestination) -> str:
+    """Return the name that dlt gives the dataset: it would say so at each of its connections."""
+    name = dlt.Schema(PIPELINE_NAME).naming.normalize_table_identifier(dataset_name)
+    section = f"destination.{destination.destination_name}"
+    if name == dataset_name or configured(f"{section}.enable_dataset_name_normalization") in (False, "false"):
+        return dataset_name
+    logger.warning(f"the dataset is {name}, as dlt writes {dataset_name}")
+    return name
 
 
 def _import_library(destination: AnyDestination) -> None:

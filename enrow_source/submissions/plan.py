@@ -161,13 +161,18 @@ class SubmissionPlan:
         if max_credits is None:
             raise ConfigurationError(f"max_credits is missing: {held}, and nothing is spent that was not allowed")
         if self.credits_held_max > max_credits:
+            allow = f"allow {self.credits_held_max:,.12g}"
             raise ConfigurationError(
-                f"{held}, and max_credits is {max_credits:,.12g}: allow more, or submit fewer with limit"
+                f"{held}, and max_credits is {max_credits:,.12g}: {self._fewer(max_credits, allow)}"
             )
         if balance is not None and self.credits_held_max > balance:
-            raise ConfigurationError(
-                f"{held}, and the account has {balance:,.12g}: buy some, or submit fewer with limit"
-            )
+            raise ConfigurationError(f"{held}, and the account has {balance:,.12g}: {self._fewer(balance, 'buy some')}")
+
+    def _fewer(self, credits_: float, more: str) -> str:
+        """Say how many people the credits are enough for, or what one takes."""
+        each = self.credits_held_max / self.searches
+        enough = int(credits_ // each)
+        return f"{more}, or submit {enough:,} with limit" if enough else f"{more}; one search holds {each:,.12g}"
 
 
 def make_plan(

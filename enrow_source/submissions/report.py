@@ -129,7 +129,9 @@ class SubmissionReport:
         if self.end is not EndReason.DONE:
             lines.append(f"ended early: {_ENDS[self.end]}")
         if self.dry_run:
-            lines.append("nothing was sent and nothing was written: leave --dry-run out to submit")
+            is_possible = self.searches and self.over_budget is None
+            how = f": to submit, give --max-credits {self.credits_held_max:.12g} in place of --dry-run"
+            lines.append(f"nothing was sent and nothing was written{how if is_possible else ''}")
         return "\n".join(lines)
 
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import csv
 import gzip
-import io
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Final, cast
 
 import dlt
 import msgspec
+from dlt.common import logger
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.extract import DltResource
 
 from ..destination.read_only import check_reads_only
+from ..encoding import HEAD_BYTES, NOT_DECODED, encoding_of, lines_of
 from ..errors import ConfigurationError
 from ..lazy import pa
 from ..settings import ID_ROWS
@@ -75,26 +77,46 @@ def rows_from_file(location: str) -> Iterator[Row]:
     reader = _READERS.get(suffix)
     if reader is None:
         raise ConfigurationError(f"{location} is no file of people by its name: {', '.join(_READERS)} are read")
+    if path.exists() and not path.is_file():
+        raise ConfigurationError(f"{location} is a folder, a pipe or a device: name a file of people")
     if not path.is_file():
         raise ConfigurationError(f"there is no file {location}, which people were to be read from")
     opener = gzip.open if path.name.lower().endswith(".gz") else open
     try:
         with opener(path, "rb") as opened:
-            yield from reader(cast("IO[bytes]", opened), location)
+            yield from _warned_if_none(reader(cast("IO[bytes]", opened), location), location)
     except (OSError, EOFError, UnicodeDecodeError, csv.Error, msgspec.DecodeError, pa.ArrowInvalid) as error:
         raise ConfigurationError(f"{location} cannot be read: {type(error).__name__}: {error}") from None
 
 
+def _warned_if_none(rows: Iterable[Row], name: str) -> Iterator[Row]:
+    number = 0
+    for number, row in enumerate(rows, 1):  # noqa: B007 - counted
+        yield row
+    if number == 0:
+        logger.warning(f"{name} holds nobody: no people are read from there")
+
+
+def _lines(opened: IO[bytes], name: str) -> Iterator[str]:
+    """Yield the lines, in the encodings in which ids are read too.
+
+    Raises:
+        ConfigurationError: A line is in another one: parts of names would be sent.
+    """
+    encoding = encoding_of(opened.read(HEAD_BYTES))
+    opened.seek(0)
+    with closing(lines_of(opened, encoding)) as lines:
+        for number, line in enumerate(lines, 1):
+            if NOT_DECODED.search(line):
+                raise ConfigurationError(f"{name}:{number} is not UTF-8: save the file as UTF-8, or as UTF-16")
+            yield line
+
+
 def _from_csv(opened: IO[bytes], name: str) -> Iterator[Row]:
-    text = io.TextIOWrapper(opened, encoding="utf-8-sig", newline="")
-    try:
-        yield from _csv_rows(text, name)
-    finally:
-        text.detach()
-
-
-def _csv_rows(text: io.TextIOWrapper, name: str) -> Iterator[Row]:
-    header = text.readline()
+    text = _lines(opened, name)
+    header = next(text, "")
+    if not header.strip():
+        return
     delimiter = max(",;\t|", key=header.count)
     names = next(csv.reader([header], delimiter=delimiter, strict=True), [])
     if len({one.strip().lower() for one in names}) < len(names):
@@ -111,12 +133,11 @@ def _csv_rows(text: io.TextIOWrapper, name: str) -> Iterator[Row]:
 
 def _from_json(opened: IO[bytes], name: str) -> Iterator[Row]:
     """Read a JSON document on each line, or one array of objects."""
-    body = opened.read()
-    text = body.removeprefix(b"\xef\xbb\xbf").lstrip()
-    if text.startswith(b"["):
+    text = "".join(_lines(opened, name)).lstrip("\ufeff \t\r\n")
+    if text.startswith("["):
         yield from msgspec.json.decode(text, type=list[dict[str, Any]])
         return
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             try:
                 yield msgspec.json.decode(line, type=dict[str, Any])
@@ -156,9 +177,11 @@ def rows_from_query(query: str, pipeline: dlt.Pipeline, database: str | None = N
     """
     query = query.strip().rstrip(";")
     check_reads_only(query, "the query of people")
-    if database is not None:
-        yield from _of_database(query, database)
-        return
+    rows = _of_destination(query, pipeline) if database is None else _of_database(query, database)
+    yield from _warned_if_none(rows, "the query of people")
+
+
+def _of_destination(query: str, pipeline: dlt.Pipeline) -> Iterator[Row]:
     with pipeline.sql_client() as client:
         try:
             with client.execute_query(query) as found:

@@ -162,8 +162,8 @@ class _Run:
         plan = self._plan(history)
         over_budget = None
         try:
-            if self.options.max_credits is not None:
-                plan.check_budget(self.options.max_credits, self.balance)
+            allowed = self.options.max_credits
+            plan.check_budget(plan.credits_held_max if allowed is None else allowed, self.balance)
         except ConfigurationError as error:
             over_budget = str(error)
         return planned(plan, self.balance, unresolved, over_budget)

@@ -10,6 +10,7 @@ def main(arguments: Sequence[str] | None = None, prog: str = "python -m enrow_so
     """Parse the options and serve."""
     parser = argparse.ArgumentParser(
         prog=prog,
+        allow_abbrev=False,
         description="Simulate the Enrow phone-bulk API on 127.0.0.1.",
     )
     add_arguments(parser)

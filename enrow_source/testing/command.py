@@ -162,6 +162,8 @@ def _welcome(api: SimulatedEnrow) -> str:
             f"  {'batch id':{width}}  what it shows",
             *rows,
             "",
+            f"  export ENROW_API_KEY={api.api_key}",
+            f"  enrow run --base-url {api.url} {' '.join(list(batches)[:1])}",
             f"  curl -H 'x-api-key: {api.api_key}' '{api.url}/phone/bulk?id=demo-ongoing'",
             "",
             "Ctrl-C ends it.",

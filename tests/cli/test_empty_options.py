@@ -66,4 +66,4 @@ def test_an_empty_number_of_the_environment(
     monkeypatch.setenv(f"SOURCES__ENROW__{name.upper()}", "")
     assert main(command) == ExitCode.USAGE
     kind = "whole number" if command[0] == "run" else "number"
-    assert f"{name} is no {kind}: write one, or leave the setting out" in capsys.readouterr().err
+    assert f"{name} is no {kind}, but empty: write one, or leave the setting out" in capsys.readouterr().err

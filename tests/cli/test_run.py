@@ -131,7 +131,7 @@ def test_only_the_tables_that_are_named(folder: Path, simulated: SimulatedEnrow,
     [
         ((), "key", ExitCode.USAGE, "no batch ids: name some, or --batch-ids-file, --batch-ids-query"),
         (("--batch-ids-file", "missing.txt"), "key", ExitCode.USAGE, "missing.txt"),
-        (("some-id", "--max-batches", "0"), "key", ExitCode.USAGE, "max_batches is 0: set it to more than 0"),
+        (("some-id", "--max-batches", "0"), "key", ExitCode.USAGE, "--max-batches is 0: set it to more than 0"),
         (("some-id", "--base-url", "http://api.enrow.example"), "key", ExitCode.USAGE, "use https"),
         (("some-id",), "", ExitCode.USAGE, "set enrow_api_key under [sources.enrow]"),
         (("some-id",), "wrong", ExitCode.FAILED, "the API refused the key (This apikey is not valid)"),

@@ -89,7 +89,8 @@ def test_guide_commands_exist(file: Path) -> None:
         if program == "enrow":
             assert arguments[0] in COMMANDS
             # Read, not imported: `backfill` needs dask, which is in an environment of its own.
-            source = (REPOSITORY / "enrow_source" / "cli" / f"{arguments[0]}.py").read_text(encoding="utf-8")
+            modules = [REPOSITORY / "enrow_source" / "cli" / f"{name}.py" for name in (arguments[0], "arguments")]
+            source = "".join(module.read_text(encoding="utf-8") for module in modules)
             options = [argument for argument in arguments if re.match(r"--\w", argument)]
             assert [option for option in options if f'"{option}"' not in source] == []
         elif program == "make":

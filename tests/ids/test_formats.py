@@ -173,3 +173,16 @@ def test_an_envelope_that_is_none_is_named(document: Any, report: str) -> None:
 def test_an_event_of_another_product_is_passed_over(name: str) -> None:
     content = of({"body": of({"event": name, "id": "x"})}).encode()
     assert list(read_file(io.BytesIO(content), "x", "x.json")) == [SkippedEvent(name)]
+
+
+@pytest.mark.parametrize("name", ["x.csv", "x.txt"])
+def test_two_columns_of_ids(name: str, logged: pytest.LogCaptureFixture) -> None:
+    """One was dropped in silence."""
+    assert read("id,batch_id\n1,A1\n2,B1\n", name) == (["A1", "B1"], [])
+    assert f"{name}: the batch ids are read from batch_id, and not from id" in logged.text
+
+
+def test_two_columns_with_the_same_right() -> None:
+    """Which one is meant, nobody can tell."""
+    ids, reports = read("batch_id,batchId\nA1,B1\n", "x.csv")
+    assert (ids, reports) == ([], ["x.csv has several columns batch_id and batchId: leave one, or name one batch_id"])

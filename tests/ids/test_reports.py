@@ -2,6 +2,7 @@
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -137,3 +138,31 @@ def test_an_outage_is_no_bad_id(command: Any, api: SimulatedEnrow, statuses: lis
 def test_an_api_that_is_not_there_is_an_outage(command: Any, api: SimulatedEnrow) -> None:
     with api.refusing_connections():
         assert command("a")[0] == 5
+
+
+@pytest.mark.parametrize("content", ["", "batch_id,sent_at\n", "# none today\n", "[]"])
+def test_a_file_without_ids_is_named(command: Any, content: str) -> None:
+    """There was nothing, so the code is 0; the log says where nothing was."""
+    Path("ids.json" if content == "[]" else "ids.csv").write_text(content)
+    code, said = command("--batch-ids-file", "ids.*")
+    assert (code, "ids.json holds no batch id" in said or "ids.csv holds no batch id" in said) == (0, True), said
+
+
+def test_a_query_without_rows_is_named(command: Any) -> None:
+    code, said = command("--batch-ids-query", "SELECT 1 AS batch_id WHERE 1 = 0")
+    assert (code, "WARNING" in said, "--batch-ids-query gives no rows" in said) == (0, True, True), said
+
+
+@pytest.mark.parametrize(
+    "location, named",
+    [
+        ("ftp://127.0.0.1/ids.txt", "ftp:// is no place that batch ids are read from: name a path"),
+        ("https://127.0.0.1/ids.txt", "https:// is no place that batch ids are read from"),
+        ("/dev/null", "/dev/null is a pipe or a device"),
+        ("pipe", "pipe is a pipe or a device, which cannot be read twice: give it on standard input, as -"),
+    ],
+)
+def test_what_ids_are_not_read_from(command: Any, location: str, named: str) -> None:
+    os.mkfifo("pipe")
+    code, said = command("--batch-ids-file", location)
+    assert (code, named in said) == (2, True), said

@@ -171,3 +171,34 @@ def test_a_setting_of_dlt_that_is_wrong_is_named(command: str, setting: str, tol
     )
     assert (shown.returncode, "Traceback" in shown.stderr) == (2, False), shown.stderr
     assert told in shown.stderr
+
+
+def test_a_dataset_that_dlt_writes_otherwise(enrow: Loaded, logged: pytest.LogCaptureFixture) -> None:
+    """dlt said so at each of its connections: 70 lines."""
+    assert enrow("run", "--dataset", "Enrow_Data") == 0
+    assert [record.getMessage() for record in logged.records] == ["the dataset is enrow_data, as dlt writes Enrow_Data"]
+    assert rows("warehouse.duckdb") == [("batch-1",)]
+
+
+@pytest.mark.parametrize(
+    "name, told",
+    [
+        ("dummy", "the destination dummy has neither tables nor files"),
+        ("postgre", "dlt has no destination 'postgre', and none of that name is configured, did you mean postgres?"),
+        ("warehous", "did you mean warehouse?"),
+        ("postgresql://me:a-password@host/db", "destination is an address, and takes a name"),
+    ],
+)
+@pytest.mark.parametrize("command", ["run", "check", "submissions", "erase"])
+def test_a_destination_that_cannot_be(
+    command: str, name: str, told: str, enrow: Loaded, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`dummy` loaded nothing, with exit code 0; an address was shown with its password."""
+    if command in ("run", "check"):
+        assert enrow(command, "--destination", name) != 0
+    else:
+        more = ["--batch-id", "no-batch"] if command == "erase" else []
+        assert main([command, *more, "--destination", name]) == 2
+    captured = capsys.readouterr()
+    assert told in captured.out + captured.err
+    assert "a-password" not in captured.out + captured.err

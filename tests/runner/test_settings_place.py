@@ -5,7 +5,8 @@ from pathlib import Path
 import dlt
 import pytest
 
-from enrow_source import ConfigurationError, enrow_source, fetch_account
+from enrow_source import ConfigurationError, build_pipeline, enrow_source, fetch_account
+from enrow_source.cli import main
 from enrow_source.options import misplaced_settings
 from enrow_source.runner.check import checks
 from enrow_source.testing import SimulatedEnrow
@@ -134,3 +135,104 @@ def test_what_dlt_init_writes_is_no_value(configure: Configure) -> None:
     configure(secrets='[sources.enrow]\nenrow_api_key = "a-key"\npii_secret = "<configure me>"\n')
     with pytest.raises(ConfigurationError, match=r"^pii_secret under .* is still <configure me>, as dlt init"):
         enrow_source(["a"])
+
+
+@pytest.mark.parametrize(
+    "config, told",
+    [
+        ('[destination.warehouse]\ndestination_typ = "postgres"', "destination_typ under [destination.warehouse]"),
+        (
+            '[destination.warehouse]\ntype = "postgres"',
+            "type under [destination.warehouse], did you mean destination_type?",
+        ),
+        ('[destination.warehouse.credentails]\ndatabase = "a.duckdb"', "credentails under [destination.warehouse]"),
+        ('[destination.duckdb.credentials]\ndatabse = "a.duckdb"', "databse under [destination.duckdb.credentials]"),
+        (
+            '[destination.warehous]\ndestination_type = "postgres"',
+            "warehous under [destination], did you mean warehouse?",
+        ),
+    ],
+)
+def test_a_destination_setting_that_nothing_reads(config: str, told: str, configure: Configure) -> None:
+    """Each loaded `warehouse.duckdb`, with exit code 0."""
+    configure(config=config)
+    with pytest.raises(ConfigurationError) as caught:
+        build_pipeline()
+    assert f"config.toml: nothing reads {told}" in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "variable, told",
+    [
+        ("DESTINATION__WAREHOUSE__DESTINATION_TYP", "destination_typ under [destination.warehouse]"),
+        ("DESTINATION__DUCKDB__CREDENTIALS__DATABSE", "databse under [destination.duckdb.credentials]"),
+        ("DESTINATION__WAREHOUS__CREDENTIALS", "warehous under [destination]"),
+    ],
+)
+def test_a_variable_of_the_destination(variable: str, told: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(variable, "postgres")
+    with pytest.raises(ConfigurationError) as caught:
+        build_pipeline()
+    assert f"the environment: nothing reads {told}" in str(caught.value)
+
+
+def test_other_settings_of_a_destination(configure: Configure) -> None:
+    """What is near to nothing that dlt reads may be somebody else's."""
+    configure(config='[destination.warehouse]\nowner = "data team"\n[destination.lake]\nbucket_url = "x"')
+    assert build_pipeline().destination.destination_name == "warehouse"
+
+
+@pytest.mark.parametrize("name", ["batch_ids", "stop"])
+def test_an_argument_is_no_setting(name: str, configure: Configure) -> None:
+    """`batch_ids` in config.toml was ignored by the command."""
+    configure(config=f'[sources.enrow]\n{name} = ["a"]')
+    with pytest.raises(ConfigurationError, match=rf"{name} under \[sources.enrow\] is not read"):
+        enrow_source(["b"], enrow_api_key="made-up-key")
+
+
+@pytest.mark.parametrize(
+    "config, told",
+    [
+        ('max_batches = "many"', "max_batches is no whole number, but 'many': write one"),
+        ("max_batches = 0", "max_batches is 0: set it to more than 0"),
+        ('pii = "hide"', "pii is 'hide': set it to"),
+        ('batch_ids_file = ""', "batch_ids_file is empty: set it"),
+    ],
+)
+def test_the_place_of_a_wrong_value(
+    config: str, told: str, configure: Configure, capsys: pytest.CaptureFixture[str]
+) -> None:
+    configure(config=f"[sources.enrow]\n{config}", secrets='[sources.enrow]\nenrow_api_key = "made-up-key"')
+    assert main(["run", "a"]) == 2
+    printed = capsys.readouterr().err
+    assert told in printed
+    assert f"(set as sources.enrow.{config.partition(' ')[0]} in config.toml)" in printed
+
+
+def test_a_long_value_is_not_shown(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """It may be a key that stands in the wrong place."""
+    monkeypatch.setenv("ENROW_API_KEY", "made-up-key")
+    monkeypatch.setenv("SOURCES__ENROW__CONNECTIONS", "a-secret-that-stands-in-the-wrong-place")
+    assert main(["run", "a"]) == 2
+    printed = capsys.readouterr().err
+    assert "connections is no whole number, but a text of 39 characters" in printed
+    assert "(set as SOURCES__ENROW__CONNECTIONS in the environment)" in printed
+    assert "a-secret" not in printed
+
+
+@pytest.mark.parametrize(
+    "command", ["submit --people-file p.csv --dry-run", "submissions", "erase --batch-id b", "check"], ids=str.split
+)
+def test_every_command_reads_the_names(command: str, configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
+    """`enrow submit` ignored what `enrow run` refuses."""
+    configure(config="[sources.enrow]\ncredit_per_found = 50", secrets='[sources.enrow]\nenrow_api_key = "made-up-key"')
+    assert main([*command.split(), *(["--base-url", "http://127.0.0.1:9"] if command == "check" else [])]) != 0
+    captured = capsys.readouterr()
+    assert "no option 'credit_per_found' under [sources.enrow]" in captured.out + captured.err
+
+
+def test_the_place_of_another_value(configure: Configure, capsys: pytest.CaptureFixture[str]) -> None:
+    """An option of the command comes before the files: its value is not theirs."""
+    configure(config="[sources.enrow]\nmax_batches = 5", secrets='[sources.enrow]\nenrow_api_key = "made-up-key"')
+    assert main(["run", "a", "--max-batches", "-5"]) == 2
+    assert capsys.readouterr().err == "error: --max-batches is -5: set it to more than 0, or leave it out\n"

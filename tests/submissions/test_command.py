@@ -293,3 +293,70 @@ def test_run_beside_a_submitter_names_no_ids(free_enrow: Command, tmp_path: Path
         holder.communicate()
     assert (code, "no batch ids" in err) == (1, False), err
     assert free_enrow("run")[0] == 0
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "utf-8-sig"])
+@pytest.mark.parametrize("name", ["p.csv", "p.json", "p.jsonl"])
+def test_encodings_of_people(enrow: Command, name: str, encoding: str) -> None:
+    """They are those in which ids are read."""
+    text = "linkedin_url,custom\nhttps://www.linkedin.com/in/a-person,é\n"
+    if name != "p.csv":
+        text = json.dumps({"linkedin_url": "https://www.linkedin.com/in/a-person"})
+    Path(name).write_bytes(text.encode(encoding))
+    code, out, err = enrow("submit", "--people-file", name, "--dry-run")
+    assert (code, "to be submitted                              1" in out) == (0, True), out + err
+
+
+@pytest.mark.parametrize("name", ["p.csv", "p.jsonl"])
+def test_people_in_another_encoding(enrow: Command, name: str) -> None:
+    """It was told in Python's words; nothing is sent of a file of which some names would be wrong."""
+    text = "firstname,lastname,company_name\nRené,Descartes,A\n"
+    if name != "p.csv":
+        text = '{"firstname": "A"}\n{"firstname": "René"}\n'
+    Path(name).write_bytes(text.encode("latin-1"))
+    code, _, err = enrow("submit", "--people-file", name, "--dry-run")
+    assert (code, err) == (2, f"error: {name}:2 is not UTF-8: save the file as UTF-8, or as UTF-16\n")
+
+
+@pytest.mark.parametrize(
+    "source, named",
+    [
+        (("--people-file", "none.csv"), "none.csv holds nobody"),
+        (("--people-file", "header.csv"), "header.csv holds nobody"),
+        (("--people-file", "none.json"), "none.json holds nobody"),
+        (("--people-query", "SELECT '' AS linkedin_url WHERE 1 = 0"), "the query of people holds nobody"),
+    ],
+)
+def test_nobody_is_told(enrow: Command, source: tuple[str, str], named: str, logged: pytest.LogCaptureFixture) -> None:
+    """There was nobody, so the code is 0; the log says where nobody was."""
+    for name, content in (("none.csv", ""), ("header.csv", "linkedin_url\n"), ("none.json", "")):
+        Path(name).write_text(content)
+    code, out, _ = enrow("submit", *source, "--dry-run")
+    assert (code, named in logged.text) == (0, True), logged.text
+    assert "to submit, give" not in out
+
+
+@pytest.mark.parametrize(
+    "arguments, told",
+    [
+        (
+            ("--max-credits", "79"),
+            "2 searches hold 80 credits, and --max-credits is 79: allow 80, or submit 1 with --limit",
+        ),
+        (("--max-credits", "39"), "and --max-credits is 39: allow 80; one search holds 40"),
+        ((), "nothing was sent and nothing was written: to submit, give --max-credits 80 in place of --dry-run"),
+    ],
+)
+def test_a_dry_run_says_what_it_takes(enrow: Command, arguments: tuple[str, ...], told: str) -> None:
+    """It said to leave --dry-run out, where that would have been refused."""
+    leads = write(Path("leads.csv"), [row(1), row(2)])
+    code, out, _ = enrow("submit", "--people-file", leads, "--dry-run", *arguments)
+    assert (code, told in out) == (2 if arguments else 0, True), out
+    assert ("to submit, give" in out) is (not arguments)
+
+
+def test_a_dry_run_compares_the_balance(enrow: Command, api: SimulatedEnrow) -> None:
+    api.credits = 79
+    leads = write(Path("leads.csv"), [row(1), row(2)])
+    code, out, _ = enrow("submit", "--people-file", leads, "--dry-run")
+    assert (code, "the account has 79: buy some, or submit 1 with --limit" in out) == (2, True), out

@@ -67,6 +67,8 @@ def test_command_serves_until_sigterm() -> None:
 
     assert answer.json() == bodies.completed("demo-none-found", 10, 0.0, seed=3)
     assert any("demo-rate-limited  " in line for line in printed)
+    assert "  export ENROW_API_KEY=k\n" in printed
+    assert any(line.startswith(f"  enrow run --base-url {url} ") for line in printed)
     assert (process.returncode, err) == (0, "")
 
 
