@@ -52,7 +52,7 @@ CHUNK_BATCHES: Final = 1_000
 """Batches handed to dlt at a time, where they are small."""
 
 LEDGER_NARROW_IDS: Final = 100
-"""Up to this many candidate ids are named in the ledger statement; past it, all known ids are read."""
+"""Up to this many candidate ids are named in the ledger statement; past it, all loaded ids are read."""
 
 DELETE_IDS: Final = 1_000
 """Batch ids named in one statement that removes their rows."""

@@ -9,16 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from ..api.models import BatchStatus
-from ..settings import LEDGER_NARROW_IDS
+from ..settings import DELETE_IDS, LEDGER_NARROW_IDS
 from ..tables.schema import BATCH_ERRORS, BATCHES, DEFERRED_BATCH_IDS, LEDGER_TABLES, PHONE_RESULTS
 from . import repair
+from .ledger_rows import Row, utc
 from .session import Session
-from .statement import LedgerStatement, Row, utc
+from .statement import LedgerStatement
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
@@ -85,7 +86,7 @@ def read_ledger(
             for batch_id, first_seen in _first_seen(client, found.missing).items():
                 entry = found.entries.get(batch_id, LedgerEntry(None, is_pending=False))
                 found.entries[batch_id] = replace(entry, first_seen=first_seen)
-    return LedgerSnapshot(tuple(found.missing), found.entries, found.begun, reader.gone)
+    return LedgerSnapshot(tuple(found.missing), found.entries, tuple(found.begun), reader.gone)
 
 
 @dataclass(slots=True)
@@ -93,29 +94,28 @@ class _Found:
     """The rows of the statement, without those of loaded batches: there may be a million of them."""
 
     missing: dict[str, None]
-    entries: dict[str, LedgerEntry]
+    again: frozenset[str] = frozenset()
+    entries: dict[str, LedgerEntry] = field(default_factory=dict)
     has_no_loads: bool = False
-    begun: list[str] = field(default_factory=list)
+    begun: dict[str, None] = field(default_factory=dict)
     loaded_deferrals: list[str] = field(default_factory=list)
+    is_partial: bool = False
+    """Whether some table has final rows of batches that another one lacks, and all loaded batches were read."""
 
-    @classmethod
-    def of(cls, batch_ids: Sequence[str], rows: Iterable[Row], again: frozenset[str] = frozenset()) -> Self:
-        found = cls(dict.fromkeys(batch_ids), {})
+    def add(self, rows: Iterable[Row]) -> None:
+        loaded, final_rows = 0, set[int]()
         for row in rows:
             if row.is_begun:
-                found.begun.append(row.batch_id)
+                self.begun[row.batch_id] = None
+            elif row.final_rows is not None:
+                final_rows.add(row.final_rows)
             elif row.is_loaded:
-                if row.batch_id in again:
-                    # It may have rows that the new answer has not.
-                    found.entries[row.batch_id] = LedgerEntry(None, is_pending=False, has_results=True)
-                else:
-                    found.missing.pop(row.batch_id, None)
-                if row.is_deferred:
-                    found.loaded_deferrals.append(row.batch_id)
+                loaded += not row.is_deferred
+                self._add_loaded(row)
             else:
-                found.has_no_loads |= row.has_no_loads
-                if row.is_pending or row.is_unfinished or row.is_given_up or row.batch_id in found.missing:
-                    found.entries[row.batch_id] = LedgerEntry(
+                self.has_no_loads |= row.has_no_loads
+                if row.is_pending or row.is_unfinished or row.is_given_up or row.batch_id in self.missing:
+                    self.entries[row.batch_id] = LedgerEntry(
                         row.last_fetched_at,
                         row.is_pending,
                         row.first_seen,
@@ -126,7 +126,17 @@ class _Found:
                         has_failed=row.has_failed,
                         is_unfinished=row.is_unfinished,
                     )
-        return found
+        self.is_partial = bool(final_rows - {loaded})
+
+    def _add_loaded(self, row: Row) -> None:
+        if row.batch_id in self.again:
+            # It may have rows that the new answer has not.
+            self.entries[row.batch_id] = LedgerEntry(None, is_pending=False, has_results=True)
+        else:
+            self.missing.pop(row.batch_id, None)
+            self.entries.pop(row.batch_id, None)
+        if row.is_deferred:
+            self.loaded_deferrals.append(row.batch_id)
 
 
 class _Reader:
@@ -151,7 +161,7 @@ class _Reader:
 
     def read(self) -> _Found:
         if not self._tables:
-            return _Found.of(self._batch_ids, ())
+            return self._read()
         more = (BATCH_ERRORS.name, DEFERRED_BATCH_IDS.name)
         self._more = [name for name in more if name in self._session.schema.tables]
         try:
@@ -177,9 +187,16 @@ class _Reader:
         return pipeline is not None and self._session.schema.name not in pipeline.schemas
 
     def _read(self) -> _Found:
-        if not self._tables:
-            return _Found.of(self._batch_ids, ())
-        return _Found.of(self._batch_ids, self._statement.rows(self._tables, self._more, self._empty), self._again)
+        found = _Found(dict.fromkeys(self._batch_ids), self._again)
+        if self._tables:
+            found.add(self._statement.rows(self._tables, self._more, self._empty))
+        if found.is_partial:
+            missing = list(found.missing)
+            for start in range(0, len(missing), DELETE_IDS):
+                self._statement.named = missing[start : start + DELETE_IDS]
+                found.add(self._statement.rows(self._tables, self._more, self._empty))
+            self._statement.named = None
+        return found
 
     def _leave_out_what_does_not_exist(self) -> None:
         loads = self._session.schema.loads_table_name

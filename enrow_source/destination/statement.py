@@ -3,58 +3,34 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from ..settings import LEDGER_FETCH_ROWS
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS_LEDGER
+from .ledger_rows import (
+    FINAL_ROWS,
+    HAS_NO_LOADS,
+    HAS_RESULTS,
+    IS_BEGUN,
+    IS_GIVEN_UP,
+    IS_LOADED,
+    IS_UNFINISHED,
+    UNKNOWN_ANSWER,
+    Row,
+    as_row,
+)
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
     from dlt.destinations.sql_client import SqlClientBase
-
-_HAS_RESULTS: Final = 2
-_IS_UNFINISHED: Final = 4
-_HAS_NO_LOADS: Final = 8
-_IS_GIVEN_UP: Final = 16
-_UNKNOWN_ANSWER: Final = 32
-"""Added to the flag of a pending batch, so that all flags, and a count, come in one column."""
-
-_IS_BEGUN: Final = -2
-"""The flags of a load that has begun and is not complete."""
-
-_IS_LOADED: Final = -1
-"""The flags of a deferred batch that is loaded for good; of one that was not deferred they are null."""
-
 
 BEGUN: Final = 1
 """Status in `_dlt_loads` of a load that has begun; dlt's own, for a complete one, is 0."""
 
 REMOVED: Final = 2
 """Status of a load that was killed, and whose rows were removed: it keeps its place among the oldest ones."""
-
-
-class Row(NamedTuple):
-    """What the ledger has of one batch; of a loaded one, its id and whether it was deferred alone."""
-
-    batch_id: str
-    is_loaded: bool
-    is_deferred: bool = False
-    is_pending: bool = False
-    has_results: bool = False
-    is_unfinished: bool = False
-    has_no_loads: bool = False
-    """Whether it is under a load that is unknown, and no load at all is known."""
-    last_fetched_at: datetime | None = None
-    first_seen: datetime | None = None
-    is_given_up: bool = False
-    unknown_answers: int | None = None
-    has_failed: bool = False
-    deferred_at: datetime | None = None
-    is_begun: bool = False
-    """Whether it is no batch, but a load that has begun and is not complete."""
 
 
 class LedgerStatement:
@@ -65,7 +41,7 @@ class LedgerStatement:
         schema: Of the source.
         final: The words for final states.
         tables_wanted: The tables that have to hold a batch.
-        batch_ids: The ids of the input; None where they are too many to be named.
+        named: The ids that are named; None where they are too many, so that all loaded batches are read.
     """
 
     def __init__(
@@ -74,13 +50,13 @@ class LedgerStatement:
         schema: Schema,
         final: Sequence[str],
         tables_wanted: int,
-        batch_ids: Sequence[str] | None,
+        named: Sequence[str] | None,
     ) -> None:
         self.client = client
         self._schema = schema
         self._final = ", ".join(f"'{word}'" for word in final)
         self._tables_wanted = tables_wanted
-        self._batch_ids = batch_ids
+        self.named = named
         self._deferred = False
         self.has_loads = True
         """Whether `_dlt_loads` exists."""
@@ -106,35 +82,13 @@ class LedgerStatement:
         sql, parameters = self._select(tables, more, empty)
         with self.client.execute_query(sql, *parameters) as cursor:
             while rows := cursor.fetchmany(LEDGER_FETCH_ROWS):
-                for batch_id, flags, last_fetched_at, first_seen, last_failed_at, deferred_at in rows:
-                    if flags == _IS_BEGUN:
-                        yield Row(batch_id, is_loaded=False, is_begun=True)
-                        continue
-                    if flags is None or flags < 0:
-                        yield Row(batch_id, is_loaded=True, is_deferred=flags is not None)
-                        continue
-                    flag = int(flags)
-                    answers = flag // _UNKNOWN_ANSWER  # one more than there were, where the id is deferred
-                    yield Row(
-                        batch_id,
-                        is_loaded=False,
-                        is_pending=bool(flag & 1),
-                        has_results=bool(flag & _HAS_RESULTS),
-                        is_unfinished=bool(flag & (_IS_UNFINISHED | _HAS_NO_LOADS)),
-                        has_no_loads=bool(flag & _HAS_NO_LOADS),
-                        last_fetched_at=utc(last_fetched_at),
-                        first_seen=utc(first_seen),
-                        is_given_up=bool(flag & _IS_GIVEN_UP),
-                        unknown_answers=answers - 1 if answers else None,
-                        has_failed=last_failed_at is not None and last_failed_at == last_fetched_at,
-                        deferred_at=utc(deferred_at),
-                    )
+                yield from map(as_row, rows)
 
     def delete_loaded_deferrals(self, tables: Sequence[str]) -> None:
         """Delete the rows of `deferred_batch_ids` whose batch is loaded for good."""
-        named, self._batch_ids, self._deferred = self._batch_ids, (), True
+        named, self.named, self._deferred = self.named, (), True
         union = self._union([self._fetches(table, number, len(tables)) for number, table in enumerate(tables)])
-        self._batch_ids = named
+        self.named = named
         deferred, batch_id = self.table(DEFERRED_BATCH_IDS.name), self._column("", "batch_id")
         self.client.execute_sql(
             f"DELETE FROM {deferred} WHERE {batch_id} IN (SELECT batch_id FROM ({union}) fetches"  # noqa: S608 - escaped
@@ -154,10 +108,10 @@ class LedgerStatement:
         parts += [f"SELECT {nothing} FROM {self.table(table)} WHERE 1 = 0" for table in empty]  # noqa: S608 - escaped
         parts += [self._begun_loads(count)] if self.has_loads else []
         is_loaded = self._is_loaded(count)
-        deferred = f"CASE WHEN MAX(deferred) = 1 THEN {_IS_LOADED} ELSE NULL END"
+        deferred = f"CASE WHEN MAX(deferred) = 1 THEN {IS_LOADED} ELSE NULL END"
         flags = (
-            f"MAX(pending) + {_HAS_RESULTS} * MAX(has_results) + MAX(unfinished)"
-            f" + {_IS_GIVEN_UP} * MAX(given_up) + {_UNKNOWN_ANSWER} * MAX(unknown_answers)"
+            f"MAX(pending) + {HAS_RESULTS} * MAX(has_results) + MAX(unfinished)"
+            f" + {IS_GIVEN_UP} * MAX(given_up) + {UNKNOWN_ANSWER} * MAX(unknown_answers)"
         )
         # No points in time of what is loaded: to make them takes most of the time, where a million batches are.
         sql = (
@@ -168,7 +122,8 @@ class LedgerStatement:
             f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN deferred = 1 THEN first_seen END) END"
             f" FROM ({self._union(parts)}) fetches GROUP BY batch_id"
         )
-        named = list(self._batch_ids or ())
+        sql += self._loaded_batches(tables) if self.named is None else ""
+        named = list(self.named or ())
         return sql, named * count
 
     @staticmethod
@@ -178,9 +133,37 @@ class LedgerStatement:
     def _is_loaded(self, tables: int) -> str:
         return " + ".join(f"MAX(loaded_{number})" for number in range(tables)) + f" = {self._tables_wanted}"
 
+    def _loaded_batches(self, tables: Sequence[str]) -> str:
+        """Select the batches that are loaded, and how many final rows each table has.
+
+        Without a GROUP BY: of a million batches it takes more memory than `run()` leaves DuckDB.
+        """
+        batch_id, nothing = self._column("t", "batch_id"), "NULL, NULL, NULL, NULL"
+        final = [self._final_rows(table) for table in tables]
+        parts = [
+            f"SELECT '{t}', {FINAL_ROWS} - COUNT(*), {nothing} {rows}" for t, rows in zip(tables, final, strict=True)
+        ]
+        if len(tables) == self._tables_wanted:
+            others = "".join(f" AND {batch_id} IN (SELECT {batch_id} {rows})" for rows in final[1:])
+            parts.append(f"SELECT {batch_id}, NULL, {nothing} {final[0]}{others}")
+        return "".join(f" UNION ALL {part}" for part in parts)
+
+    def _final_rows(self, table: str) -> str:
+        load_id = self._column("t", "_dlt_load_id")
+        return f"FROM {self.table(table)} t {self._join(load_id)} WHERE {self._is_final(load_id)}"
+
+    def _is_final(self, load_id: str) -> str:
+        """Whether the state of a row is final, and its load was completed."""
+        return f"{self._column('t', 'status')} IN ({self._final}) AND {self._is_done(load_id)}"
+
+    def _is_done(self, load_id: str) -> str:
+        # Loads are named by the time they began. What is older than all that is kept in `_dlt_loads` was completed:
+        # what a killed run left has lost its load by then, for the next run took it away.
+        return f"(l.done = 1 OR ({load_id} <> '' AND {load_id} < o.oldest){self._or_trusted(load_id)})"
+
     def _or_pending(self, table: str, tables: Sequence[str]) -> str:
         """Read, of the ledger of results, also batches that are pending in another table: whether they have some."""
-        if table != PHONE_RESULTS_LEDGER.name or not self._final:
+        if table != PHONE_RESULTS_LEDGER.name:
             return ""
         batch_id, status = self._column("", "batch_id"), self._column("", "status")
         is_in = f" OR {self._column('t', 'batch_id')} IN (SELECT {batch_id} FROM"
@@ -190,14 +173,10 @@ class LedgerStatement:
     def _fetches(self, table: str, number: int, tables: int, always: str = "") -> str:
         """Select the rows of one table: loaded where the state is final and the load was completed."""
         batch_id, load_id = self._column("t", "batch_id"), self._column("t", "_dlt_load_id")
-        # Loads are named by the time they began. What is older than all that is kept in `_dlt_loads` was completed:
-        # what a killed run left has lost its load by then, for the next run took it away.
-        done = f"(l.done = 1 OR ({load_id} <> '' AND {load_id} < o.oldest){self._or_trusted(load_id)})"
-        final = f"{self._column('t', 'status')} IN ({self._final}) AND {done}" if self._final else "1 = 0"
-        is_loaded = f"CASE WHEN {final} THEN 1 ELSE 0 END"
+        is_loaded = f"CASE WHEN {self._is_final(load_id)} THEN 1 ELSE 0 END"
         unfinished = (
-            f"CASE WHEN {done} OR {load_id} = '' THEN 0 WHEN o.oldest IS NULL THEN {_HAS_NO_LOADS}"
-            f" ELSE {_IS_UNFINISHED} END"
+            f"CASE WHEN {self._is_done(load_id)} OR {load_id} = '' THEN 0 WHEN o.oldest IS NULL THEN {HAS_NO_LOADS}"
+            f" ELSE {IS_UNFINISHED} END"
         )
         flags = [f"{is_loaded if n == number else 0} AS loaded_{n}" for n in range(tables)]
         counts = f"CASE WHEN {self._column('t', 'results_loaded')} > 0 THEN 1 ELSE 0 END"
@@ -249,7 +228,7 @@ class LedgerStatement:
         """Select the loads that have begun and are not complete, among the batches: it saves a statement."""
         load_id, status = self._dlt_column("load_id"), self._dlt_column("status")
         return (
-            f"SELECT {load_id}, NULL, {self._flags(tables)}, 0, NULL, 0, {_IS_BEGUN}, 0, 0, 0, 0"  # noqa: S608 - escaped
+            f"SELECT {load_id}, NULL, {self._flags(tables)}, 0, NULL, 0, {IS_BEGUN}, 0, 0, 0, 0"  # noqa: S608 - escaped
             f" FROM {self.table(self._schema.loads_table_name)} GROUP BY {load_id} HAVING MIN({status}) = {BEGUN}"
         )
 
@@ -262,15 +241,13 @@ class LedgerStatement:
         return self._column("t", "first_seen_at") if "first_seen_at" in columns else "NULL"
 
     def _narrow(self, always: str) -> str:
-        """Narrow to the batch_ids, where they are few, and to the rows that are wanted in any case."""
-        if self._batch_ids is None:
-            return ""
+        """Narrow to the batches that are named, and to the rows that are wanted in any case."""
         if self._deferred:
             ids = f"SELECT {self._column('', 'batch_id')} FROM {self.table(DEFERRED_BATCH_IDS.name)}"  # noqa: S608 - escaped names
             always += f" OR {self._column('t', 'batch_id')} IN ({ids})"
-        if not self._batch_ids:
+        if not self.named:
             return f" WHERE {always}"
-        names = ", ".join(["%s"] * len(self._batch_ids))
+        names = ", ".join(["%s"] * len(self.named))
         return f" WHERE ({self._column('t', 'batch_id')} IN ({names}) OR {always})"
 
     def table(self, name: str) -> str:
@@ -282,8 +259,3 @@ class LedgerStatement:
 
     def _dlt_column(self, name: str) -> str:
         return self._column("", self._schema.naming.normalize_identifier(name))
-
-
-def utc(at: datetime | None) -> datetime | None:
-    """Some destinations leave the time zone out."""
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at

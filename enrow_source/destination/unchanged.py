@@ -14,8 +14,8 @@ from dlt.destinations.exceptions import DatabaseException
 
 from ..tables.rows import FetchedBatch, RowContext, batch_stats_table, batches_table, phone_results_ledger_table
 from ..tables.schema import BATCH_STATS, BATCHES, LEDGER_TABLES, PHONE_RESULTS
+from .ledger_rows import utc
 from .session import BIGQUERY, DUCKDB, POSTGRES, SNOWFLAKE, Session
-from .statement import utc
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase

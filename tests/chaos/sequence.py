@@ -190,7 +190,11 @@ class Sequence:
 
     def _given(self, draws: list[float]) -> list[str]:
         """Choose the ids that the next run is given: those in no table more often, for nobody else knows of them."""
-        known = {row["batch_id"] for rows in self._warehouse.read(_EVIDENCE).values() for row in rows}
+        tables = self._warehouse.read(_EVIDENCE)
+        for table, rows in tables.items():
+            held = (f"{row['batch_id']} {row['status']} of {row['_dlt_load_id']}" for row in rows)
+            self.outcome.story.append(f"  {table}: {', '.join(held)}")
+        known = {row["batch_id"] for rows in tables.values() for row in rows}
         known |= self._erased.keys()
         here = [(batch, draw) for batch, draw in zip(self._batches, draws, strict=True) if self._has_arrived(batch)]
         return [b.batch_id for b, draw in here if draw < (_GIVEN_AGAIN_SHARE if b.batch_id in known else _GIVEN_SHARE)]
@@ -212,6 +216,8 @@ class Sequence:
         for job, ended in zip(jobs, ends, strict=True):
             what = f"run {number}, {job.command}, {job.kill or 'no kill'}, {workers} workers, {len(batch_ids)} ids"
             outcome.story.append(f"{what}: {_how(ended)}")
+        asked = (f"{request.batch_id} {request.status}" for request in self._api.requests[self._starts[-1] :])
+        outcome.story.append(f"  asked for {', '.join(asked)}")
         ended = ends[0]
         self._stages = ended.stages
         if kill is not None and ended.is_killed:

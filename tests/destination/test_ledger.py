@@ -3,13 +3,17 @@
 from collections.abc import Iterable
 from datetime import UTC, datetime
 from itertools import permutations
+from pathlib import Path
+from typing import Any
 
 import pytest
 
+from enrow_source import build_pipeline, run
 from enrow_source.destination import ledger
 from enrow_source.destination.ledger import LedgerEntry, LedgerSnapshot
 from enrow_source.ids.shard import Shard
 from enrow_source.plan import plan_batches
+from enrow_source.tables.schema import LEDGER_TABLES
 from enrow_source.testing import Response, SimulatedEnrow
 from tests.conftest import NewSource
 from tests.support.warehouse import Warehouse
@@ -124,6 +128,42 @@ def test_the_ledger_is_right_for_any_count(
     warehouse.run(new_source([*ids, api.add_ongoing("dropped", None)]))
     warehouse.run(new_source([*ids, api.add_completed("new", 1)]))
     assert [api.fetches(batch_id) for batch_id in (*ids, "dropped", "new")] == [1, 2, 2, 2, 1]
+
+
+def test_a_batch_that_a_table_lacks_is_fetched(
+    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where more ids are given than are named, a loaded batch is searched for in each table."""
+    monkeypatch.setattr(ledger, "LEDGER_NARROW_IDS", 1)
+    monkeypatch.setattr(ledger, "DELETE_IDS", 1)
+    ids = [api.add_completed("whole", 2), api.add_completed("half", 2), api.add_completed("lost", 2)]
+    warehouse.run(new_source(ids))
+    for table, batch_id in (("batch_stats", "half"), ("batches", "lost")):
+        warehouse.sql(f"DELETE FROM enrow_data.{table} WHERE batch_id = '{batch_id}'")
+    warehouse.run(new_source(ids))
+    warehouse.run(new_source(ids))
+    assert [api.fetches(batch_id) for batch_id in ids] == [1, 2, 2]
+    assert len(warehouse.rows("phone_results")) == 6
+
+
+@pytest.mark.slow
+def test_a_million_known_batches_fit_in_memory(
+    api: SimulatedEnrow, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The statement grouped the rows of all batches, for which DuckDB had too little memory."""
+    monkeypatch.chdir(tmp_path)
+    api.add_completed("0", 1)
+    pipeline = build_pipeline()
+    options: dict[str, Any] = {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
+    run(["0"], pipeline=pipeline, **options)
+    with pipeline.sql_client() as client:
+        for table in LEDGER_TABLES.values():
+            client.execute_sql(
+                f"INSERT INTO {table} SELECT known.* REPLACE (lpad(known_id.n::text, 36, '0') AS batch_id)"
+                f" FROM {table} known, range(1, 1000001) known_id(n)"
+            )
+    report = run([f"{n:036}" for n in range(1, 1_000_001)], pipeline=pipeline, **options)
+    assert (report.exit_code, report.fetched) == (0, 0)
 
 
 def test_ids_are_data_for_the_ledger_never_sql(

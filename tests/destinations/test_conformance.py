@@ -11,6 +11,7 @@ import pytest
 from dlt.extract import DltSource
 
 from enrow_source import enrow_source
+from enrow_source.destination import ledger
 from enrow_source.destination.comments import comment_tables
 from enrow_source.errors import EnrowError
 from enrow_source.runner.compare_rows import compare_rows
@@ -145,11 +146,13 @@ def test_layout_and_descriptions(warehouse: TargetDataset, account: Account, tar
 
 
 @pytest.mark.slow
-def test_nothing_to_do(warehouse: TargetDataset, account: Account) -> None:
+def test_nothing_to_do(warehouse: TargetDataset, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where more ids are given than the ledger statement names."""
     batches = [account.completed("one"), account.completed("none", 0), account.add(bodies.failed("failed"))]
     warehouse.run(account.source(*batches))
     before = {table: in_order(warehouse.rows(table)) for table in TABLES}
     warehouse.run(account.source(*batches))
+    monkeypatch.setattr(ledger, "LEDGER_NARROW_IDS", 1)
     warehouse.run(account.source(*batches), container="second")
     assert account.fetches(*batches) == (1, 1, 1)
     assert {table: in_order(warehouse.rows(table)) for table in TABLES} == before
@@ -239,8 +242,9 @@ def test_completed_then_failed(warehouse: TargetDataset, account: Account) -> No
 
 
 @pytest.mark.slow
-def test_one_table_then_all(warehouse: TargetDataset, account: Account) -> None:
-    """A batch whose results alone were loaded is loaded again, as it is by then."""
+def test_one_table_then_all(warehouse: TargetDataset, account: Account, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch whose results alone were loaded is loaded again, as it is by then; more ids are given than are named."""
+    monkeypatch.setattr(ledger, "LEDGER_NARROW_IDS", 0)
     shrinks = account.add(bodies.completed("shrinks", 6), bodies.completed("shrinks", 2))
     empties = account.add(bodies.completed("empties", 6), bodies.completed("empties", 0))
     # All tables are made first: an emulator answers for one that is not there as if it were empty.
