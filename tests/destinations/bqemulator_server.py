@@ -38,6 +38,7 @@ def main() -> None:
     executor._LOAD_FORMAT_HANDLERS["PARQUET"] = load_parquet
     sync_created = catalog.sync_created_table
     executor.sync_created_table = interpreter.sync_created_table = sync
+
     async def execute_query(project: str, job: str, sql: str, *more: Any, **options: Any) -> Any:
         """End a transaction without ending its session, which it knows no statement for."""
         return await execute(project, job, sql.replace(";CALL BQ.ABORT_SESSION()", ""), *more, **options)
