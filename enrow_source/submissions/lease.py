@@ -45,9 +45,13 @@ class Lease:
         return True
 
     def renew(self) -> bool:
-        """Renew it where it is still held; return whether it is."""
-        self._update("held_until", "holder", [self._until(), self.holder])
-        return self._is_held()
+        """Renew it where it is still held; return whether it is known to be."""
+        try:
+            self._update("held_until", "holder", [self._until(), self.holder])
+            return self._is_held()
+        except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
+            logger.warning(f"the lease could not be renewed, and counts as lost: {type(error).__name__}")
+            return False
 
     def release(self) -> None:
         """Let go of it where it is held; where that fails it expires."""
@@ -80,6 +84,13 @@ class Lease:
         return False
 
     def _is_held(self) -> bool:
+        """Read who holds it, not how many rows an UPDATE has changed: what a driver sends again changes none.
+
+        What says that it is held is read again where the connection may have missed that another one has taken it.
+        """
+        return self._is_own() and (not self._store.refresh() or self._is_own())
+
+    def _is_own(self) -> bool:
         store = self._store
         sql = f"SELECT {store.column('holder')} FROM {store.table(SUBMISSION_LEASE.name)}"  # noqa: S608 - escaped names
         return {holder for (holder,) in store.client.execute_sql(sql) or ()} == {self.holder}

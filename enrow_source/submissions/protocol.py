@@ -212,9 +212,7 @@ def _send(submission: Submission, result: ProtocolResult, attempts: int) -> Gene
             yield Wait(attempt - 1, last.retry_after_s)
         if not (yield CheckLease()):
             result.end = EndReason.LOST_LEASE
-            return SubmissionOutcome(
-                SubmissionState.CANCELLED, message="another submitter has taken the lease before this was sent"
-            )
+            return SubmissionOutcome(SubmissionState.CANCELLED, message="the lease was lost before this was sent")
         answer: PostResult = yield Post(submission)
         match answer:
             case Accepted(status, batch_id, held):

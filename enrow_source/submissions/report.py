@@ -147,7 +147,7 @@ _WORDS = {
 }
 _ENDS = {
     EndReason.BUSY: "another run is submitting to this dataset; nothing was sent",
-    EndReason.LOST_LEASE: "another run has taken over; what was not sent is cancelled",
+    EndReason.LOST_LEASE: "the lease was lost; what was not sent is cancelled",
     EndReason.UNKNOWN: "it is not known whether a batch was accepted; it is not sent again by itself",
     EndReason.REFUSED: "the API takes nothing of this account",
     EndReason.UNAVAILABLE: "no connection, or the API asked to slow down; nothing of the last batch was accepted",

@@ -16,6 +16,7 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from ..destination.create_tables import create_tables
 from ..destination.load_lock import database_file
+from ..destination.session import SNOWFLAKE
 from ..errors import ConfigurationError
 from ..settings import INSERT_ROWS, RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
 from ..tables.privacy import Pii, Privacy
@@ -88,6 +89,18 @@ class Store:
         if self.job_client.sql_client.native_connection is None:
             self.job_client.sql_client.open_connection()
         return self.job_client.sql_client
+
+    def refresh(self) -> bool:
+        """Make sure that what others have committed by now is read from now on; return whether that took a connection.
+
+        An open session of Snowflake may miss it, a new one does not:
+        https://docs.snowflake.com/en/sql-reference/transactions#read-consistency-across-sessions
+        """
+        if self.pipeline.destination.destination_type != SNOWFLAKE:
+            return False
+        self.job_client.sql_client.close_connection()
+        self.job_client.sql_client.open_connection()
+        return True
 
     def create_tables(self) -> None:
         """Create what is not there yet; another one may do so at the same time."""
@@ -254,7 +267,3 @@ class Store:
 def stored_key(key: str, privacy: Privacy) -> str:
     """Return what stands for a person in `submitted_searches`: in clear where personal data is kept, else hashed."""
     return key if privacy.mode is Pii.KEEP else privacy.keyed_hash(key)
-
-
-def _utc(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

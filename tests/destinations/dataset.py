@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple, TypeAlias, cast
@@ -11,7 +11,6 @@ import dlt
 import pyarrow as pa
 from dlt.common.destination import Destination
 from dlt.common.pipeline import LoadInfo
-from dlt.destinations.exceptions import DatabaseUndefinedRelation
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltSource
@@ -108,8 +107,9 @@ class TargetDataset:
         with self._client() as client:
             sql = client.sql_client
             for dataset in (nullcontext(), sql.with_staging_dataset()):
-                with dataset, suppress(DatabaseUndefinedRelation):
-                    sql.drop_dataset()
+                with dataset:
+                    if sql.has_dataset():
+                        sql.drop_dataset()
 
     def _delete(self, table: str, column: str, value: str) -> None:
         with self._client() as client:

@@ -9,13 +9,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
 
+import dlt
 import pytest
 
 from enrow_source.submissions import lease as lease_module
 from enrow_source.submissions.lease import Lease
 from enrow_source.submissions.protocol import EndReason
 from enrow_source.submissions.store import Store
-from enrow_source.testing import people_accepted_twice
+from enrow_source.testing import SimulatedEnrow, people_accepted_twice
+from tests.support.postgres import Postgres
 
 from .conftest import Place
 from .rows import row
@@ -86,3 +88,23 @@ def test_whoever_has_lost_the_lease_cancels(place: Place, monkeypatch: pytest.Mo
     report = place.submit([row(1)])
     assert (report.end, report.exit_code, place.states()) == (EndReason.LOST_LEASE, 1, ["cancelled"])
     assert not place.api.accepted
+
+
+def test_a_lost_connection_cancels(
+    api: SimulatedEnrow, postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between intent and POST: what was surely not sent is cancelled, and is not left for a person to resolve."""
+    place = Place(api, tmp_path, dlt.destinations.postgres(postgres.url), "submit_lost")
+    renew = Lease.renew
+
+    def disconnected(self: Lease) -> bool:
+        others = "pid <> pg_backend_pid() AND datname = current_database()"
+        postgres.query(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE {others}")
+        return renew(self)
+
+    with monkeypatch.context() as at_the_check:
+        at_the_check.setattr(Lease, "renew", disconnected)
+        report = place.submit([row(1)])
+    assert (report.end, report.exit_code, place.states()) == (EndReason.LOST_LEASE, 1, ["cancelled"])
+    assert not api.accepted
+    assert place.submit([row(1)]).searches_accepted == 1
