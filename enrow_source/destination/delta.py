@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Any
 
 from ..errors import ConfigurationError
+from ..lazy import pa
 from ..tables.schema import PHONE_RESULTS
 from .session import Session
 
@@ -40,3 +43,9 @@ def use_delta_tables_on_filesystem(session: Session) -> None:
         if name == PHONE_RESULTS.name and resource.write_disposition == "merge":
             resource.apply_hints(write_disposition="append", merge_key="")
     check_deltalake()
+
+
+def matching(table: Any, batch_ids: Sequence[str]) -> Any:  # noqa: ANN401 - deltalake's, of an extra
+    """Begin what becomes of the rows of some batches in a Delta table."""
+    source = pa.table({"batch_id": pa.array(batch_ids, pa.string())})
+    return table.merge(source, predicate="t.batch_id = s.batch_id", source_alias="s", target_alias="t")

@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.utils import chunks
 
 from ..settings import DELETE_IDS
 from ..tables.schema import LEDGER_TABLES
 from .packages import left_packages
 from .session import FILESYSTEM, sql_client_of
+from .sql import parameters
 from .suppressions import ERASURES
 
 if TYPE_CHECKING:
@@ -35,9 +37,9 @@ def has_newer_rows(pipeline: dlt.Pipeline) -> bool:
         if pipeline.destination.destination_type != FILESYSTEM and _is_found(client, ERASURES, "erased_at", since):
             return True
         return any(
-            _is_found(client, table, "fetched_at", since, batch_ids[start : start + DELETE_IDS])
+            _is_found(client, table, "fetched_at", since, some)
             for table in LEDGER_TABLES.values()
-            for start in range(0, len(batch_ids), DELETE_IDS)
+            for some in chunks(batch_ids, DELETE_IDS)
         )
 
 
@@ -45,7 +47,7 @@ def _is_found(
     client: SqlClientBase[Any], table: str, column: str, since: datetime, batch_ids: Sequence[str] = ()
 ) -> bool:
     at, batch_id = map(client.escape_column_name, (column, "batch_id"))
-    of_batches = f" AND {batch_id} IN ({', '.join(['%s'] * len(batch_ids))})" if batch_ids else ""
+    of_batches = f" AND {batch_id} IN ({parameters(batch_ids)})" if batch_ids else ""
     sql = f"SELECT COUNT(*) FROM {client.make_qualified_table_name(table)} WHERE {at} > %s{of_batches}"  # noqa: S608
     with suppress(DestinationUndefinedEntity):
         rows = client.execute_sql(sql, since, *batch_ids)

@@ -9,28 +9,23 @@ from typing import TYPE_CHECKING, Any
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from ..tables.schema import PHONE_RESULTS, PHONE_RESULTS_LEDGER
+from .sql import Rows, exists
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
 
 
-def correct_results_loaded(client: SqlClientBase[Any], results: str, condition: str, values: Sequence[str]) -> None:
-    """Set `results_loaded` to the rows that stay, before those that the condition selects are deleted.
-
-    Args:
-        client: Of the destination.
-        results: `phone_results`, qualified and escaped.
-        condition: SQL, with a parameter for each of the values.
-        values: Of the parameters.
-    """
+def correct_results_loaded(client: SqlClientBase[Any], erased: Rows) -> None:
+    """Set `results_loaded` to the rows of `phone_results` that stay, before the others are deleted."""
     batch_id, loaded = client.escape_column_name("batch_id"), client.escape_column_name("results_loaded")
     sql = (
-        f"SELECT {batch_id}, SUM(CASE WHEN {condition} THEN 0 ELSE 1 END) FROM {results}"  # noqa: S608 - escaped names
-        f" WHERE {batch_id} IN (SELECT {batch_id} FROM {results} WHERE {condition}) GROUP BY {batch_id}"
+        f"SELECT {batch_id}, SUM(CASE WHEN {erased.condition} THEN 0 ELSE 1 END) FROM {erased.table}"  # noqa: S608 - escaped names
+        f" WHERE {batch_id} IN (SELECT {batch_id} FROM {erased.table} WHERE {erased.condition})"
+        f" GROUP BY {batch_id}"
     )
     ledger = client.make_qualified_table_name(PHONE_RESULTS_LEDGER.name)
     # Set and not subtracted, so that doing it again does no harm where there are no transactions.
-    for erased_from, kept in client.execute_sql(sql, *values, *values) or ():
+    for erased_from, kept in client.execute_sql(sql, *erased.values, *erased.values) or ():
         client.execute_sql(
             f"UPDATE {ledger} SET {loaded} = %s WHERE {batch_id} = %s",  # noqa: S608 - escaped names
             int(kept),
@@ -57,9 +52,6 @@ def rows_that_differ(client: SqlClientBase[Any]) -> list[RowsDiffer] | None:
     """Compare the rows of `phone_results` with the ledger, batch by batch; None where there is neither table.
 
     Batches that a run is loading at this moment differ too.
-
-    Args:
-        client: Of the destination.
     """
     column, table = client.escape_column_name, client.make_qualified_table_name
     batch_id, load_id = column("batch_id"), column("_dlt_load_id")
@@ -73,7 +65,7 @@ def rows_that_differ(client: SqlClientBase[Any]) -> list[RowsDiffer] | None:
         return _differences(client, list(parts.values()))
     except DestinationUndefinedEntity:
         # One that is gone has no rows, and the other one says of which batches.
-        there = [sql for name, sql in parts.items() if _exists(client, name)]
+        there = [sql for name, sql in parts.items() if exists(client, name)]
         return _differences(client, there) if there else None
 
 
@@ -83,11 +75,3 @@ def _differences(client: SqlClientBase[Any], parts: Sequence[str]) -> list[RowsD
         " GROUP BY batch_id HAVING MAX(claimed) <> MAX(found) ORDER BY batch_id"
     )
     return [RowsDiffer(name, int(claimed), int(found)) for name, claimed, found in client.execute_sql(sql) or ()]
-
-
-def _exists(client: SqlClientBase[Any], table: str) -> bool:
-    try:
-        client.execute_sql(f"SELECT 1 FROM {table} WHERE 1 = 0")  # noqa: S608 - an escaped name
-    except DestinationUndefinedEntity:
-        return False
-    return True

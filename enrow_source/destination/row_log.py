@@ -14,6 +14,7 @@ from dlt.common.destination.exceptions import DestinationException, DestinationU
 from dlt.destinations.exceptions import DatabaseException, DatabaseTerminalException
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
+from dlt.extract import DltResource
 
 from ..lazy import pa
 from ..tables.schema import Table
@@ -110,9 +111,14 @@ def _load(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any]) -> None:
                 pipelines_dir=folder,
             )
             found = pa.Table.from_pylist([dict(row)], schema=table.arrow)
-            columns = [column.hints for column in table.columns]
-            resource = dlt.resource([found], name=table.name, columns=columns, write_disposition="append")
-            resource.apply_hints(additional_table_hints={"description": table.description})
-            appending.run(resource, schema=dlt.Schema(table.name))
+            appending.run(appended(table, [found]), schema=dlt.Schema(table.name))
         finally:
             pipeline.activate()
+
+
+def appended(table: Table, rows: list[Any]) -> DltResource:
+    """Return a resource that appends rows to a declared table."""
+    columns = [column.hints for column in table.columns]
+    resource: DltResource = dlt.resource(rows, name=table.name, columns=columns, write_disposition="append")
+    resource.apply_hints(additional_table_hints={"description": table.description})
+    return resource

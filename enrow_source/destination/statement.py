@@ -6,10 +6,9 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
-
 from ..settings import LEDGER_FETCH_ROWS
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS_LEDGER
+from .sql import exists, parameters
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
@@ -89,11 +88,7 @@ class LedgerStatement:
 
     def exists(self, table: str) -> bool:
         """Whether the destination has the table."""
-        try:
-            with self.client.execute_query(f"SELECT 1 FROM {self.table(table)} WHERE 1 = 0"):  # noqa: S608 - a constant
-                return True
-        except DestinationUndefinedEntity:
-            return False
+        return exists(self.client, self.table(table))
 
     def rows(self, tables: Sequence[str], more: Sequence[str], empty: Sequence[str]) -> Iterator[Row]:
         """Read the rows of the batches.
@@ -270,7 +265,7 @@ class LedgerStatement:
             always += f" OR {self._column('t', 'batch_id')} IN ({ids})"
         if not self._batch_ids:
             return f" WHERE {always}"
-        names = ", ".join(["%s"] * len(self._batch_ids))
+        names = parameters(self._batch_ids)
         return f" WHERE ({self._column('t', 'batch_id')} IN ({names}) OR {always})"
 
     def table(self, name: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -21,6 +21,7 @@ from ..settings import SECRET_CHECK_CHARS, SOURCE_NAME
 from ..tables.person import is_international, number_key, number_spellings, profile_key, profile_spellings
 from ..tables.privacy import Pii, Privacy
 from .session import Session
+from .statement import utc
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
@@ -207,13 +208,8 @@ def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppr
         frozenset(people),
         privacy,
         secret_fingerprint(privacy) if persons else None,
-        max((_utc(at) for subject, *_, at in rows if subject != SubjectKind.BATCH), default=None),
+        max(filter(None, (utc(at) for subject, *_, at in rows if subject != SubjectKind.BATCH)), default=None),
     )
-
-
-def _utc(at: datetime) -> datetime:
-    """Some destinations leave the time zone out."""
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _check_secret(privacy: Privacy, secret_check: str) -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import dlt
@@ -18,6 +17,7 @@ from dlt.extract.items import DataItemWithMeta
 
 from ..destination.replace import delete_superseded_results
 from ..destination.session import FILESYSTEM, Session, running_load_id
+from ..destination.statement import utc
 from ..destination.suppressions import PERSON_COLUMNS, Suppressions
 from ..errors import EnrowError
 from ..lazy import pa, pc
@@ -180,15 +180,10 @@ def _known(target: dlt.Pipeline, table: Table) -> pa.Table:
     return pa.table(
         {
             "batch_id": pa.array([row[0] for row in rows], pa.string()),
-            "fetched_at": pa.array([_utc(row[1]) for row in rows], at),
-            "first_seen_at": pa.array([_utc(row[2]) for row in rows], at),
+            "fetched_at": pa.array([utc(row[1]) for row in rows], at),
+            "first_seen_at": pa.array([utc(row[2]) for row in rows], at),
         }
     )
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    """Some destinations leave the time zone out."""
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
 
 def _select(statement: str, lake: Any, tables: Mapping[str, pa.Table | None]) -> Iterator[pa.Table]:  # noqa: ANN401 - pyarrow has no types

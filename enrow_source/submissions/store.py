@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import dlt
 from dlt.common import logger
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from ..destination.create_tables import create_tables
 from ..destination.load_lock import database_file
+from ..destination.sql import at_once, exists
 from ..errors import ConfigurationError
 from ..settings import INSERT_ROWS, RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
 from ..tables.privacy import Pii, Privacy
@@ -106,11 +106,7 @@ class Store:
 
     def has(self, table: str) -> bool:
         """Return whether there is such a table."""
-        try:
-            with self.client.execute_query(f"SELECT 1 FROM {self.table(table)} WHERE 1 = 0"):  # noqa: S608 - escaped
-                return True
-        except DestinationUndefinedEntity:
-            return False
+        return exists(self.client, self.table(table))
 
     # Submissions ----------------------------------------------------------------------------------------------------
 
@@ -127,8 +123,6 @@ class Store:
 
         The searches first, so that where there are no transactions the submission is never there without them.
         """
-        at_once = self.client.capabilities.supports_transactions is not False
-        transaction: AbstractContextManager[Any] = self.client.begin_transaction() if at_once else nullcontext()
         searches = [
             {
                 "submission_id": submission.submission_id,
@@ -146,7 +140,7 @@ class Store:
             "campaign": campaign,
             "created_at": datetime.now(UTC),
         }
-        with transaction:
+        with at_once(self.client):
             self.insert(SUBMITTED_SEARCHES.name, searches)
             self.insert(SUBMISSIONS.name, [row])
 
@@ -254,7 +248,3 @@ class Store:
 def stored_key(key: str, privacy: Privacy) -> str:
     """Return what stands for a person in `submitted_searches`: in clear where personal data is kept, else hashed."""
     return key if privacy.mode is Pii.KEEP else privacy.keyed_hash(key)
-
-
-def _utc(at: datetime) -> datetime:
-    return at if at.tzinfo else at.replace(tzinfo=UTC)

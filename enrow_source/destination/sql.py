@@ -1,0 +1,67 @@
+"""SQL that every destination takes, in the pieces that statements are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence, Sized
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
+
+if TYPE_CHECKING:
+    from dlt.destinations.sql_client import SqlClientBase
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Rows of one table: those with one of the values in the column."""
+
+    name: str
+    """As it is printed."""
+    table: str
+    """Qualified and escaped."""
+    column: str
+    """Escaped."""
+    values: Sequence[str]
+    is_staged: bool = False
+
+    @property
+    def condition(self) -> str:
+        """SQL with a parameter for each of the values."""
+        return f"{self.column} IN ({parameters(self.values)})" if self.values else "1 = 0"
+
+    def count(self, client: SqlClientBase[Any]) -> int:
+        """Count the rows; raises DestinationUndefinedEntity where there is no such table."""
+        sql = f"SELECT COUNT(*) FROM {self.table} WHERE {self.condition}"  # noqa: S608 - escaped names
+        ((count,),) = client.execute_sql(sql, *self.values) or [(0,)]
+        return int(count)
+
+
+def parameters(values: Sized) -> str:
+    """Return a parameter for each value: `%s, %s`."""
+    return ", ".join(["%s"] * len(values))
+
+
+def exists(client: SqlClientBase[Any], table: str) -> bool:
+    """Whether the destination has a table; its name is qualified and escaped."""
+    try:
+        with client.execute_query(f"SELECT 1 FROM {table} WHERE 1 = 0"):  # noqa: S608 - an escaped name
+            return True
+    except DestinationUndefinedEntity:
+        return False
+
+
+def columns_of(client: SqlClientBase[Any], table: str) -> list[str]:
+    """Return the columns that a table has at the destination; none where there is no such table."""
+    try:
+        with client.execute_query(f"SELECT * FROM {table} WHERE 1 = 0") as cursor:  # noqa: S608 - an escaped name
+            return [column[0] for column in cursor.description]
+    except DestinationUndefinedEntity:
+        return []
+
+
+def at_once(client: SqlClientBase[Any]) -> AbstractContextManager[Any]:
+    """Do the statements of a `with` block in one transaction, where the destination has them."""
+    # dlt says True of them, or nothing.
+    return client.begin_transaction() if client.capabilities.supports_transactions is not False else nullcontext()
