@@ -169,11 +169,7 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
 
 
 def _named_again(given: Sequence[str], options: Options) -> frozenset[str]:
-    """Return the ids that are fetched whatever the ledger has of them.
-
-    Raises:
-        ConfigurationError: `refetch` is set, and no id is named.
-    """
+    """Return the ids that `refetch` fetches again; raises ConfigurationError where it is set, and no id is named."""
     if options.refetch and not given:
         raise ConfigurationError("refetch is set, and no id is named: name the batches that are to be fetched again")
     return frozenset(given) if options.refetch else frozenset()

@@ -31,11 +31,7 @@ def of_expiry(old: Mapping[str, datetime], requested: Mapping[str, int], hours: 
 
 
 def of_lost(requested: Mapping[str, int]) -> None:
-    """Warn of batches that earlier runs have seen and that the API does not know any more, with the credits at stake.
-
-    Args:
-        requested: The searches of each of them.
-    """
+    """Warn of batches that earlier runs have seen and that are unknown now, with the searches `requested` in each."""
     if requested:
         named = ", ".join(f"{batch_id!r:.80}" for batch_id in list(requested)[:5])
         logger.warning(

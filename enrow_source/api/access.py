@@ -35,11 +35,7 @@ class Access(SourceSettings):
 
 
 def configured_access(api_key: str | None = None) -> tuple[str, str]:
-    """Read key and URL from the configuration, where the key is not given.
-
-    Raises:
-        ConfigurationError: There is no key.
-    """
+    """Read key and URL from the configuration, where the key is not given; raises ConfigurationError without a key."""
     access = resolve_configuration(Access(), sections=("sources", SOURCE_NAME))
     return checked_is_set(api_key or access.enrow_api_key), access.enrow_base_url
 

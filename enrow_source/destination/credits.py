@@ -42,22 +42,12 @@ class Credits:
 
 
 def least_credits() -> float | None:
-    """Return `min_credits` under `[sources.enrow]`; None where it is not set.
-
-    Raises:
-        ConfigurationException: It is no number. Whoever writes a balance asks before it begins.
-    """
+    """Return `min_credits` under `[sources.enrow]`, or None; raises ConfigurationException where it is no number."""
     return resolve_configuration(_Settings(), sections=("sources", SOURCE_NAME)).min_credits
 
 
 def credits_row(command: str, run_id: str, left: float | None) -> Row:
-    """Return the row of a balance.
-
-    Args:
-        command: `run`, `submit` or `check`.
-        run_id: Of the run; joins `enrow_runs` for `run`.
-        left: What the API reported.
-    """
+    """Return the row of the balance that `command`, which is `run`, `submit` or `check`, was told."""
     exact = None if left is None else Decimal(str(left))
     return ACCOUNT_CREDITS, {"checked_at": datetime.now(UTC), "credits": exact, "command": command, "run_id": run_id}
 

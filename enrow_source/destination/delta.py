@@ -13,11 +13,7 @@ from .session import Session
 
 
 def check_deltalake() -> None:
-    """Refuse to begin without the package that writes Delta tables: dlt asks for it when it loads.
-
-    Raises:
-        ConfigurationError: It is not installed.
-    """
+    """Raise ConfigurationError without the package that writes Delta tables: dlt asks for it when it loads."""
     if find_spec("deltalake") is None:
         raise ConfigurationError(
             "files are loaded as Delta tables, which takes deltalake: pip install 'enrow-source[deltalake]'"

@@ -47,11 +47,7 @@ def find_people(client: SqlClientBase[Any], subject: Subject, erased: Rows, priv
 
 
 def submissions_of(client: SqlClientBase[Any], batch_id: str) -> list[str]:
-    """Return the submissions that became a batch.
-
-    Raises:
-        DestinationUndefinedEntity: Nobody has submitted.
-    """
+    """Return the submissions that became a batch; raises DestinationUndefinedEntity where nobody has submitted."""
     column, table = client.escape_column_name, client.make_qualified_table_name(SUBMISSIONS.name)
     sql = f"SELECT {column('submission_id')} FROM {table} WHERE {column('batch_id')} = %s"  # noqa: S608 - escaped names
     return [submission_id for (submission_id,) in client.execute_sql(sql, batch_id) or ()]

@@ -27,11 +27,7 @@ _HELD: Final[dict[Path, tuple[int, int]]] = {}
 
 
 def take(file: Path, wait_s: float, busy: str, should_stop: Callable[[], bool] = lambda: False) -> None:
-    """Take the lock, at most after `wait_s` seconds, or before somebody has to stop.
-
-    Raises:
-        BusyError: Another process holds it; the message is `busy`.
-    """
+    """Take the lock, and wait for `wait_s` seconds, or until `should_stop`; then raise BusyError with `busy`."""
     if not _HAS_LOCKS:
         return
     path, until, is_logged = file.absolute(), time.monotonic() + wait_s, False

@@ -34,11 +34,6 @@ _HASHED: Final = re.compile('"?[0-9a-f]{64}"?')
 def hide_existing(pipeline: dlt.Pipeline, privacy: Privacy, *, execute: bool = False) -> dict[str, int]:
     """Hide personal data that is in clear in the dataset of the pipeline; without `execute`, only count.
 
-    Args:
-        pipeline: Names destination and dataset.
-        privacy: Hash or drop.
-        execute: Whether to do it.
-
     Returns:
         Distinct values in clear by column, those of staging datasets too.
 

@@ -17,12 +17,19 @@ from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltResource
 
 from ..lazy import pa
-from ..tables.schema import Table
+from ..tables.schema import Column, DataType, Table
 from .create_tables import create_tables
 from .session import SNOWFLAKE
 
 Row = tuple[Table, Mapping[str, Any]]
 """A declared table, and the columns of its new row, each a value or None."""
+
+
+def log_table(name: str, description: str, columns: Mapping[str, tuple[DataType, str]]) -> Table:
+    """Declare a table of runs: type and description of each column, the first of which is the id of the run."""
+    required = next(iter(columns))
+    declared = (Column(column, kind, text, nullable=column != required) for column, (kind, text) in columns.items())
+    return Table(name, description, (), tuple(declared))
 
 
 def append_rows(pipeline: dlt.Pipeline, rows: Iterable[Row]) -> None:
@@ -39,13 +46,8 @@ def append_row(pipeline: dlt.Pipeline, client: JobClientBase, row: Row, *, creat
     """Append a row; where that fails, the log says so.
 
     What is missing is made where the INSERT does not fit: there is no table yet, or one of an earlier version, or one
-    that somebody has altered. A table that cannot take the row is renamed, and a new one is made.
-
-    Args:
-        pipeline: Names destination and dataset; keeps its schema and its state.
-        client: Of the destination; its connection is open.
-        row: Its table is alone in a schema of its own name.
-        creates: Whether a table that is not there is created; else nothing is written.
+    that somebody has altered. A table that cannot take the row is renamed, and a new one is made. Its schema is its
+    own, and the pipeline keeps schema and state. Without `creates`, a table that is not there is left so.
     """
     try:
         if isinstance(client, SqlJobClientBase):

@@ -122,11 +122,7 @@ class Session:
 
 
 def sql_client_of(pipeline: dlt.Pipeline, schema_name: str) -> SqlClientBase[Any]:
-    """Return a SQL client for the tables of a schema, which a pipeline that has never run does not know.
-
-    Raises:
-        SqlClientNotAvailable: The destination has none.
-    """
+    """Return a SQL client for the tables of a schema, also in a pipeline that has never run; raises as `sql_client`."""
     is_known = schema_name in pipeline.schemas
     client = pipeline.sql_client(**({"schema_name": schema_name} if is_known else {}))
     if not is_known and isinstance(client, WithSchemas):

@@ -50,11 +50,7 @@ PERSON_COLUMNS: Final = {SubjectKind.LINKEDIN_URL: "params__linkedin_url", Subje
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The person or the batch to erase; `value` is shown nowhere.
-
-    Raises:
-        ConfigurationError: The value cannot be what it should be.
-    """
+    """The person or the batch to erase; `value` is shown nowhere. Raises ConfigurationError where it cannot be one."""
 
     kind: SubjectKind
     value: str = field(repr=False)
@@ -125,11 +121,7 @@ class Suppressions:
         return replace(self, privacy=Privacy())
 
     def with_secret(self, privacy: Privacy) -> Self:
-        """Return what has travelled, with the secret of this process.
-
-        Raises:
-            ConfigurationError: The secret is missing, or not the one of the hashes.
-        """
+        """Return what has travelled, with the secret of this process; raises ConfigurationError as `_check_secret`."""
         if self.secret_check is not None:
             _check_secret(privacy, self.secret_check)
         return replace(self, privacy=privacy)
@@ -167,12 +159,7 @@ class Suppressions:
 
 
 def read_suppressions(session: Session, privacy: Privacy, given: Suppressions | None = None) -> Suppressions:
-    """Read what was erased from the destination; nothing outside a pipeline.
-
-    Args:
-        session: The running extraction.
-        privacy: Has the secret.
-        given: What else is to be left out.
+    """Read what was erased from the destination, and add what is `given`; nothing outside a pipeline.
 
     Raises:
         ConfigurationError: Persons were erased, and the secret is missing or not the one of then.
@@ -239,20 +226,12 @@ class _Privacy(SourceSettings):
 
 
 def configured_privacy() -> Privacy:
-    """Return the secret that is configured, if there is one.
-
-    Raises:
-        ConfigurationError: It is too short.
-    """
+    """Return the secret that is configured, if there is one; raises ConfigurationError where it is too short."""
     return Privacy(secret=_configured().pii_secret)
 
 
 def configured_pii() -> Privacy:
-    """Return what is configured to become of personal data.
-
-    Raises:
-        ConfigurationError: The mode does not exist, or its secret is missing or too short.
-    """
+    """Return what is configured to become of personal data; raises ConfigurationError where it cannot be."""
     configured = _configured()
     if configured.pii not in list(Pii):
         raise ConfigurationError(f"pii is {configured.pii!r}: set it to {', '.join(Pii)}")

@@ -39,11 +39,7 @@ class Pool(Generic[Item, Outcome]):
         self._outcomes: SimpleQueue[Outcome | _Failure] = SimpleQueue()
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield the outcomes as they come; once it is ending, of those under way that come within a short while.
-
-        Raises:
-            Exception: What `work` raised.
-        """
+        """Yield outcomes as they come, once it is ending for a short while alone; raises what `work` raised."""
         for number in range(self._count):
             Thread(target=self._serve, name=f"enrow-{number}", daemon=True).start()
         received, until = 0, math.inf

@@ -19,9 +19,6 @@ _NAMED: Final = 20
 def compare_rows(pipeline: dlt.Pipeline) -> str:
     """Say that every batch has the rows that `results_loaded` claims, or that there is no such table yet.
 
-    Args:
-        pipeline: Names destination and dataset; its working folder may be empty.
-
     Raises:
         EnrowError: Some batches have other rows; names them, and the command that loads them again.
     """

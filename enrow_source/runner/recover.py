@@ -55,11 +55,7 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
 
 
 def load_left(pipeline: dlt.Pipeline) -> LoadInfo:
-    """Load the packages in the working folder.
-
-    Raises:
-        PipelineStepFailed: One of them cannot be loaded.
-    """
+    """Load the packages in the working folder; raises PipelineStepFailed where one of them cannot be."""
     guard = LoadGuard.of(pipeline)
     if pipeline.list_extracted_load_packages():
         pipeline.normalize()

@@ -25,11 +25,7 @@ class Pii(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """What becomes of personal data; `secret` keys the hashes.
-
-    Raises:
-        ConfigurationError: Hashes are wanted and there is no secret, or a short one.
-    """
+    """What becomes of personal data; raises ConfigurationError where hashes lack a `secret`, or it is short."""
 
     mode: Pii = Pii.KEEP
     secret: str | None = field(default=None, repr=False)

@@ -3,8 +3,8 @@
 from dataclasses import dataclass, field
 from typing import Literal
 
+from .bodies import Variants, refuse_unknown
 from .responses import Response, WaitForm
-from .variants import Variants, refuse_unknown
 
 
 @dataclass(frozen=True)
