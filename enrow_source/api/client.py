@@ -105,11 +105,9 @@ class EnrowClient:
         self._pause = _Pause(self._closed)
 
     def __repr__(self) -> str:
-        """Show the URL, never the key."""
         return f"EnrowClient({self._url})"
 
     def __enter__(self) -> Self:
-        """Use the client until the end of the block."""
         self._closed.clear()
         return self
 

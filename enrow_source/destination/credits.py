@@ -37,7 +37,6 @@ class Credits:
         return self.left is not None and self.least is not None and self.left < self.least
 
     def __str__(self) -> str:
-        """Return it in a few words."""
         return "" if self.left is None else f"{self.left:,.12g} credits left, min_credits is {self.least:,.12g}"
 
 

@@ -27,7 +27,6 @@ class CreditsReading:
         return self.net + self.gross + self.neither > 0
 
     def __str__(self) -> str:
-        """Return it in a few words."""
         if not self.is_known:
             return "not known yet: no batch has a refund"
         which = {(True, False): "net of refunds", (False, True): "gross of refunds", (True, True): "net and gross"}

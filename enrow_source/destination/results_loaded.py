@@ -44,7 +44,6 @@ class RowsDiffer:
     """Rows in `phone_results`."""
 
     def __str__(self) -> str:
-        """Return it in a few words."""
         return f"{self.batch_id} ({self.found:,} rows, {self.claimed:,} loaded)"
 
 

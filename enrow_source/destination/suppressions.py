@@ -109,7 +109,6 @@ class Suppressions:
     """When the last person was erased, UTC; None without persons."""
 
     def __bool__(self) -> bool:
-        """Whether anything is left out."""
         return bool(self.batches or self.persons)
 
     def __str__(self) -> str:

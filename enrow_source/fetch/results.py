@@ -115,5 +115,4 @@ class Chunk:
         return sum(error.kind is not ErrorKind.INVALID_VALUE for _, error, _ in self.errors)
 
     def __len__(self) -> int:
-        """Count the batches and errors."""
         return len(self.batches) + len(self.errors)

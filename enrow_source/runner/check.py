@@ -58,7 +58,6 @@ class Check:
     message: str
 
     def __str__(self) -> str:
-        """Return it in one line."""
         return f"{self.outcome:<8}{self.name:<14}{' '.join(self.message.split())}"
 
 

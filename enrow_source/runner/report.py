@@ -88,7 +88,6 @@ class RunReport(RunCounts):
         return [code for code, holds in found.items() if holds]
 
     def __str__(self) -> str:
-        """Return it in a few lines."""
         counts = {
             "fetched": self.fetched,
             "completed": self.completed,

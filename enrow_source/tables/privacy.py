@@ -31,7 +31,6 @@ class Privacy:
     secret: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the secret."""
         if self.secret is None and self.mode is Pii.HASH:
             raise ConfigurationError(
                 'pii = "hash" needs a secret, or anyone could hash all phone numbers and compare: set pii_secret'

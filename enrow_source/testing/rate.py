@@ -9,7 +9,6 @@ class RateLimit:
     """Counts the requests of the last second; a refused one does not count. Safe from any thread."""
 
     def __init__(self) -> None:
-        """Start without requests."""
         self._times: deque[float] = deque()
         self._lock = Lock()
 

@@ -77,7 +77,6 @@ class SimulatedEnrow(Account):
         self._requests: list[Request] = []
 
     def __enter__(self) -> Self:
-        """Listen and serve in the background."""
         self._stopping.clear()
         self._server = LoopbackServer(self._port, self._answer)
         return self
