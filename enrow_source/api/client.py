@@ -20,15 +20,7 @@ from dlt.common.configuration.specs import RuntimeConfiguration
 from ..errors import BatchError, ErrorKind, RequestFailedError
 from ..settings import ACCOUNT_PATH, API_KEY_HEADER, BASE_URL, BATCH_PATH, CONNECTIONS, MAX_RESPONSE_MB, READ_BYTES
 from .access import checked_api_key, checked_base_url
-from .error_responses import (
-    AccountBody,
-    RetryLaterError,
-    error_message,
-    is_about_id,
-    no_answer_message,
-    raise_for_status,
-    retry_after_s,
-)
+from .error_responses import RetryLaterError, no_answer_message, raise_for_status
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -150,7 +142,7 @@ class EnrowClient:
         """
         answer = self._get(self._account_url)
         try:
-            return msgspec.json.decode(answer.body, type=AccountBody).credits
+            return msgspec.json.decode(answer.body, type=_AccountBody).credits
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             message = "the answer of /account/info is not what the API documents"
         raise RequestFailedError(message, ErrorKind.INVALID_RESPONSE, answer.http_status)
@@ -188,13 +180,7 @@ class EnrowClient:
             if response.status_code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
                 return RawResponse(response.status_code, body, datetime.now(UTC))
             # An API may repeat the key in its message.
-            body = body.replace(self._api_key.encode(), b"***")
-            raise_for_status(
-                response.status_code,
-                error_message(response, body),
-                retry_after_s(response, body),
-                is_about_id=is_about_id(body),
-            )
+            raise_for_status(response, body.replace(self._api_key.encode(), b"***"))
         # Raised out here: what requests raised would come along as its context, with the key in the frames' locals.
         raise failed
 
@@ -237,10 +223,12 @@ class EnrowClient:
         """Return the session and the request of this thread: preparing a request takes longer than sending it."""
         prepared: tuple[requests.Session, requests.PreparedRequest] | None = getattr(self._threads, "prepared", None)
         if prepared is None:
-            session = _http().open_session(self._url)
-            request = _http().prepare_get(session, self._url, {API_KEY_HEADER: self._api_key})
-            prepared = self._threads.prepared = session, request
+            prepared = self._threads.prepared = _http().prepare_get(self._url, {API_KEY_HEADER: self._api_key})
         return prepared
+
+
+class _AccountBody(msgspec.Struct):
+    credits: float | None = None
 
 
 @cache

@@ -21,12 +21,9 @@ def check_deltalake() -> None:
 
 
 def use_delta_tables_on_filesystem(session: Session) -> None:
-    """Make Delta tables of all that is loaded into files.
+    """Make Delta tables of all that is loaded into files; raises ConfigurationError where that cannot be.
 
     Parquet files alone can only grow: a batch that is fetched twice would be there twice.
-
-    Raises:
-        ConfigurationError: A resource has another table format, or what writes Delta tables is not installed.
     """
     if not session.is_filesystem:
         return

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
+from ..errors import EnrowError
+from ..settings import SOURCE_NAME
 from ..tables.schema import PHONE_RESULTS, PHONE_RESULTS_LEDGER
+from .session import sql_client_of
 from .sql import Rows, exists
 
 if TYPE_CHECKING:
@@ -33,21 +38,45 @@ def correct_results_loaded(client: SqlClientBase[Any], erased: Rows) -> None:
         )
 
 
+_NAMED: Final = 20
+"""Batches that are named in a message."""
+
+
+def compare_rows(pipeline: dlt.Pipeline) -> str:
+    """Say that every batch has the rows that `results_loaded` claims, or that there is no such table yet.
+
+    Raises:
+        EnrowError: Some batches have other rows; names them, and the command that loads them again.
+    """
+    with sql_client_of(pipeline, SOURCE_NAME) as client:
+        differ = _rows_that_differ(client)
+    if differ is None:
+        return "there is no phone_results yet"
+    if not differ:
+        return "phone_results has the rows that results_loaded says"
+    named = ", ".join(map(str, differ[:_NAMED]))
+    more = f" and {len(differ) - _NAMED:,} more" if len(differ) > _NAMED else ""
+    ids = " ".join(shlex.quote(each.batch_id) for each in differ[:_NAMED])
+    raise EnrowError(
+        f"batches with other rows in phone_results than results_loaded in phone_results_ledger says: {named}{more}."
+        f" Unless a run is at work, this loads them again: enrow run {ids} --refetch"
+    )
+
+
 @dataclass(frozen=True, slots=True)
-class RowsDiffer:
+class _Differing:
     """A batch that has other rows in `phone_results` than the ledger says."""
 
     batch_id: str
     claimed: int
     """`results_loaded`; 0 where the ledger does not count the batch as loaded."""
     found: int
-    """Rows in `phone_results`."""
 
     def __str__(self) -> str:
         return f"{self.batch_id} ({self.found:,} rows, {self.claimed:,} loaded)"
 
 
-def rows_that_differ(client: SqlClientBase[Any]) -> list[RowsDiffer] | None:
+def _rows_that_differ(client: SqlClientBase[Any]) -> list[_Differing] | None:
     """Compare the rows of `phone_results` with the ledger, batch by batch; None where there is neither table.
 
     Batches that a run is loading at this moment differ too.
@@ -68,9 +97,9 @@ def rows_that_differ(client: SqlClientBase[Any]) -> list[RowsDiffer] | None:
         return _differences(client, there) if there else None
 
 
-def _differences(client: SqlClientBase[Any], parts: Sequence[str]) -> list[RowsDiffer]:
+def _differences(client: SqlClientBase[Any], parts: Sequence[str]) -> list[_Differing]:
     sql = (
         f"SELECT batch_id, MAX(claimed), MAX(found) FROM ({' UNION ALL '.join(parts)}) counts"  # noqa: S608 - as above
         " GROUP BY batch_id HAVING MAX(claimed) <> MAX(found) ORDER BY batch_id"
     )
-    return [RowsDiffer(name, int(claimed), int(found)) for name, claimed, found in client.execute_sql(sql) or ()]
+    return [_Differing(name, int(claimed), int(found)) for name, claimed, found in client.execute_sql(sql) or ()]

@@ -94,11 +94,8 @@ class Backfill:
 def backfill(plan: Backfill, batch_ids: Iterable[str], client: Client, request_budget: int) -> RunReport:
     """Load the batches on the cluster, and publish them; returns what all shards did together.
 
-    Args:
-        plan: Where they go.
-        batch_ids: Ids as `POST /phone/bulk` returned them.
-        client: A connected cluster; its workers can import this module.
-        request_budget: Most requests under way at a time, over all workers.
+    The workers of the `client` can import this module; over all of them, at most `request_budget` requests are under
+    way at a time.
 
     Raises:
         BackfillError: A shard failed, or ended early, or what they loaded could not be published.

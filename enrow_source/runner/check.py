@@ -29,6 +29,7 @@ from ..destination.credits_reading import read_credits
 from ..destination.delta import check_deltalake
 from ..destination.hide import rows_in_clear
 from ..destination.load_lock import database_file, held_database
+from ..destination.results_loaded import compare_rows
 from ..destination.row_log import append_row
 from ..destination.session import settings_folder
 from ..destination.suppressions import configured_pii, configured_privacy, recorded_suppressions
@@ -37,7 +38,6 @@ from ..options import misplaced_settings, settings_files
 from ..settings import LEASE_WAIT_S, SOURCE_NAME
 from ..source import enrow_source
 from .causes import first_line, one_line
-from .compare_rows import compare_rows
 from .pipeline import build_pipeline
 
 

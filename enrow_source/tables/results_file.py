@@ -53,12 +53,10 @@ def remove_left(folder: Path) -> None:
 
 
 class ResultsWriter:
-    """Writes tables of `phone_results` to parquet files, in a folder of its own.
+    """Writes tables of `phone_results` to parquet files, in a folder of its own, deleted when nothing refers to it.
 
-    Args:
-        folder: Where to make the folder: on the same disk as the load packages, so that dlt can link the files.
-        known: Columns that the destination has beside the declared ones, in their order. A file has them too, or dlt
-            would have to write it again.
+    The folder is on the same disk as the load packages, so that dlt can link the files. They also have the columns
+    `known` to the destination beside the declared ones, in that order, or dlt would have to write them again.
     """
 
     def __init__(self, folder: Path, known: Iterable[str] = ()) -> None:
