@@ -6,7 +6,7 @@ https://dlthub.com/docs/general-usage/resource#access-pipeline-source-and-resour
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self, cast
@@ -186,12 +186,6 @@ def resource_state(resource: str) -> dict[str, Any]:
 def add_metrics(metrics: Mapping[str, Any]) -> None:
     """Add to the metrics of the running resource; dlt keeps only those of selected resources."""
     dlt.current.resource_metrics().update(metrics)
-
-
-def first_selected(names: Iterable[str]) -> str | None:
-    """Return the first of the resources that is selected."""
-    selected = dlt.current.source().resources.selected
-    return next((name for name in names if name in selected), None)
 
 
 def steps_of(resource: str) -> list[Any]:
