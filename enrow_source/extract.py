@@ -24,8 +24,7 @@ from .destination.unchanged import UnchangedBatches
 from .errors import ConfigurationError
 from .fetch.batches import fetch_batches
 from .fetch.counts import RunCounts
-from .fetch.results import Chunk
-from .fetch.seen import Seen
+from .fetch.results import Chunk, Seen
 from .fetch.stop import StopCondition, StopReason
 from .ids.cursor import Cursors, save_cursors
 from .ids.input import BatchIdInput, BatchIdsRead

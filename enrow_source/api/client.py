@@ -160,16 +160,20 @@ class EnrowClient:
         )
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
-        """Seconds to wait: what the API asked for, else exponential with jitter so that threads do not align."""
         error = state.outcome.exception() if state.outcome else None
-        longest = float(self._runtime.request_max_retry_delay)
-        wait = self._runtime.request_backoff_factor * 2.0 ** (state.attempt_number - 1)
-        if isinstance(error, RetryLaterError) and error.retry_after_s is not None:
-            wait = error.retry_after_s
-        wait = min(max(wait, 0.0), longest)
+        asked = error.retry_after_s if isinstance(error, RetryLaterError) else None
         if isinstance(error, BatchError) and error.kind is ErrorKind.RATE_LIMITED:
-            self._pause.extend(wait)
-        return min(wait * random.uniform(1.0, 1.1), longest)  # noqa: S311 - jitter, no secret
+            self._pause.extend(self._bounded_s(state.attempt_number, asked))
+        return self.wait_s(state.attempt_number, asked)
+
+    def wait_s(self, attempt: int, retry_after_s: float | None) -> float:
+        """Return the seconds to wait before the next try: what the API asked for, else longer each time; bounded."""
+        jittered = self._bounded_s(attempt, retry_after_s) * random.uniform(1.0, 1.1)  # noqa: S311 - no secret
+        return min(jittered, float(self._runtime.request_max_retry_delay))
+
+    def _bounded_s(self, attempt: int, retry_after_s: float | None) -> float:
+        wait = self._runtime.request_backoff_factor * 2.0 ** (attempt - 1) if retry_after_s is None else retry_after_s
+        return min(max(wait, 0.0), float(self._runtime.request_max_retry_delay))
 
     def _get(self, url: str) -> RawResponse:
         try:

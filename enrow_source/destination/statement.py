@@ -91,12 +91,9 @@ class LedgerStatement:
         return exists(self.client, self.table(table))
 
     def rows(self, tables: Sequence[str], more: Sequence[str], empty: Sequence[str]) -> Iterator[Row]:
-        """Read the rows of the batches.
+        """Read the rows of the batches: of `tables`, which have a row for every batch, and of `more`.
 
-        Args:
-            tables: Those that have a row for every batch.
-            more: `batch_errors` and `deferred_batch_ids`, where they are to be read.
-            empty: Tables that have to exist, and that nothing is read of.
+        Those are `batch_errors` and `deferred_batch_ids`. The `empty` tables have to exist; nothing is read of them.
         """
         sql, parameters = self._select(tables, more, empty)
         with self.client.execute_query(sql, *parameters) as cursor:

@@ -21,11 +21,10 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
-from packaging.specifiers import SpecifierSet
+from packaging.requirements import Requirement
 
 from ..api.account import Account, fetch_account
-from ..destination.credits import compare_credits, credits_row
-from ..destination.credits_reading import read_credits
+from ..destination.credits import compare_credits, credits_row, read_credits
 from ..destination.delta import check_deltalake
 from ..destination.hide import rows_in_clear
 from ..destination.load_lock import database_file, held_database
@@ -69,38 +68,20 @@ class Clash:
     """Versions that are known not to work together."""
 
     package: str
-    versions: str
     beside: str
-    beside_versions: str
     outcome: Outcome
     effect: str
 
 
 CLASHES = (
+    Clash("sqlglot>=30.22", "dlt<1.32", Outcome.FAILED, "every read through pipeline.dataset() fails: sqlglot<30.22"),
     Clash(
-        "sqlglot",
-        ">=30.22",
-        "dlt",
-        "<1.32",
-        Outcome.FAILED,
-        "every read through pipeline.dataset() fails: sqlglot<30.22",
-    ),
-    Clash(
-        "duckdb",
-        ">=2",
-        "dlt",
-        "<1.32",
+        "duckdb>=2",
+        "dlt<1.32",
         Outcome.WARNING,
         "loads work, dataset().arrow() and dlt's dashboard fail, and DuckDB 1.5 cannot open the file: duckdb<2",
     ),
-    Clash(
-        "snowflake-connector-python",
-        ">=5",
-        "fakesnow",
-        ">=0",
-        Outcome.WARNING,
-        "the emulator fails, Snowflake does not",
-    ),
+    Clash("snowflake-connector-python>=5", "fakesnow", Outcome.WARNING, "the emulator fails, Snowflake does not"),
 )
 
 
@@ -130,17 +111,15 @@ def _tried(name: str, check: Callable[[], tuple[Found, str]]) -> tuple[Found | N
 
 
 def _versions() -> Iterator[Check]:
-    found = {name: _version(name) for clash in CLASHES for name in (clash.package, clash.beside)}
-    bad = [
-        clash
-        for clash in CLASHES
-        if _is_in(found[clash.package], clash.versions) and _is_in(found[clash.beside], clash.beside_versions)
-    ]
-    for clash in bad:
-        pair = f"{clash.package} {found[clash.package]} with {clash.beside} {found[clash.beside]}"
-        yield Check("versions", clash.outcome, f"{pair}: {clash.effect}")
-    if not bad:
-        message = ", ".join(f"{name} {found[name]}" for name in ("dlt", "duckdb", "sqlglot"))
+    is_fine = True
+    for clash in CLASHES:
+        pair = Requirement(clash.package), Requirement(clash.beside)
+        if all(map(_is_met, pair)):
+            is_fine = False
+            named = " with ".join(f"{one.name} {_version(one.name)}" for one in pair)
+            yield Check("versions", clash.outcome, f"{named}: {clash.effect}")
+    if is_fine:
+        message = ", ".join(f"{name} {_version(name)}" for name in ("dlt", "duckdb", "sqlglot"))
         yield Check("versions", Outcome.OK, f"Python {sys.version.split()[0]}, {message}")
 
 
@@ -151,8 +130,9 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _is_in(found: str | None, versions: str) -> bool:
-    return found is not None and SpecifierSet(versions).contains(found, prereleases=True)
+def _is_met(requirement: Requirement) -> bool:
+    found = _version(requirement.name)
+    return found is not None and requirement.specifier.contains(found, prereleases=True)
 
 
 def _files() -> Iterator[Check]:
