@@ -183,8 +183,9 @@ class EnrowClient:
         else:
             if response.status_code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
                 return RawResponse(response.status_code, body, datetime.now(UTC))
-            # An API may repeat the key in its message.
-            raise_for_status(response, body.replace(self._api_key.encode(), b"***"))
+            # An API may repeat the key in its message, and the frames of an error are shown with their locals.
+            body = body.replace(self._api_key.encode(), b"***")
+            raise_for_status(response, body)
         # Raised out here: what requests raised would come along as its context, with the key in the frames' locals.
         raise failed
 

@@ -96,12 +96,9 @@ class Session:
 
     @contextmanager
     def sql_client(self) -> Iterator[SqlClientBase[Any]]:
-        """Open the destination's SQL client; who has it open already gets the same connection.
+        """Open the destination's SQL client, or the connection that is open; raises SqlClientNotAvailable.
 
         dlt resolves the whole configuration of the destination for each client, so there is one for the session.
-
-        Raises:
-            SqlClientNotAvailable: The destination has none.
         """
         if self._open:
             yield self._open[0]

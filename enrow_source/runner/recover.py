@@ -23,10 +23,8 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     What cannot be loaded is given up instead, with its state: where the load had begun, since dlt cannot know which of
     its jobs were committed in the last moment, and would do them twice; where it replaces rows; where another run has
     fetched one of its batches since, or somebody was erased; and where its load fails. The ledger knows nothing of its
-    batches, so they are fetched again, where they are named or pending.
-
-    Raises:
-        ConfigurationError: The packages are for another destination.
+    batches, so they are fetched again, where they are named or pending. Raises ConfigurationError where packages are
+    for another destination.
     """
     make_folders(pipeline)
     normalized, extracted = pipeline.list_normalized_load_packages(), pipeline.list_extracted_load_packages()
