@@ -13,13 +13,13 @@ from dlt.common.destination.client import JobClientBase
 from dlt.common.destination.exceptions import DestinationException, DestinationUndefinedEntity
 from dlt.destinations.exceptions import DatabaseException, DatabaseTerminalException
 from dlt.destinations.job_client_impl import SqlJobClientBase
-from dlt.destinations.sql_client import SqlClientBase
 from dlt.extract import DltResource
 
 from ..lazy import pa
 from ..tables.schema import Column, DataType, Table
 from .create_tables import create_tables
 from .session import SNOWFLAKE
+from .sql import insert
 
 Row = tuple[Table, Mapping[str, Any]]
 """A declared table, and the columns of its new row, each a value or None."""
@@ -65,20 +65,10 @@ def _warn(tables: str, error: Exception) -> None:
 
 def _insert_or_repair(kind: str, client: SqlJobClientBase, row: Row, *, creates: bool) -> None:
     try:
-        _insert(client.sql_client, *row)
+        insert(client.sql_client, row[0].name, [row[1]])
     except DatabaseException as error:
         if creates or not isinstance(error, DestinationUndefinedEntity):
             _repair(kind, client, row, may_rename=isinstance(error, DatabaseTerminalException))
-
-
-def _insert(client: SqlClientBase[Any], table: Table, row: Mapping[str, Any]) -> None:
-    # NULL is written out: a parameter without a type is one that BigQuery refuses.
-    values = ", ".join("NULL" if value is None else "%s" for value in row.values())
-    columns = ", ".join(map(client.escape_column_name, row))
-    client.execute_sql(
-        f"INSERT INTO {client.make_qualified_table_name(table.name)} ({columns}) VALUES ({values})",  # noqa: S608 - escaped
-        *(value for value in row.values() if value is not None),
-    )
 
 
 def _repair(kind: str, client: SqlJobClientBase, row: Row, *, may_rename: bool) -> None:
@@ -98,7 +88,7 @@ def _repair(kind: str, client: SqlJobClientBase, row: Row, *, may_rename: bool) 
 
 def _create_and_insert(kind: str, client: SqlJobClientBase, row: Row) -> None:
     create_tables(kind, client, row[0].name, [row[0]])
-    _insert(client.sql_client, *row)
+    insert(client.sql_client, row[0].name, [row[1]])
 
 
 def _load(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any]) -> None:

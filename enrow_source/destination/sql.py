@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence, Sized
+from collections.abc import Mapping, Sequence, Sized
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.utils import chunks
+
+from ..settings import INSERT_ROWS
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
@@ -65,3 +68,16 @@ def at_once(client: SqlClientBase[Any]) -> AbstractContextManager[Any]:
     """Do the statements of a `with` block in one transaction, where the destination has them."""
     # dlt says True of them, or nothing.
     return client.begin_transaction() if client.capabilities.supports_transactions is not False else nullcontext()
+
+
+def insert(client: SqlClientBase[Any], table: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Insert rows that have the same columns."""
+    names = list(rows[0])
+    columns = ", ".join(map(client.escape_column_name, names))
+    for some in chunks(rows, INSERT_ROWS):
+        # NULL is written out: a parameter without a type is one that BigQuery refuses.
+        values = ", ".join(f"({', '.join('NULL' if row[n] is None else '%s' for n in names)})" for row in some)
+        client.execute_sql(
+            f"INSERT INTO {client.make_qualified_table_name(table)} ({columns}) VALUES {values}",  # noqa: S608 - escaped
+            *(row[name] for row in some for name in names if row[name] is not None),
+        )

@@ -15,9 +15,9 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from ..destination.create_tables import create_tables
 from ..destination.load_lock import database_file
-from ..destination.sql import at_once, exists
+from ..destination.sql import at_once, exists, insert
 from ..errors import ConfigurationError
-from ..settings import INSERT_ROWS, RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
+from ..settings import RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
 from ..tables.privacy import Pii, Privacy
 from ..tables.schema import SUBMISSION_TABLES, SUBMISSIONS, SUBMITTED_SEARCHES
 from .protocol import Submission, SubmissionOutcome, SubmissionState
@@ -214,15 +214,7 @@ class Store:
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows that have the same columns."""
-        names = list(rows[0])
-        for at in range(0, len(rows), INSERT_ROWS):
-            some = rows[at : at + INSERT_ROWS]
-            # NULL is written out: a parameter without a type is one that BigQuery refuses.
-            values = ", ".join(f"({', '.join('NULL' if row[n] is None else '%s' for n in names)})" for row in some)
-            self.client.execute_sql(
-                f"INSERT INTO {self.table(table)} ({', '.join(map(self.column, names))}) VALUES {values}",  # noqa: S608
-                *(row[name] for row in some for name in names if row[name] is not None),
-            )
+        insert(self.client, table, rows)
 
     def _assignments(self, values: Mapping[str, object]) -> tuple[str, list[object]]:
         parts = [f"{self.column(name)} = {'NULL' if value is None else '%s'}" for name, value in values.items()]
