@@ -125,7 +125,7 @@ class LedgerStatement:
     def delete_loaded_deferrals(self, tables: Sequence[str]) -> None:
         """Delete the rows of `deferred_batch_ids` whose batch is loaded for good."""
         named, self._batch_ids, self._deferred = self._batch_ids, (), True
-        union = self._union([self._fetches(table, number, len(tables)) for number, table in enumerate(tables)])
+        union = " UNION ALL ".join(self._fetches(table, n, len(tables)) for n, table in enumerate(tables))
         self._batch_ids = named
         deferred, batch_id = self.table(DEFERRED_BATCH_IDS.name), self._column("", "batch_id")
         self.client.execute_sql(
@@ -158,14 +158,10 @@ class LedgerStatement:
             f" CASE WHEN {is_loaded} THEN NULL ELSE MIN(first_seen) END,"
             f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN failed = 1 THEN last_fetched END) END,"
             f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN deferred = 1 THEN first_seen END) END"
-            f" FROM ({self._union(parts)}) fetches GROUP BY batch_id"
+            f" FROM ({' UNION ALL '.join(parts)}) fetches GROUP BY batch_id"
         )
         named = list(self._batch_ids or ())
         return sql, named * count
-
-    @staticmethod
-    def _union(parts: Sequence[str]) -> str:
-        return " UNION ALL ".join(parts)
 
     def _is_loaded(self, tables: int) -> str:
         return " + ".join(f"MAX(loaded_{number})" for number in range(tables)) + f" = {self._tables_wanted}"

@@ -50,7 +50,6 @@ class RunReport(RunCounts):
     destination: str
     dataset: str
     trigger: str
-    """Who started it."""
     started_at: datetime
     ended_at: datetime
     step_s: Mapping[str, float] = field(default_factory=dict)

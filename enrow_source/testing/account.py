@@ -10,15 +10,13 @@ from typing import Any, Literal
 from uuid import UUID
 
 from . import bodies
-from .accepted import AcceptedBatch
+from .accepted import AcceptedBatch, EventForm, finished_event
 from .batches import Batches
-from .events import EventForm, finished_event
 from .faults import FaultLike, FaultPlan, PostFault
 from .journal import Journal, read_journal
 from .payload import Payload, parse_payload
-from .rate import RateLimit
 from .responses import Response, encoded
-from .rules import AccountRules
+from .rules import AccountRules, RateLimit
 
 
 class Account(Batches):
@@ -187,7 +185,7 @@ class Account(Batches):
             self._in_progress[batch.batch_id] = None
         else:
             self._ended.append(batch.batch_id)
-            self._ended.sort(key=self._finished_at)
+            self._ended.sort(key=lambda i: self._accepted[i].finished_at or datetime.max.replace(tzinfo=UTC))
         self.respond(batch.batch_id, lambda fetch: self._show(batch.batch_id, fetch))
 
     def _end(self, batch_id: str, *, failed: bool = False) -> None:
@@ -210,9 +208,6 @@ class Account(Batches):
         self._accepted[batch_id] = ended
         self._ended.append(batch_id)
         del self._in_progress[batch_id]
-
-    def _finished_at(self, batch_id: str) -> datetime:
-        return self._accepted[batch_id].finished_at or datetime.max.replace(tzinfo=UTC)
 
     def _show(self, batch_id: str, fetch: int) -> Response:
         rules = self.rules

@@ -78,7 +78,10 @@ class Batches:
         if fetches is None:
             return self.respond(batch_id, Response(status, bodies.ongoing(batch_id, results, 0)))
         body = bodies.completed(batch_id, results, seed=self.seed, **options)
-        return self.respond(batch_id, *in_progress(batch_id, fetches, results, status), encoded(body))
+        # From nothing finished to nearly all.
+        finished = [results * fetch // fetches for fetch in range(fetches)]
+        first = [Response(status, bodies.ongoing(batch_id, results, count)) for count in finished]
+        return self.respond(batch_id, *first, encoded(body))
 
     def add_failed(
         self,
@@ -122,10 +125,3 @@ class Batches:
         if callable(answer):
             answer = answer(number)
         return answer if isinstance(answer, Response) else Response(body=answer)
-
-
-def in_progress(batch_id: str, fetches: int, requested: int, status: Literal[200, 202] = 200) -> list[Script]:
-    """Return the responses of a batch that goes from nothing finished to nearly all in `fetches`."""
-    return [
-        Response(status, bodies.ongoing(batch_id, requested, requested * fetch // fetches)) for fetch in range(fetches)
-    ]
