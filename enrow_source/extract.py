@@ -182,10 +182,7 @@ def _named_again(given: Sequence[str], options: Options) -> frozenset[str]:
 def _read_destination(
     session: Session, read: BatchIdsRead, privacy: Privacy, options: Options
 ) -> tuple[LedgerSnapshot, Suppressions, list[str]]:
-    """Read the ledger, what was erased, and what was submitted.
-
-    The ledger is read again where killed loads have left rows that go first.
-    """
+    """Read the ledger, again where killed loads have left rows that go first, and what was erased and submitted."""
     again = _named_again(read.given, options)
     with session.connection():
         submitted = _submitted_batch_ids(session)

@@ -19,8 +19,7 @@ from ..settings import BASE_URL, SOURCE_NAME
 class SourceSettings(BaseConfiguration):
     """Settings that stand under `[sources.enrow]` or in `SOURCES__ENROW__*`, and nowhere else.
 
-    Without a section of its own, dlt falls back to a bare `SHARD` or `PII` in the environment, which may be another
-    program's.
+    Without a section of its own, dlt falls back to a bare `SHARD` or `PII`, which may be another program's.
     """
 
     __section__: ClassVar[str] = SOURCE_NAME

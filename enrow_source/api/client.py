@@ -134,12 +134,7 @@ class EnrowClient:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def fetch_credits(self) -> float | None:
-        """Fetch what the account has left: `GET /account/info`, once; None where the answer does not say.
-
-        Raises:
-            RequestFailedError: No usable answer.
-            InvalidApiKeyError: The API refused the key.
-        """
+        """Fetch what the account has left: `GET /account/info`, once, or None; raises as `fetch_batch` does."""
         answer = self._get(self._account_url)
         try:
             return msgspec.json.decode(answer.body, type=_AccountBody).credits

@@ -1,8 +1,4 @@
-"""Credits: what the account had at each run, as rows of `account_credits`, and what batches say that they cost.
-
-When the credits run out is a question to SQL. Whether `credits_cost` is net of `credits_to_refund` or gross is not
-documented by the API: its batches say it.
-"""
+"""Credits: what the account had at each run, and whether `credits_cost` is net of refunds, as the batches say it."""
 
 from __future__ import annotations
 

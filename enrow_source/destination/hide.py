@@ -34,8 +34,7 @@ _HASHED: Final = re.compile('"?[0-9a-f]{64}"?')
 def hide_existing(pipeline: dlt.Pipeline, privacy: Privacy, *, execute: bool = False) -> dict[str, int]:
     """Hide personal data that is in clear in the dataset of the pipeline; without `execute`, only count.
 
-    Returns:
-        Distinct values in clear by column, those of staging datasets too.
+    Returns the distinct values in clear by column, those of staging datasets too.
 
     Raises:
         BusyError: Another run is at work in a file of DuckDB.

@@ -160,8 +160,7 @@ class Suppressions:
 def read_suppressions(session: Session, privacy: Privacy, given: Suppressions | None = None) -> Suppressions:
     """Read what was erased from the destination, and add what is `given`; nothing outside a pipeline.
 
-    Raises:
-        ConfigurationError: Persons were erased, and the secret is missing or not the one of then.
+    Raises ConfigurationError where persons were erased, and the secret is missing or not the one of then.
     """
     suppressions = Suppressions(privacy=privacy)
     if session.pipeline is not None:
