@@ -70,8 +70,7 @@ def _with_marks(results: pa.Table) -> pa.Table | DataItemWithMeta:
 def summary_of(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
     """Record the counts of the run with each resource; with the first one, yield what every run has to keep.
 
-    That is the ids that it deferred, and the errors, also where `batch_errors` is not selected: who failed is fetched
-    after the others.
+    Those are deferred ids, and errors also where `batch_errors` is not selected: who failed is fetched last.
     """
     if chunk.counts is not None:
         add_metrics(chunk.counts.as_metrics())
