@@ -24,8 +24,7 @@ from .destination.unchanged import UnchangedBatches
 from .errors import ConfigurationError
 from .fetch.batches import fetch_batches
 from .fetch.counts import RunCounts
-from .fetch.results import Chunk
-from .fetch.seen import Seen
+from .fetch.results import Chunk, Seen
 from .fetch.stop import StopCondition, StopReason
 from .ids.cursor import Cursors, save_cursors
 from .ids.input import BatchIdInput, BatchIdsRead
@@ -35,7 +34,7 @@ from .resource_checks import check_keys, check_steps
 from .settings import UNDECLARED_COLUMNS
 from .submissions.accepted import AcceptedSubmissions, accepted_batch_ids
 from .tables.privacy import Pii, Privacy
-from .tables.results_file import ResultsFile, ResultsWriter, remove_left
+from .tables.results_file import ResultsWriter, remove_left
 from .tables.rows import RowContext
 from .tables.schema import LEDGER_TABLES, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
 from .tables.undocumented_columns import DISCARD_ROW, DISCARD_VALUE, ColumnNames, NameRules
@@ -51,14 +50,10 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     session = Session.current()
     guard = LoadGuard.of(session.pipeline) if session.pipeline is not None else None
     has_given_up = guard is not None and guard.begin(session)
-    check_keys(session)
-    check_steps(session)
-    use_delta_tables_on_filesystem(session)
-
-    ledger_tables = [name for name in LEDGER_TABLES if name in session.resources]
-    merge_as_declared(session)
-    is_full_refresh = has_given_up or not all(session.keeps_rows(name) for name in ledger_tables)
-    cursors = Cursors(session, batch_ids.resources, str(options.shard)).reset_stale(is_full_refresh=is_full_refresh)
+    _check_resources(session)
+    cursors = Cursors(session, batch_ids.resources, str(options.shard)).reset_stale(
+        is_full_refresh=has_given_up or not _keeps_ledger(session)
+    )
     stop = StopCondition(options.stop, options.deadline_s, options.max_consecutive_failures)
     restore_cursors = save_cursors()
     read = batch_ids.read(lambda: stop.reason is not None)
@@ -102,47 +97,70 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
 
     loaded = seen.answered - unchanged.batch_ids
     if guard is not None:
-        # Not now: another run may load the same batches before this one does.
-        replace = partial(delete_superseded_results, session, superseded) if superseded else None
         brings_rows = bool(seen.results if appended == [PHONE_RESULTS.name] else loaded)
-        is_loaded = partial(are_loaded, session, appended, list(loaded)) if appended and brings_rows else None
-        guard.end(session, Beginning(session.schema.name, replace, is_loaded), loaded)
-    if accepted.batch_ids and session.pipeline is not None and not session.is_filesystem:
-        with session.sql_client() as sql_client:
-            accepted.record(sql_client)
+        guard.end(session, _beginning(session, superseded, appended if brings_rows else (), loaded), loaded)
+    _record(session, accepted)
     if not is_unread:
         cursors.tie(wrote_rows=bool(loaded))
     # Later runs could not tell them from loads that were completed long ago.
     detach(session, [i for i, entry in ledger.entries.items() if entry.is_unfinished and i not in seen.answered])
-    yield _summary(
-        session, context, plan, read, submitted, seen, options, client, stop, files, len(accepted.in_doubt), is_unread
+    now, end = datetime.now(UTC), GiveUp(options.give_up_fetches, options.give_up_days)
+    deferred = plan.deferred(read.from_resources, submitted, seen.answered, seen.unknown, now, end)
+    given_up = plan.given_up(deferred)
+    warn.of_given_up(given_up)
+    stuck = _warn_of_pending(session, plan, seen, options, now)
+    warn.of_columns(context)
+    counts = RunCounts.of(
+        seen.statuses,
+        client.request_stats,
+        stuck=stuck,
+        invalid_ids=len(read.invalid),
+        skipped_events=read.skipped_events,
+        given_up=len(given_up),
+        submissions_in_doubt=len(accepted.in_doubt),
+        incomplete=seen.incomplete,
+        stop_reason=stop.reason if is_unread or seen.fetched < len(plan.fetch) else stop.outage,
     )
+    if counts.stop_reason is StopReason.API_UNAVAILABLE:
+        warn.of_outage(stop.last_failure)
+    yield Chunk(context, deferred=deferred, counts=counts, files=files)
+
+
+def _check_resources(session: Session) -> None:
+    """Refuse what a caller has changed of the resources and cannot be loaded; set what the destination needs."""
+    check_keys(session)
+    check_steps(session)
+    use_delta_tables_on_filesystem(session)
+    merge_as_declared(session)
+
+
+def _keeps_ledger(session: Session) -> bool:
+    """Whether this load leaves the rows of all ledger tables that it loads."""
+    return all(session.keeps_rows(name) for name in LEDGER_TABLES if name in session.resources)
+
+
+def _beginning(
+    session: Session, superseded: Sequence[str], appended: Collection[str], loaded: Collection[str]
+) -> Beginning:
+    """Return what the load does when it begins, and not now: another run may load the same batches before."""
+    replace = partial(delete_superseded_results, session, superseded) if superseded else None
+    is_loaded = partial(are_loaded, session, appended, list(loaded)) if appended else None
+    return Beginning(session.schema.name, replace, is_loaded)
+
+
+def _record(session: Session, accepted: AcceptedSubmissions) -> None:
+    """Write down which submissions the batches are of."""
+    if accepted.batch_ids and session.pipeline is not None and not session.is_filesystem:
+        with session.sql_client() as client:
+            accepted.record(client)
 
 
 _PII = "pii"
 """In the state of the source: the option as the last load had it."""
 
 
-def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
-    session: Session,
-    context: RowContext,
-    plan: Plan,
-    read: BatchIdsRead,
-    submitted: Collection[str],
-    seen: Seen,
-    options: Options,
-    client: EnrowClient,
-    stop: StopCondition,
-    files: list[ResultsFile],
-    in_doubt: int,
-    is_unread: bool,  # noqa: FBT001 - the last of many
-) -> Chunk:
-    """Warn of what a person has to know; return the last chunk, with the counts of the run."""
-    now = datetime.now(UTC)
-    end = GiveUp(options.give_up_fetches, options.give_up_days)
-    deferred = plan.deferred(read.from_resources, submitted, seen.answered, seen.unknown, now, end)
-    given_up = plan.given_up(deferred)
-    warn.of_given_up(given_up)
+def _warn_of_pending(session: Session, plan: Plan, seen: Seen, options: Options, now: datetime) -> int:
+    """Warn of batches that have been pending for too long, or that are lost; return how many are stuck."""
     stuck = plan.stuck(options.stuck_after_h, seen.ended, now)
     warn.of_stuck(stuck, options.stuck_after_h)
     old = plan.stuck(options.warn_after_h, seen.ended, now)
@@ -151,29 +169,11 @@ def _summary(  # noqa: PLR0913, PLR0917 - what a run is made of
     warn.of_lost({batch_id: before[batch_id] for batch_id in sorted(seen.unknown & before.keys())})
     undocumented = plan.undocumented_for_long(seen.undocumented, now)
     warn.of_undocumented(undocumented)
-    warn.of_columns(context)
-    counts = RunCounts.of(
-        seen.statuses,
-        client.request_stats,
-        stuck=len(stuck.keys() | undocumented.keys()),
-        invalid_ids=len(read.invalid),
-        skipped_events=read.skipped_events,
-        given_up=len(given_up),
-        submissions_in_doubt=in_doubt,
-        incomplete=seen.incomplete,
-        stop_reason=stop.reason if is_unread or seen.fetched < len(plan.fetch) else stop.outage,
-    )
-    if counts.stop_reason is StopReason.API_UNAVAILABLE:
-        warn.of_outage(stop.last_failure)
-    return Chunk(context, deferred=deferred, counts=counts, files=files)
+    return len(stuck.keys() | undocumented.keys())
 
 
 def _named_again(given: Sequence[str], options: Options) -> frozenset[str]:
-    """Return the ids that are fetched whatever the ledger has of them.
-
-    Raises:
-        ConfigurationError: `refetch` is set, and no id is named.
-    """
+    """Return the ids that `refetch` fetches again; raises ConfigurationError where it is set, and no id is named."""
     if options.refetch and not given:
         raise ConfigurationError("refetch is set, and no id is named: name the batches that are to be fetched again")
     return frozenset(given) if options.refetch else frozenset()
@@ -182,10 +182,7 @@ def _named_again(given: Sequence[str], options: Options) -> frozenset[str]:
 def _read_destination(
     session: Session, read: BatchIdsRead, privacy: Privacy, options: Options
 ) -> tuple[LedgerSnapshot, Suppressions, list[str]]:
-    """Read the ledger, what was erased, and what was submitted.
-
-    The ledger is read again where killed loads have left rows that go first.
-    """
+    """Read the ledger, again where killed loads have left rows that go first, and what was erased and submitted."""
     again = _named_again(read.given, options)
     with session.connection():
         submitted = _submitted_batch_ids(session)

@@ -13,10 +13,9 @@ from .tables.schema import TABLES
 
 
 def check_keys(session: Session) -> None:
-    """Check that tables and keys are those of the source: dlt deletes by any key that it is given.
+    """Raise ConfigurationError where tables or keys are not the source's: dlt deletes by any key that it is given.
 
-    Raises:
-        ConfigurationError: The caller has set another one, as `pipeline.run(source, primary_key=...)` does for all.
+    `pipeline.run(source, primary_key=...)` sets another one for all.
     """
     for table in TABLES:
         if table.name not in session.resources:
@@ -33,13 +32,10 @@ def check_keys(session: Session) -> None:
 
 
 def check_steps(session: Session) -> None:
-    """Check that the functions that the caller has added to resources take what they get.
+    """Raise ConfigurationError where a function that the caller has added to a resource does not say it takes tables.
 
     A resource yields Arrow tables, also those of its ledger and of failed fetches: a function that expects rows as
     dicts raises on them, or is never true, and everything is left out.
-
-    Raises:
-        ConfigurationError: A function does not say that it takes tables.
     """
     for name in session.resources:
         for step in steps_of(name):

@@ -9,7 +9,7 @@ import dlt
 from dlt.extract import DltResource, with_file_import
 from dlt.extract.items import DataItemWithMeta
 
-from .destination.session import Session, add_metrics, first_selected
+from .destination.session import Session, add_metrics
 from .fetch.results import Chunk
 from .lazy import pa
 from .tables.rows import RowContext, batch_errors_table, deferred_batch_ids_table, joined
@@ -70,14 +70,14 @@ def _with_marks(results: pa.Table) -> pa.Table | DataItemWithMeta:
 def summary_of(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
     """Record the counts of the run with each resource; with the first one, yield what every run has to keep.
 
-    That is the ids that it deferred, and the errors, also where `batch_errors` is not selected: who failed is fetched
-    after the others.
+    Those are deferred ids, and errors also where `batch_errors` is not selected: who failed is fetched last.
     """
     if chunk.counts is not None:
         add_metrics(chunk.counts.as_metrics())
-    if table.name != first_selected(LEDGER_TABLES):
+    resources = Session.current().resources
+    if table.name != next((name for name in LEDGER_TABLES if name in resources), None):
         return
-    if chunk.errors and BATCH_ERRORS.name not in Session.current().resources:
+    if chunk.errors and BATCH_ERRORS.name not in resources:
         yield route_to_table(batch_errors_table(chunk.errors, chunk.context), BATCH_ERRORS, table.name)
     if chunk.deferred:
         rows = deferred_batch_ids_table(chunk.deferred, chunk.context)

@@ -22,7 +22,7 @@ def of_stuck(stuck: Mapping[str, datetime], hours: float | None) -> None:
 def of_expiry(old: Mapping[str, datetime], requested: Mapping[str, int], hours: float | None) -> None:
     """Warn of batches whose ids may expire, with the credits at stake."""
     if old:
-        named = ", ".join(f"{batch_id!r:.80}" for batch_id in sorted(old, key=lambda i: old[i])[:5])
+        named = _named(sorted(old, key=lambda i: old[i])[:5])
         logger.warning(
             f"{len(old)} batches have been pending for more than {hours:g} hours, the oldest first: {named}. The API"
             " lets ids expire, after a time that it does not document, and what their credits have paid for is lost"
@@ -31,18 +31,18 @@ def of_expiry(old: Mapping[str, datetime], requested: Mapping[str, int], hours: 
 
 
 def of_lost(requested: Mapping[str, int]) -> None:
-    """Warn of batches that earlier runs have seen and that the API does not know any more, with the credits at stake.
-
-    Args:
-        requested: The searches of each of them.
-    """
+    """Warn of batches that earlier runs have seen and that are unknown now, with the searches `requested` in each."""
     if requested:
-        named = ", ".join(f"{batch_id!r:.80}" for batch_id in list(requested)[:5])
+        named = _named(list(requested)[:5])
         logger.warning(
             f"{len(requested)} batches that earlier runs have seen pending are unknown to the API now, or expired:"
             f" {named}. What their credits have paid for may be lost: {_at_stake(requested.values())}. Ask Enrow about"
             " them"
         )
+
+
+def _named(batch_ids: Sequence[str]) -> str:
+    return ", ".join(f"{batch_id!r:.80}" for batch_id in batch_ids)
 
 
 def _at_stake(requested: Collection[int]) -> str:
@@ -66,7 +66,7 @@ def of_rows_in_clear() -> None:
 def of_given_up(batch_ids: Sequence[str]) -> None:
     """Warn of deferred ids that this run gave up."""
     if batch_ids:
-        named = ", ".join(f"{batch_id!r:.80}" for batch_id in batch_ids[:INVALID_IDS_LOGGED])
+        named = _named(batch_ids[:INVALID_IDS_LOGGED])
         logger.warning(
             f"{len(batch_ids)} deferred ids are given up, since the API does not know them or has let them expire:"
             f" {named}; they stay in deferred_batch_ids, and are fetched only where batch_ids names them"
@@ -96,15 +96,11 @@ def of_undocumented(unknown: Mapping[str, str]) -> None:
 
 def of_columns(context: RowContext) -> None:
     """Warn of fields that got no column."""
-    _warn_of_discarded(context)
+    for (table, key), count in sorted(context.names.discarded.items())[:INVALID_IDS_LOGGED]:
+        logger.warning(f"schema_contract of {table} leaves out {count} rows or values for their field {key[:40]!r}")
     for table in sorted({table for table, _ in context.names.overflowed}):
         keys = sorted(key[:40] for name, key in context.names.overflowed if name == table)
         logger.warning(
             f"{len(keys)} undocumented fields for {table} got no column of their own, and are in its JSON column"
             f" overflow or params__overflow: {', '.join(map(repr, keys[:5]))}..."
         )
-
-
-def _warn_of_discarded(context: RowContext) -> None:
-    for (table, key), count in sorted(context.names.discarded.items())[:INVALID_IDS_LOGGED]:
-        logger.warning(f"schema_contract of {table} leaves out {count} rows or values for their field {key[:40]!r}")

@@ -8,7 +8,7 @@ import os
 import dagster as dg
 import fsspec
 
-from enrow_source.destination.credits_reading import read_credits
+from enrow_source.destination.credits import read_credits
 from enrow_source.runner.pipeline import TABLES, build_pipeline
 from enrow_source.runner.report import ExitCode
 from enrow_source.runner.run import run

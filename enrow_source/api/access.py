@@ -19,8 +19,7 @@ from ..settings import BASE_URL, SOURCE_NAME
 class SourceSettings(BaseConfiguration):
     """Settings that stand under `[sources.enrow]` or in `SOURCES__ENROW__*`, and nowhere else.
 
-    Without a section of its own, dlt falls back to a bare `SHARD` or `PII` in the environment, which may be another
-    program's.
+    Without a section of its own, dlt falls back to a bare `SHARD` or `PII`, which may be another program's.
     """
 
     __section__: ClassVar[str] = SOURCE_NAME
@@ -35,11 +34,7 @@ class Access(SourceSettings):
 
 
 def configured_access(api_key: str | None = None) -> tuple[str, str]:
-    """Read key and URL from the configuration, where the key is not given.
-
-    Raises:
-        ConfigurationError: There is no key.
-    """
+    """Read key and URL from the configuration, where the key is not given; raises ConfigurationError without a key."""
     access = resolve_configuration(Access(), sections=("sources", SOURCE_NAME))
     return checked_is_set(api_key or access.enrow_api_key), access.enrow_base_url
 

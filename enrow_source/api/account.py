@@ -20,11 +20,7 @@ class Account:
 
 
 def fetch_account(enrow_base_url: str | None = None, enrow_api_key: str | None = None) -> Account:
-    """Ask for the account behind a key: one request, without a second try.
-
-    Args:
-        enrow_base_url: Another API than the configured one.
-        enrow_api_key: Another key than the configured one.
+    """Ask for the account behind a key, the configured one where none is given: one request, without a second try.
 
     Raises:
         ConfigurationError: There is no key, or key or URL cannot be used.

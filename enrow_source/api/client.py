@@ -20,15 +20,7 @@ from dlt.common.configuration.specs import RuntimeConfiguration
 from ..errors import BatchError, ErrorKind, RequestFailedError
 from ..settings import ACCOUNT_PATH, API_KEY_HEADER, BASE_URL, BATCH_PATH, CONNECTIONS, MAX_RESPONSE_MB, READ_BYTES
 from .access import checked_api_key, checked_base_url
-from .error_responses import (
-    AccountBody,
-    RetryLaterError,
-    error_message,
-    is_about_id,
-    no_answer_message,
-    raise_for_status,
-    retry_after_s,
-)
+from .error_responses import RetryLaterError, no_answer_message, raise_for_status
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -105,11 +97,9 @@ class EnrowClient:
         self._pause = _Pause(self._closed)
 
     def __repr__(self) -> str:
-        """Show the URL, never the key."""
         return f"EnrowClient({self._url})"
 
     def __enter__(self) -> Self:
-        """Use the client until the end of the block."""
         self._closed.clear()
         return self
 
@@ -144,15 +134,10 @@ class EnrowClient:
         raise AssertionError("unreachable: the last attempt returns or raises")
 
     def fetch_credits(self) -> float | None:
-        """Fetch what the account has left: `GET /account/info`, once; None where the answer does not say.
-
-        Raises:
-            RequestFailedError: No usable answer.
-            InvalidApiKeyError: The API refused the key.
-        """
+        """Fetch what the account has left: `GET /account/info`, once, or None; raises as `fetch_batch` does."""
         answer = self._get(self._account_url)
         try:
-            return msgspec.json.decode(answer.body, type=AccountBody).credits
+            return msgspec.json.decode(answer.body, type=_AccountBody).credits
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
             message = "the answer of /account/info is not what the API documents"
         raise RequestFailedError(message, ErrorKind.INVALID_RESPONSE, answer.http_status)
@@ -170,16 +155,20 @@ class EnrowClient:
         )
 
     def _wait_s(self, state: tenacity.RetryCallState) -> float:
-        """Seconds to wait: what the API asked for, else exponential with jitter so that threads do not align."""
         error = state.outcome.exception() if state.outcome else None
-        longest = float(self._runtime.request_max_retry_delay)
-        wait = self._runtime.request_backoff_factor * 2.0 ** (state.attempt_number - 1)
-        if isinstance(error, RetryLaterError) and error.retry_after_s is not None:
-            wait = error.retry_after_s
-        wait = min(max(wait, 0.0), longest)
+        asked = error.retry_after_s if isinstance(error, RetryLaterError) else None
         if isinstance(error, BatchError) and error.kind is ErrorKind.RATE_LIMITED:
-            self._pause.extend(wait)
-        return min(wait * random.uniform(1.0, 1.1), longest)  # noqa: S311 - jitter, no secret
+            self._pause.extend(self._bounded_s(state.attempt_number, asked))
+        return self.wait_s(state.attempt_number, asked)
+
+    def wait_s(self, attempt: int, retry_after_s: float | None) -> float:
+        """Return the seconds to wait before the next try: what the API asked for, else longer each time; bounded."""
+        jittered = self._bounded_s(attempt, retry_after_s) * random.uniform(1.0, 1.1)  # noqa: S311 - no secret
+        return min(jittered, float(self._runtime.request_max_retry_delay))
+
+    def _bounded_s(self, attempt: int, retry_after_s: float | None) -> float:
+        wait = self._runtime.request_backoff_factor * 2.0 ** (attempt - 1) if retry_after_s is None else retry_after_s
+        return min(max(wait, 0.0), float(self._runtime.request_max_retry_delay))
 
     def _get(self, url: str) -> RawResponse:
         try:
@@ -189,14 +178,9 @@ class EnrowClient:
         else:
             if response.status_code in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
                 return RawResponse(response.status_code, body, datetime.now(UTC))
-            # An API may repeat the key in its message.
+            # An API may repeat the key in its message, and the frames of an error are shown with their locals.
             body = body.replace(self._api_key.encode(), b"***")
-            raise_for_status(
-                response.status_code,
-                error_message(response, body),
-                retry_after_s(response, body),
-                is_about_id=is_about_id(body),
-            )
+            raise_for_status(response, body)
         # Raised out here: what requests raised would come along as its context, with the key in the frames' locals.
         raise failed
 
@@ -239,10 +223,12 @@ class EnrowClient:
         """Return the session and the request of this thread: preparing a request takes longer than sending it."""
         prepared: tuple[requests.Session, requests.PreparedRequest] | None = getattr(self._threads, "prepared", None)
         if prepared is None:
-            session = _http().open_session(self._url)
-            request = _http().prepare_get(session, self._url, {API_KEY_HEADER: self._api_key})
-            prepared = self._threads.prepared = session, request
+            prepared = self._threads.prepared = _http().prepare_get(self._url, {API_KEY_HEADER: self._api_key})
         return prepared
+
+
+class _AccountBody(msgspec.Struct):
+    credits: float | None = None
 
 
 @cache

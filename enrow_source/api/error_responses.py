@@ -26,21 +26,17 @@ class RetryLaterError(RequestFailedError):
         self.retry_after_s = retry_after_s
 
 
-def _innermost_message(error: BaseException) -> str:
-    """Return the cause: what requests wraps around it repeats the URL."""
-    kind = type(error).__name__
-    while error.__context__ is not None:
-        error = error.__context__
-    return f"{kind}: {error}"
-
-
 def no_answer_message(error: BaseException, url: str) -> str:
     """Return what is said where no complete answer came: why, and of which host; the URL has the id."""
-    return f"no complete answer: {_innermost_message(error)} (host {urlsplit(url).netloc})"
+    kind = type(error).__name__
+    while error.__context__ is not None:  # what requests wraps around it repeats the URL
+        error = error.__context__
+    return f"no complete answer: {kind}: {error} (host {urlsplit(url).netloc})"
 
 
-def raise_for_status(status: int, message: str, retry_after_s: float | None, *, is_about_id: bool) -> NoReturn:
-    """Raise the error that a status code other than 200 and 202 means; `is_about_id` is of its body."""
+def raise_for_status(response: requests.Response, body: bytes) -> NoReturn:
+    """Raise the error that a response other than 200 and 202 means."""
+    status, message = response.status_code, error_message(response, body)
     if status == HTTPStatus.UNAUTHORIZED and "not allowed" in message.lower():
         raise NotAllowedError(
             f"the key is right, and its account has no phone searches ({message}): ask Enrow for a plan that has them"
@@ -55,22 +51,15 @@ def raise_for_status(status: int, message: str, retry_after_s: float | None, *, 
     if status == HTTPStatus.PAYMENT_REQUIRED or is_unpaid:
         raise OutOfCreditsError(f"the Enrow account is out of credits ({message}): add some, the next run goes on")
     if status == HTTPStatus.TOO_MANY_REQUESTS:
-        raise RetryLaterError(message, ErrorKind.RATE_LIMITED, status, retry_after_s)
+        raise RetryLaterError(message, ErrorKind.RATE_LIMITED, status, retry_after_s(response, body))
     if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
-        raise RetryLaterError(message, ErrorKind.SERVER_ERROR, status, retry_after_s)
+        raise RetryLaterError(message, ErrorKind.SERVER_ERROR, status, retry_after_s(response, body))
     if status in (HTTPStatus.BAD_REQUEST, HTTPStatus.NOT_FOUND):
-        raise RequestFailedError(
-            message, ErrorKind.EXPIRED_OR_UNKNOWN if is_about_id else ErrorKind.NOT_READABLE, status
-        )
+        kind = ErrorKind.EXPIRED_OR_UNKNOWN if _is_about_id(body) else ErrorKind.NOT_READABLE
+        raise RequestFailedError(message, kind, status)
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
         raise RequestFailedError("the API answered with a redirect; not followed", ErrorKind.REDIRECT, status)
     raise RequestFailedError(message, ErrorKind.UNEXPECTED_STATUS, status)
-
-
-class AccountBody(msgspec.Struct):
-    """The body of `GET /account/info`."""
-
-    credits: float | None = None
 
 
 class _ErrorBody(msgspec.Struct):
@@ -93,7 +82,7 @@ def error_message(response: requests.Response, body: bytes) -> str:
     return message[:MESSAGE_CHARS].replace("\0", "\ufffd")  # Postgres refuses NUL
 
 
-def is_about_id(body: bytes) -> bool:
+def _is_about_id(body: bytes) -> bool:
     """Whether an error body has words of the API about the id; a proxy, or a server that is not the API, has none."""
     message = _error_body(body).message
     return bool(message) and not str(message).startswith("Missing id")

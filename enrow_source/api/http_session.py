@@ -33,7 +33,7 @@ _ANY_ZLIB: Final = 47
 
 def open_session(url: str) -> Session:
     """Open a session for requests to `url`; TLS verification is on, and no setting of the machine switches it off."""
-    session = _Session(raise_for_status=False)
+    session = _Session()
     # What requests would read from the environment for every request, once; without .netrc.
     session.trust_env = False
     # Unencrypted, the key goes to a loopback address and nowhere else.
@@ -43,16 +43,17 @@ def open_session(url: str) -> Session:
     return session
 
 
-def prepare_get(session: Session, url: str, headers: Mapping[str, str]) -> requests.PreparedRequest:
-    """Prepare a GET request, to be sent any number of times by `session`."""
-    return session.prepare_request(requests.Request("GET", url, headers=headers))
+def prepare_get(url: str, headers: Mapping[str, str]) -> tuple[Session, requests.PreparedRequest]:
+    """Return a session, and a GET request that it can send any number of times."""
+    session = open_session(url)
+    return session, session.prepare_request(requests.Request("GET", url, headers=headers))
 
 
 class _Session(Session):
     """dlt's session, which does not read redirects, and reads packed bodies as below."""
 
-    def __init__(self, *, raise_for_status: bool) -> None:
-        super().__init__(raise_for_status=raise_for_status)
+    def __init__(self) -> None:
+        super().__init__(raise_for_status=False)
         self.headers["Accept-Encoding"] = "gzip"
         for scheme in "https://", "http://":
             self.mount(scheme, _Adapter())

@@ -1,7 +1,4 @@
-"""The response of `GET /phone/bulk` as types.
-
-API: https://enrow.readme.io
-"""
+"""The response of `GET /phone/bulk` as types: https://enrow.readme.io."""
 
 from __future__ import annotations
 

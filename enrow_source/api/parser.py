@@ -21,11 +21,7 @@ from .strict import CUSTOM_PARAMS, STRICT, batch_of
 
 
 def parse_batch(batch_id: str, body: bytes) -> Batch:
-    """Parse the `body` of a 200 or 202 answer for `batch_id`.
-
-    Raises:
-        InvalidResponseError: The body is not JSON, is about another batch, or a field cannot be what it should be.
-    """
+    """Parse the `body` of a 200 or 202 answer for `batch_id`; raises InvalidResponseError where it is none of it."""
     body = _storable(body)
     for decoder in (STRICT, CUSTOM_PARAMS):
         try:

@@ -23,24 +23,22 @@ class _Params(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     company_name: Text = None
 
 
-class _Result(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _AnyResult(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     index: _Int64 | None = None
     qualification: Text = None
     number: Text = None
     country: Text = None
-    params: _Params | None = None
     custom: Raw = NULL
 
 
-class _CustomParamsResult(msgspec.Struct, forbid_unknown_fields=True, gc=False):
+class _Result(_AnyResult):
+    params: _Params | None = None
+
+
+class _CustomParamsResult(_AnyResult):
     """A result whose search has keys of the submitter's own; all of them are text."""
 
-    index: _Int64 | None = None
-    qualification: Text = None
-    number: Text = None
-    country: Text = None
     params: dict[str, Text] | None = None
-    custom: Raw = NULL
 
 
 class _General(msgspec.Struct, forbid_unknown_fields=True, gc=False):
@@ -57,9 +55,12 @@ class _Stats(msgspec.Struct, forbid_unknown_fields=True, gc=False):
     credits_to_refund: Decimal | None = None
 
 
-class _Body(msgspec.Struct, forbid_unknown_fields=True):
+class _AnyBody(msgspec.Struct, forbid_unknown_fields=True):
     general: _General
     stats: _Stats | None = None
+
+
+class _Body(_AnyBody):
     results: Annotated[list[_Result], msgspec.Meta(max_length=RESULTS_LIMIT)] | None = None
 
     def params(self) -> TextColumns:
@@ -75,9 +76,7 @@ class _Body(msgspec.Struct, forbid_unknown_fields=True):
         return columns
 
 
-class _CustomParamsBody(msgspec.Struct, forbid_unknown_fields=True):
-    general: _General
-    stats: _Stats | None = None
+class _CustomParamsBody(_AnyBody):
     results: Annotated[list[_CustomParamsResult], msgspec.Meta(max_length=RESULTS_LIMIT)] | None = None
 
     def params(self) -> TextColumns:

@@ -6,7 +6,6 @@ nothing was accepted may be sent again.
 
 from __future__ import annotations
 
-import random
 import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -107,12 +106,6 @@ class SubmissionClient(EnrowClient):
         if HTTPStatus.OK <= status < HTTPStatus.MULTIPLE_CHOICES:
             return _accepted(status, answer)
         return Unclear(status, error_message(response, answer))
-
-    def wait_s(self, attempt: int, retry_after_s: float | None) -> float:
-        """Return the seconds to wait before the next try: what the API asked for, else longer each time; bounded."""
-        longest = float(self._runtime.request_max_retry_delay)
-        wait = self._runtime.request_backoff_factor * 2.0 ** (attempt - 1) if retry_after_s is None else retry_after_s
-        return min(max(wait, 0.0) * random.uniform(1.0, 1.1), longest)  # noqa: S311 - jitter, no secret
 
 
 class _AcceptedBody(msgspec.Struct):

@@ -12,11 +12,13 @@ from collections.abc import Set as AbstractSet
 from typing import TYPE_CHECKING, Any, Final
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.utils import chunks
 
 from ..settings import DELETE_IDS
 from ..tables.schema import BATCH_ERRORS, LEDGER_TABLES, PHONE_RESULTS
-from .orphans import remove_orphans_of_killed
+from .orphans import loads_table, remove_orphans_of_killed
 from .session import DUCKDB, POSTGRES, Session
+from .sql import parameters
 from .statement import BEGUN
 
 if TYPE_CHECKING:
@@ -38,13 +40,7 @@ def append_new_batches(
     """Let the load append what is new by the ledger; return the tables that it appends to.
 
     Only where the lock on the dataset ends with its holder: one that holds a lease and hangs loads when it wakes up,
-    and then a merge is right where others have loaded.
-
-    Args:
-        session: The running extraction.
-        ledger: What the destination knew when it was read.
-        fetch: The batches that the run fetches.
-        with_results: Batches that have rows in `phone_results`.
+    and then a merge is right where others have loaded. `with_results` has the batches with rows in `phone_results`.
     """
     pipeline = session.pipeline
     # Without a trace nothing is called before dlt reads the schema of a package.
@@ -90,13 +86,11 @@ def are_loaded(session: Session, tables: Collection[str], batch_ids: Sequence[st
 def _find(client: SqlClientBase[Any], schema: Schema, tables: Collection[str], batch_ids: Sequence[str]) -> set[str]:
     """Return `_ROW` where there is a row of a batch, and the loads that have begun and are not complete."""
     batch_id, qualified = client.escape_column_name("batch_id"), client.make_qualified_table_name
-    load_id, status = (client.escape_column_name(schema.naming.normalize_identifier(n)) for n in ("load_id", "status"))
-    loads = qualified(schema.loads_table_name)
+    loads, load_id, status = loads_table(client, schema)
     begun = f"SELECT {load_id} FROM {loads} GROUP BY {load_id} HAVING MIN({status}) = {BEGUN}"  # noqa: S608 - escaped
     found: set[str] = set()
-    for start in range(0, len(batch_ids), DELETE_IDS):
-        some = batch_ids[start : start + DELETE_IDS]
-        names = ", ".join(["%s"] * len(some))
+    for some in chunks(batch_ids, DELETE_IDS):
+        names = parameters(some)
         parts = [f"SELECT '{_ROW}' FROM {qualified(name)} WHERE {batch_id} IN ({names})" for name in tables]  # noqa: S608
         found.update(_select(client, [*parts, begun], some))
     return found

@@ -16,10 +16,7 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.sql_client import SqlClientBase
 
 from ..tables.schema import PHONE_RESULTS
-
-DUCKDB = "dlt.destinations.duckdb"
-
-POSTGRES = "dlt.destinations.postgres"
+from .session import DUCKDB, POSTGRES
 
 INDEXED = {PHONE_RESULTS.name: "batch_id"}
 """What a batch is replaced by, and found by. By its hash: a B-tree refuses an id of more than 2,700 bytes."""
@@ -43,13 +40,7 @@ def comment_tables(pipeline: dlt.Pipeline, info: LoadInfo) -> int:
 
 
 def comment_changed(kind: str, client: SqlClientBase[Any], tables: Mapping[str, TTableSchema]) -> int:
-    """Comment and index tables that were created or altered; return the number of statements.
-
-    Args:
-        kind: Dlt's name for the kind of destination.
-        client: Of the destination; its connection is open.
-        tables: As dlt has them in a schema, by name.
-    """
+    """Comment and index tables that were created or altered, of dlt's `kind` of destination; return the statements."""
     if kind not in (DUCKDB, POSTGRES):
         return 0
     statements = [sql for name, table in tables.items() for sql in _comments(client, name, table)]

@@ -9,6 +9,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
 from ..tables.schema import DEFERRED_BATCH_IDS, LEDGER_TABLES, PHONE_RESULTS
 from .session import Session
+from .sql import parameters
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,13 +29,7 @@ class Confirmed:
 
 
 def read_confirmed(session: Session, resources: Sequence[str], load_ids: Collection[str]) -> Confirmed:
-    """Ask for loads and for the tables of resources; nothing where a table is gone.
-
-    Args:
-        session: The running extraction.
-        resources: Those whose tables are to be there.
-        load_ids: The loads that are to be complete.
-    """
+    """Ask for loads and for the tables of resources; nothing where a table is gone."""
     if session.destination_type is None:
         return Confirmed()
     naming, loads = session.schema.naming, session.schema.loads_table_name
@@ -53,7 +48,7 @@ def read_confirmed(session: Session, resources: Sequence[str], load_ids: Collect
         parts += [f"SELECT '', NULL FROM {table(name)} WHERE 1 = 0" for name in exist]  # noqa: S608 - names
         of_source = f"{table(loads)} WHERE {of_schema} = '{session.schema.name}'"
         parts.append(f"SELECT '{_OLDEST}', MIN({of_load}) FROM {of_source}")  # noqa: S608 - names
-        asked = ", ".join(["%s"] * len(load_ids))
+        asked = parameters(load_ids)
         parts.append(f"SELECT '{_LOADS}', {of_load} FROM {table(loads)} WHERE {status} = 0 AND {of_load} IN ({asked})")  # noqa: S608 - names
         try:
             rows = client.execute_sql(" UNION ALL ".join(parts), *load_ids) or ()

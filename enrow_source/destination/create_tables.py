@@ -16,14 +16,8 @@ from .comments import comment_changed
 def create_tables(kind: str, client: SqlJobClientBase, schema_name: str, tables: Iterable[Table]) -> None:
     """Create the tables, or add the columns that they lack, and comment what has changed.
 
-    Args:
-        kind: Dlt's name for the kind of destination.
-        client: Of the destination; its connection is open.
-        schema_name: The name that the tables are stored under in `_dlt_version`.
-        tables: Declared; they get no columns of dlt's, which an INSERT would have to fill.
-
-    Raises:
-        DestinationException: The destination refuses.
+    They get no columns of dlt's, which an INSERT would have to fill. `kind` is dlt's name for the destination, whose
+    `client` is connected; `schema_name` is theirs in `_dlt_version`. Raises DestinationException where it refuses.
     """
     with Container().injectable_context(client.capabilities):  # it says how names are normalized
         schema = dlt.Schema(schema_name)

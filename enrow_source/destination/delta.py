@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib.util import find_spec
+from typing import Any
 
 from ..errors import ConfigurationError
+from ..lazy import pa
 from ..tables.schema import PHONE_RESULTS
 from .session import Session
 
 
 def check_deltalake() -> None:
-    """Refuse to begin without the package that writes Delta tables: dlt asks for it when it loads.
-
-    Raises:
-        ConfigurationError: It is not installed.
-    """
+    """Raise ConfigurationError without the package that writes Delta tables: dlt asks for it when it loads."""
     if find_spec("deltalake") is None:
         raise ConfigurationError(
             "files are loaded as Delta tables, which takes deltalake: pip install 'enrow-source[deltalake]'"
@@ -22,12 +21,9 @@ def check_deltalake() -> None:
 
 
 def use_delta_tables_on_filesystem(session: Session) -> None:
-    """Make Delta tables of all that is loaded into files.
+    """Make Delta tables of all that is loaded into files; raises ConfigurationError where that cannot be.
 
     Parquet files alone can only grow: a batch that is fetched twice would be there twice.
-
-    Raises:
-        ConfigurationError: A resource has another table format, or what writes Delta tables is not installed.
     """
     if not session.is_filesystem:
         return
@@ -40,3 +36,9 @@ def use_delta_tables_on_filesystem(session: Session) -> None:
         if name == PHONE_RESULTS.name and resource.write_disposition == "merge":
             resource.apply_hints(write_disposition="append", merge_key="")
     check_deltalake()
+
+
+def matching(table: Any, batch_ids: Sequence[str]) -> Any:  # noqa: ANN401 - deltalake's, of an extra
+    """Begin what becomes of the rows of some batches in a Delta table."""
+    source = pa.table({"batch_id": pa.array(batch_ids, pa.string())})
+    return table.merge(source, predicate="t.batch_id = s.batch_id", source_alias="s", target_alias="t")

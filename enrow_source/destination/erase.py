@@ -7,8 +7,8 @@ of its own, so that nothing that drops the tables of the source drops it.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -21,12 +21,14 @@ from dlt.extract import DltResource
 from ..errors import ConfigurationError
 from ..settings import SOURCE_NAME
 from ..tables.privacy import Privacy
-from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, SUBMITTED_SEARCHES, TABLES
+from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, SUBMITTED_SEARCHES, TABLES, Column, Table
 from .erase_people import ErasedPeople, find_people, submissions_of
 from .load_lock import held_database
-from .mentions import Mentions, find_mentions
+from .mentions import clear, find_mentions
 from .packages import left_packages
 from .results_loaded import correct_results_loaded
+from .row_log import appended
+from .sql import Rows, at_once, exists
 from .staging import places
 from .suppressions import (
     ERASURES,
@@ -41,7 +43,6 @@ from .suppressions import (
 )
 
 if TYPE_CHECKING:
-    from dlt.common.schema.typing import TColumnSchema
     from dlt.destinations.sql_client import SqlClientBase
 
 
@@ -97,11 +98,11 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
             if privacy.secret is not None:
                 recorded_suppressions(client, privacy)  # checks the secret against earlier ones
             found = list(_find(client, subject, privacy))
-            mentions = list(_mentions(client, subject))
+            mentions = list(find_mentions(client, subject))
             people = ErasedPeople()
             if privacy.secret is not None:
-                results = next((rows for rows in found if rows.name == PHONE_RESULTS.name), None)
-                people = find_people(client, subject, *(results.selection if results else ("1 = 0", [])), privacy)
+                results = next((rows for rows in found if rows.name == PHONE_RESULTS.name), Rows("", "", "", ()))
+                people = find_people(client, subject, results, privacy)
                 found += _find_submitted(client, sorted(people.stored))
             if not any(not rows.is_staged for rows in found):
                 raise ConfigurationError(
@@ -122,34 +123,7 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
         return Erasure(execute, counts, mentioned, has_hashes, unmatchable)
 
 
-@dataclass(frozen=True, slots=True)
-class _Rows:
-    """Rows of one table: those with one of the values in the column."""
-
-    name: str
-    """As it is printed."""
-    table: str
-    """Qualified and escaped."""
-    column: str
-    values: Sequence[str]
-    is_staged: bool
-
-    @property
-    def condition(self) -> str:
-        return f"{self.column} IN ({', '.join(['%s'] * len(self.values))})" if self.values else "1 = 0"
-
-    @property
-    def selection(self) -> tuple[str, list[str]]:
-        """The condition and the values of its parameters."""
-        return self.condition, list(self.values)
-
-    def count(self, client: SqlClientBase[Any]) -> int:
-        sql = f"SELECT COUNT(*) FROM {self.table} WHERE {self.condition}"  # noqa: S608 - escaped names
-        ((count,),) = client.execute_sql(sql, *self.values) or [(0,)]
-        return int(count)
-
-
-def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Iterator[_Rows]:
+def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Iterator[Rows]:
     """Find the tables that exist, also copies in the staging datasets, and what goes from them."""
     for is_staged, place in places(client):
         with place:
@@ -163,32 +137,22 @@ def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Ite
                     values = submissions_of(client, subject.normalised) if is_submitted else values
                 except DestinationUndefinedEntity:
                     continue
-                yield _Rows(f"{name} (staging)" if is_staged else name, table, column, values, is_staged)
+                yield Rows(f"{name} (staging)" if is_staged else name, table, column, values, is_staged)
 
 
-def _mentions(client: SqlClientBase[Any], subject: Subject) -> Iterator[Mentions]:
-    for is_staged, place in places(client):
-        with place:
-            yield from find_mentions(client, subject, " (staging)" if is_staged else "")
-
-
-def _by_name(found: Iterable[_Rows | Mentions], client: SqlClientBase[Any]) -> dict[str, int]:
+def _by_name(found: Iterable[Rows], client: SqlClientBase[Any]) -> dict[str, int]:
     """Count the rows; those of several staging datasets together."""
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     for rows in found:
-        counts[rows.name] = counts.get(rows.name, 0) + rows.count(client)
-    return counts
+        counts[rows.name] += rows.count(client)
+    return dict(counts)
 
 
-def _find_submitted(client: SqlClientBase[Any], keys: Sequence[str]) -> Iterator[_Rows]:
+def _find_submitted(client: SqlClientBase[Any], keys: Sequence[str]) -> Iterator[Rows]:
     """Find what the people are called by in `submitted_searches`, where somebody has submitted."""
     table = client.make_qualified_table_name(SUBMITTED_SEARCHES.name)
-    rows = _Rows(SUBMITTED_SEARCHES.name, table, client.escape_column_name("person_key"), keys, is_staged=False)
-    try:
-        rows.count(client)
-    except DestinationUndefinedEntity:
-        return
-    yield rows
+    if exists(client, table):
+        yield Rows(SUBMITTED_SEARCHES.name, table, client.escape_column_name("person_key"), keys)
 
 
 def _values(client: SqlClientBase[Any], table: str, column: str, subject: Subject, privacy: Privacy) -> list[str]:
@@ -244,50 +208,46 @@ def _record(pipeline: dlt.Pipeline, subject: Subject, privacy: Privacy, people: 
 
 @dlt.source(name=ERASURES)
 def _erasures(rows: list[dict[str, Any]]) -> DltResource:
-    resource: DltResource = dlt.resource(rows, name=ERASURES, columns=_RECORD, write_disposition="append")
-    resource.apply_hints(additional_table_hints={"description": "One row for a person or a batch that was erased."})
-    return resource
+    return appended(_RECORD, rows)
 
 
-def _hints(name: str, data_type: Any, description: str, *, nullable: bool = True) -> TColumnSchema:  # noqa: ANN401
-    return {"name": name, "data_type": data_type, "nullable": nullable, "description": description}
-
-
-_RECORD: Final[list[TColumnSchema]] = [
-    _hints("erased_at", "timestamp", "When it was erased, UTC.", nullable=False),
-    _hints(
-        "subject",
-        "text",
-        "What it was found by: `linkedin_url`, `number`, `batch`; `person` for who it is about.",
-        nullable=False,
+_RECORD: Final = Table(
+    ERASURES,
+    "One row for a person or a batch that was erased.",
+    (),
+    (
+        Column("erased_at", "timestamp", "When it was erased, UTC.", nullable=False),
+        Column(
+            "subject",
+            "text",
+            "What it was found by: `linkedin_url`, `number`, `batch`; `person` for who it is about.",
+            nullable=False,
+        ),
+        Column("subject_hash", "text", "Keyed hash of the normalised value; null for a batch."),
+        Column("batch_id", "text", "The id of an erased batch; null for a person."),
+        Column("secret_check", "text", "Changes with `pii_secret`; null for a batch."),
+        *(
+            Column(f"{table}_rows", "bigint", f"Rows erased from `{table}`; null where it was not finished.")
+            for table in _TABLES
+        ),
     ),
-    _hints("subject_hash", "text", "Keyed hash of the normalised value; null for a batch."),
-    _hints("batch_id", "text", "The id of an erased batch; null for a person."),
-    _hints("secret_check", "text", "Changes with `pii_secret`; null for a batch."),
-    *(
-        _hints(f"{table}_rows", "bigint", f"Rows erased from `{table}`; null where it was not finished.")
-        for table in _TABLES
-    ),
-]
+)
 
 
 def _delete(
-    client: SqlClientBase[Any], found: Sequence[_Rows], mentions: Sequence[Mentions], load_id: str
+    client: SqlClientBase[Any], found: Sequence[Rows], mentions: Sequence[Rows], load_id: str
 ) -> dict[str, int]:
     """Delete the rows and empty the mentions, at once where the destination can, and write down how many rows."""
-    counts: dict[str, int] = {}
-    # Of destinations that have transactions, dlt says True or nothing.
-    at_once = client.capabilities.supports_transactions is not False
-    transaction: AbstractContextManager[Any] = client.begin_transaction() if at_once else nullcontext()
-    with transaction:
+    counts: Counter[str] = Counter()
+    with at_once(client):
         for rows in found:
             if rows.name == PHONE_RESULTS.name:
-                correct_results_loaded(client, rows.table, *rows.selection)
-            counts[rows.name] = counts.get(rows.name, 0) + rows.count(client)
+                correct_results_loaded(client, rows)
+            counts[rows.name] += rows.count(client)
             client.execute_sql(f"DELETE FROM {rows.table} WHERE {rows.condition}", *rows.values)  # noqa: S608
         for texts in mentions:
-            texts.clear(client)
-        erased = [counts.get(table, 0) for table in _TABLES]
+            clear(client, texts)
+        erased = [counts[table] for table in _TABLES]
         assignments = ", ".join(f"{client.escape_column_name(f'{table}_rows')} = %s" for table in _TABLES)
         client.execute_sql(
             f"UPDATE {client.make_qualified_table_name(ERASURES)} SET {assignments}"  # noqa: S608 - escaped names
@@ -296,4 +256,4 @@ def _delete(
             load_id,
             PERSON,
         )
-    return counts
+    return dict(counts)

@@ -15,6 +15,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from ..tables.person import OTHER_NAMES, PERSON_FIELDS, person_key, profile_key
 from ..tables.privacy import Privacy
 from ..tables.schema import PHONE_RESULTS, SUBMISSIONS, SUBMITTED_SEARCHES
+from .sql import Rows, columns_of
 from .suppressions import Subject, SubjectKind
 
 if TYPE_CHECKING:
@@ -31,23 +32,13 @@ class ErasedPeople:
     """Keyed hashes of what stands for them."""
 
 
-def find_people(
-    client: SqlClientBase[Any], subject: Subject, condition: str, values: list[str], privacy: Privacy
-) -> ErasedPeople:
-    """Find out who the rows of `phone_results` are about that the condition selects.
-
-    Args:
-        client: Of the destination.
-        subject: Who is erased.
-        condition: SQL, with a parameter for each of the values.
-        values: Of the parameters.
-        privacy: Has the secret.
-    """
-    clear = {key for key in _from_results(client, condition, values) if key}
+def find_people(client: SqlClientBase[Any], subject: Subject, erased: Rows, privacy: Privacy) -> ErasedPeople:
+    """Find out who the erased rows of `phone_results` are about; `privacy` has the secret."""
+    clear = {key for key in _from_results(client, erased) if key}
     if subject.kind is SubjectKind.LINKEDIN_URL:
         clear.add(profile_key(subject.value))
     hashes = {privacy.keyed_hash(key) for key in clear}
-    submitted = set(_from_submissions(client, condition, values))
+    submitted = set(_from_submissions(client, erased))
     # What is hashed there was hashed with the same secret.
     hashes |= {key for key in submitted if _is_hash(key)} | {
         privacy.keyed_hash(k) for k in submitted if not _is_hash(k)
@@ -56,40 +47,35 @@ def find_people(
 
 
 def submissions_of(client: SqlClientBase[Any], batch_id: str) -> list[str]:
-    """Return the submissions that became a batch.
-
-    Raises:
-        DestinationUndefinedEntity: Nobody has submitted.
-    """
+    """Return the submissions that became a batch; raises DestinationUndefinedEntity where nobody has submitted."""
     column, table = client.escape_column_name, client.make_qualified_table_name(SUBMISSIONS.name)
     sql = f"SELECT {column('submission_id')} FROM {table} WHERE {column('batch_id')} = %s"  # noqa: S608 - escaped names
     return [submission_id for (submission_id,) in client.execute_sql(sql, batch_id) or ()]
 
 
-def _from_results(client: SqlClientBase[Any], condition: str, values: list[str]) -> Iterator[str | None]:
+def _from_results(client: SqlClientBase[Any], erased: Rows) -> Iterator[str | None]:
     table, named = client.make_qualified_table_name(PHONE_RESULTS.name), client.capabilities.casefold_identifier
+    loaded = columns_of(client, table)
+    fields = [*PERSON_FIELDS, *(name for name in OTHER_NAMES if named(f"params__{name}") in loaded)]
+    columns = ", ".join(client.escape_column_name(f"params__{name}") for name in fields)
     try:
-        with client.execute_query(f"SELECT * FROM {table} WHERE 1 = 0") as cursor:  # noqa: S608 - escaped names
-            loaded = {column[0] for column in cursor.description}
-        fields = [*PERSON_FIELDS, *(name for name in OTHER_NAMES if named(f"params__{name}") in loaded)]
-        columns = ", ".join(client.escape_column_name(f"params__{name}") for name in fields)
-        rows = client.execute_sql(f"SELECT DISTINCT {columns} FROM {table} WHERE {condition}", *values)  # noqa: S608
+        rows = client.execute_sql(f"SELECT DISTINCT {columns} FROM {table} WHERE {erased.condition}", *erased.values)  # noqa: S608
     except DestinationUndefinedEntity:
         return
     for row in rows or ():
         yield person_key(dict(zip(fields, row, strict=True)))
 
 
-def _from_submissions(client: SqlClientBase[Any], condition: str, values: list[str]) -> Iterator[str]:
+def _from_submissions(client: SqlClientBase[Any], erased: Rows) -> Iterator[str]:
     column, table = client.escape_column_name, client.make_qualified_table_name
     sql = (
         f"SELECT DISTINCT s.{column('person_key')} FROM {table(SUBMITTED_SEARCHES.name)} s"  # noqa: S608 - escaped names
         f" JOIN {table(SUBMISSIONS.name)} u ON u.{column('submission_id')} = s.{column('submission_id')}"
         f" JOIN {table(PHONE_RESULTS.name)} r ON r.{column('batch_id')} = u.{column('batch_id')}"
-        f" AND r.{column('index')} = s.{column('index')} WHERE {condition}"
+        f" AND r.{column('index')} = s.{column('index')} WHERE {erased.condition}"
     )
     try:
-        rows = client.execute_sql(sql, *values)
+        rows = client.execute_sql(sql, *erased.values)
     except DestinationUndefinedEntity:
         return
     for (key,) in rows or ():

@@ -27,11 +27,9 @@ _HELD: Final[dict[Path, tuple[int, int]]] = {}
 
 
 def take(file: Path, wait_s: float, busy: str, should_stop: Callable[[], bool] = lambda: False) -> None:
-    """Take the lock, at most after `wait_s` seconds, or before somebody has to stop.
+    """Take the lock, and wait for `wait_s` seconds, or until `should_stop`; then raise BusyError with `busy`.
 
-    Raises:
-        BusyError: Another process holds it; the message is `busy`.
-        ConfigurationError: Its file cannot be made.
+    Raises ConfigurationError where its file cannot be made.
     """
     if not _HAS_LOCKS:
         return

@@ -92,8 +92,7 @@ class LoadGuard(Collector):
     def begin(self, session: Session) -> bool:
         """Claim the load package of a running extraction, and the working folder.
 
-        Returns:
-            Whether packages were given up that an earlier run had left: cursors may have moved on with them.
+        Returns whether packages were given up that an earlier run had left: cursors may have moved on with them.
 
         Raises:
             BusyError: Another run is at work in the folder.

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.utils import chunks
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from ..errors import ConfigurationError
@@ -20,6 +21,7 @@ from ..tables.rows import OWN_WORDS
 from ..tables.schema import BATCH_ERRORS, BATCH_STATS, BATCHES, PHONE_RESULTS, Table
 from ..tables.undocumented_columns import OVERFLOW_COLUMNS
 from .load_lock import held_database
+from .sql import columns_of, parameters
 from .staging import places
 
 if TYPE_CHECKING:
@@ -32,13 +34,7 @@ _HASHED: Final = re.compile('"?[0-9a-f]{64}"?')
 def hide_existing(pipeline: dlt.Pipeline, privacy: Privacy, *, execute: bool = False) -> dict[str, int]:
     """Hide personal data that is in clear in the dataset of the pipeline; without `execute`, only count.
 
-    Args:
-        pipeline: Names destination and dataset.
-        privacy: Hash or drop.
-        execute: Whether to do it.
-
-    Returns:
-        Distinct values in clear by column, those of staging datasets too.
+    Returns the distinct values in clear by column, those of staging datasets too.
 
     Raises:
         BusyError: Another run is at work in a file of DuckDB.
@@ -80,12 +76,7 @@ def _in_clear(client: SqlClientBase[Any], table: Table, privacy: Privacy) -> Ite
     name = client.make_qualified_table_name(table.name)
     named = client.capabilities.casefold_identifier
     open_to_all = {named(column.name) for column in table.columns if not column.is_personal}
-    try:
-        with client.execute_query(f"SELECT * FROM {name} WHERE 1 = 0") as cursor:  # noqa: S608 - escaped names
-            columns = [column[0] for column in cursor.description]
-    except DestinationUndefinedEntity:
-        return
-    for column in columns:
+    for column in columns_of(client, name):
         if column in open_to_all or column.lower().startswith("_dlt"):
             continue
         escaped = client.escape_column_name(column)
@@ -106,13 +97,12 @@ def _hide(client: SqlClientBase[Any], table: Table, column: str, values: Sequenc
     if privacy.mode is Pii.DROP:
         client.execute_sql(f"UPDATE {name} SET {escaped} = NULL WHERE {escaped} IS NOT NULL")  # noqa: S608
         return
-    for first in range(0, len(values), HIDDEN_VALUES):
-        some = values[first : first + HIDDEN_VALUES]
+    for some in chunks(values, HIDDEN_VALUES):
         hidden = [_hidden(column.lower(), value, privacy) for value in some]
         cases = " ".join(["WHEN %s THEN %s"] * len(some))
         client.execute_sql(
             f"UPDATE {name} SET {escaped} = CASE {escaped} {cases} END"  # noqa: S608
-            f" WHERE {escaped} IN ({', '.join(['%s'] * len(some))})",
+            f" WHERE {escaped} IN ({parameters(some)})",
             *(one for pair in zip(some, hidden, strict=True) for one in pair),
             *some,
         )
@@ -132,7 +122,7 @@ def _hide_messages(client: SqlClientBase[Any], privacy: Privacy) -> None:
     try:
         client.execute_sql(
             f"UPDATE {name} SET {column('message')} = %s"  # noqa: S608
-            f" WHERE {column('kind')} NOT IN ({', '.join(['%s'] * len(kinds))})",
+            f" WHERE {column('kind')} NOT IN ({parameters(kinds)})",
             f"what the API says of it is left out, since pii is {privacy.mode.value}",
             *kinds,
         )

@@ -48,11 +48,7 @@ class Lease(ABC):
 
     @contextmanager
     def held(self, busy: str) -> Iterator[None]:
-        """Hold the lease while the `with` block runs, and renew it in a thread of its own.
-
-        Raises:
-            BusyError: Another run holds it for longer than `LOAD_WAIT_S`; the message is `busy`.
-        """
+        """Hold the lease while the `with` block runs, renewed by a thread; raises BusyError after `LOAD_WAIT_S`."""
         self._take(busy)
         ended = Event()
         renewing = Thread(target=self._renew_until, args=(ended,), daemon=True)

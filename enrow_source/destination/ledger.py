@@ -12,13 +12,15 @@ from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.utils import chunks
 
 from ..api.models import BatchStatus
 from ..settings import DELETE_IDS, LEDGER_NARROW_IDS
 from ..tables.schema import BATCH_ERRORS, BATCHES, DEFERRED_BATCH_IDS, LEDGER_TABLES, PHONE_RESULTS
 from . import repair
-from .ledger_rows import Row, utc
+from .ledger_rows import Row
 from .session import Session
+from .sql import parameters, utc
 from .statement import LedgerStatement
 
 if TYPE_CHECKING:
@@ -191,9 +193,8 @@ class _Reader:
         if self._tables:
             found.add(self._statement.rows(self._tables, self._more, self._empty))
         if found.is_partial:
-            missing = list(found.missing)
-            for start in range(0, len(missing), DELETE_IDS):
-                self._statement.named = missing[start : start + DELETE_IDS]
+            for some in chunks(list(found.missing), DELETE_IDS):
+                self._statement.named = some
                 found.add(self._statement.rows(self._tables, self._more, self._empty))
             self._statement.named = None
         return found
@@ -215,7 +216,7 @@ def _first_seen(client: SqlClientBase[Any], batch_ids: Mapping[str, None]) -> di
     """Read when batches were first seen from a table that this load drops or empties."""
     table, batch_id = client.make_qualified_table_name(BATCHES.name), client.escape_column_name("batch_id")
     named = list(batch_ids) if len(batch_ids) <= LEDGER_NARROW_IDS else []
-    names = f" WHERE {batch_id} IN ({', '.join(['%s'] * len(named))})" if named else ""
+    names = f" WHERE {batch_id} IN ({parameters(named)})" if named else ""
     sql = f"SELECT {batch_id}, {client.escape_column_name('first_seen_at')} FROM {table}{names}"  # noqa: S608 - escaped names
     if not batch_ids:
         return {}

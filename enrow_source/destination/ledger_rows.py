@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, NamedTuple
+
+from .sql import utc
 
 HAS_RESULTS: Final = 2
 IS_UNFINISHED: Final = 4
@@ -73,8 +75,3 @@ def as_row(values: Sequence[Any]) -> Row:
         has_failed=last_failed_at is not None and last_failed_at == last_fetched_at,
         deferred_at=utc(deferred_at),
     )
-
-
-def utc(at: datetime | None) -> datetime | None:
-    """Some destinations leave the time zone out."""
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at

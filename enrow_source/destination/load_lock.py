@@ -40,11 +40,7 @@ def load_lock(pipeline: dlt.Pipeline, client: JobClientBase | None = None) -> It
     """Hold the dataset of the pipeline while the `with` block runs; wait for who holds it.
 
     Postgres and the operating system release the lock of a process that was killed. Elsewhere the lock is a lease,
-    which ends when its holder is known to be gone or has not renewed it.
-
-    Args:
-        pipeline: Names destination and dataset.
-        client: Of the destination, where there is one; it is not connected.
+    which ends when its holder is known to be gone or has not renewed it. A `client` that is given is not connected.
 
     Raises:
         BusyError: Another run holds it for too long.
@@ -103,15 +99,9 @@ def held_database(
 ) -> Iterator[None]:
     """Hold the file of DuckDB, which one process at a time can open, while the `with` block runs.
 
-    Args:
-        pipeline: Names the destination; any other than such a file is held by `load_lock` alone.
-        wait_s: Seconds to wait for another run.
-        should_stop: Ends the waiting before.
-        creates: Whether the block makes a file that is not there yet: else there is nothing to hold.
-
-    Raises:
-        BusyError: Another run holds it for longer.
-        ConfigurationError: Its folder does not exist, or takes no files.
+    Any other destination is held by `load_lock` alone. Unless the block `creates` the file, one that is not there is
+    not held. Raises BusyError where another run holds it for `wait_s` seconds, or until `should_stop`.
+    Raises ConfigurationError where its folder does not exist, or takes no files.
     """
     database = database_file(pipeline)
     if database is None or not (creates or database.exists()):

@@ -8,7 +8,7 @@ the dataset knows that it was killed.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
@@ -21,9 +21,11 @@ from dlt.destinations.job_client_impl import SqlJobClientBase
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
 from .load_lock import load_lock
 from .session import POSTGRES, Session
+from .sql import at_once, parameters
 from .statement import BEGUN, REMOVED
 
 if TYPE_CHECKING:
+    from dlt.common.schema import Schema
     from dlt.destinations.sql_client import SqlClientBase
 
 
@@ -52,7 +54,7 @@ def note_complete(job_client: JobClientBase, load_id: str) -> None:
     if not isinstance(job_client, SqlJobClientBase):
         return
     client = job_client.sql_client
-    table, load, status = _loads(client, job_client.schema)
+    table, load, status = loads_table(client, job_client.schema)
     client.execute_sql(
         f"DELETE FROM {table} WHERE {load} = %s AND {status} = {BEGUN}"  # noqa: S608 - escaped names
         f" AND {load} IN (SELECT {load} FROM {table} WHERE {status} = 0)",
@@ -74,8 +76,8 @@ def remove_orphans_of_killed(session: Session, load_ids: Sequence[str]) -> None:
     with session.sql_client() as client:
         if session.destination_type == POSTGRES:
             _wait_for_writers(client)
-        table, load, status = _loads(client, session.schema)
-        names = ", ".join(["%s"] * len(load_ids))
+        table, load, status = loads_table(client, session.schema)
+        names = parameters(load_ids)
         rows = client.execute_sql(
             f"SELECT {load} FROM {table} WHERE {load} IN ({names}) GROUP BY {load} HAVING MIN({status}) = {BEGUN}",  # noqa: S608
             *load_ids,
@@ -85,11 +87,8 @@ def remove_orphans_of_killed(session: Session, load_ids: Sequence[str]) -> None:
             return
         batch_id, load_id = client.escape_column_name("batch_id"), client.escape_column_name("_dlt_load_id")
         ledger, results = (client.make_qualified_table_name(t.name) for t in (PHONE_RESULTS_LEDGER, PHONE_RESULTS))
-        names = ", ".join(["%s"] * len(killed))
-        # Of destinations that have transactions, dlt says True or nothing.
-        at_once = client.capabilities.supports_transactions is not False
-        transaction: AbstractContextManager[Any] = client.begin_transaction() if at_once else nullcontext()
-        with suppress(DestinationUndefinedEntity), transaction:  # a run that selected other tables makes neither
+        names = parameters(killed)
+        with suppress(DestinationUndefinedEntity), at_once(client):  # a run that selected other tables makes neither
             client.execute_sql(
                 f"UPDATE {ledger} SET {load_id} = '' WHERE {batch_id} IN"  # noqa: S608 - escaped names
                 f" (SELECT {batch_id} FROM {results} WHERE {load_id} IN ({names}))",
@@ -108,7 +107,7 @@ def _wait_for_writers(client: SqlClientBase[Any]) -> None:
             client.execute_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
 
 
-def _loads(client: SqlClientBase[Any], schema: Any) -> tuple[str, str, str]:  # noqa: ANN401 - dlt's schema
+def loads_table(client: SqlClientBase[Any], schema: Schema) -> tuple[str, str, str]:
     """Return the names of `_dlt_loads` and of its columns, escaped."""
     load, status = (client.escape_column_name(schema.naming.normalize_identifier(n)) for n in ("load_id", "status"))
     return client.make_qualified_table_name(schema.loads_table_name), load, status

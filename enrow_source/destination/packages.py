@@ -58,11 +58,7 @@ def left_packages(pipeline: dlt.Pipeline) -> dict[str, dict[str, Any]]:
 
 
 def refuse_foreign(pipeline: dlt.Pipeline, target: str) -> None:
-    """Refuse to work in a folder that has packages for another destination than the target.
-
-    Raises:
-        ConfigurationError: There are some.
-    """
+    """Raise ConfigurationError where the folder has packages for another destination than the target."""
     foreign = sorted({mark["target"] for mark in left_packages(pipeline).values()} - {target})
     if foreign:
         raise ConfigurationError(
@@ -129,11 +125,7 @@ def folder_lock_file(pipeline: dlt.Pipeline) -> Path:
 
 
 def take_folder(pipeline: dlt.Pipeline) -> None:
-    """Lock the working folder.
-
-    Raises:
-        BusyError: Another run is at work there.
-    """
+    """Lock the working folder; raises BusyError where another run is at work there."""
     busy = f"another run is at work in {pipeline.working_dir}: try again later, or name another pipeline"
     file_lock.take(folder_lock_file(pipeline), 0.0, busy)
 

@@ -11,14 +11,9 @@ from ..errors import ConfigurationError
 
 
 def check_reads_only(query: str, name: str) -> None:
-    """Refuse a query that would change the database: it would be run there, every quarter of an hour.
+    """Raise ConfigurationError for a query that is not one SELECT: it would be run every quarter of an hour.
 
-    Args:
-        query: Any SQL.
-        name: What the error calls the query.
-
-    Raises:
-        ConfigurationError: It is not one SELECT.
+    `name` is what the error calls the query.
     """
     try:
         statements = sqlglot.parse(query)

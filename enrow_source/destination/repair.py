@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING, Any, Final, cast
 from dlt.common import logger
 from dlt.common.destination.client import WithStateSync
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.utils import chunks
 
-from ..lazy import pa
 from ..settings import DELETE_IDS
 from ..tables.schema import DEFERRED_BATCH_IDS, LEDGER_TABLES, PHONE_RESULTS, PHONE_RESULTS_LEDGER, RUNS
+from .delta import matching
 from .session import Session
+from .sql import parameters
 
 if TYPE_CHECKING:
     import dlt
@@ -83,16 +85,14 @@ def _detach(session: Session, client: SqlClientBase[Any], table: str, batch_ids:
                 if batch_ids is None:
                     lake.update(updates={"_dlt_load_id": f"'{_NO_LOAD}'"})
                 else:
-                    lake.merge(_ids(batch_ids), **_BY_BATCH).when_matched_update(
-                        {"_dlt_load_id": f"'{_NO_LOAD}'"}
-                    ).execute()
+                    matching(lake, batch_ids).when_matched_update({"_dlt_load_id": f"'{_NO_LOAD}'"}).execute()
             return
         load_id, name = client.escape_column_name("_dlt_load_id"), client.make_qualified_table_name(table)
         update = f"UPDATE {name} SET {load_id} = '{_NO_LOAD}'"  # noqa: S608 - escaped names
         if batch_ids is None:
             client.execute_sql(f"{update} WHERE {load_id} <> '{_NO_LOAD}'")
-        for some in _chunks(batch_ids or ()):
-            names = ", ".join(["%s"] * len(some))
+        for some in chunks(batch_ids or (), DELETE_IDS):
+            names = parameters(some)
             client.execute_sql(f"{update} WHERE {client.escape_column_name('batch_id')} IN ({names})", *some)
     except DestinationUndefinedEntity:
         return
@@ -131,19 +131,4 @@ def delete_deferrals(
         return
     with cast("dlt.Pipeline", session.pipeline).destination_client() as client:
         lake = cast("FilesystemClient", client).load_open_table("delta", DEFERRED_BATCH_IDS.name)
-        lake.merge(_ids(batch_ids), **_BY_BATCH).when_matched_delete().execute()
-
-
-_BY_BATCH: Final[dict[str, Any]] = {
-    "predicate": "t.batch_id = s.batch_id",
-    "source_alias": "s",
-    "target_alias": "t",
-}
-
-
-def _ids(batch_ids: Sequence[str]) -> pa.Table:
-    return pa.table({"batch_id": pa.array(batch_ids, pa.string())})
-
-
-def _chunks(batch_ids: Sequence[str]) -> Iterable[Sequence[str]]:
-    return (batch_ids[start : start + DELETE_IDS] for start in range(0, len(batch_ids), DELETE_IDS))
+        matching(lake, batch_ids).when_matched_delete().execute()

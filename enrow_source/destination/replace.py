@@ -6,15 +6,17 @@ Delta tables know no merge by batch at all: rows are appended to them, and what 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, cast
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, cast
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.utils import chunks
 
-from ..lazy import pa
 from ..settings import DELETE_IDS
 from ..tables.schema import PHONE_RESULTS, PHONE_RESULTS_LEDGER
+from .delta import matching
 from .session import Session
+from .sql import parameters
 
 if TYPE_CHECKING:
     import dlt
@@ -25,10 +27,6 @@ def delete_superseded_results(session: Session, batch_ids: Sequence[str]) -> Non
     """Delete the rows of batches from `phone_results`.
 
     Their rows in the ledger leave their load first: whatever ends the run from here on, the next one fetches them.
-
-    Args:
-        session: The running extraction.
-        batch_ids: The batches.
     """
     if not batch_ids or session.pipeline is None:
         return
@@ -39,15 +37,13 @@ def delete_superseded_results(session: Session, batch_ids: Sequence[str]) -> Non
 
 
 def _delete_from_lake(pipeline: dlt.Pipeline, batch_ids: Sequence[str]) -> None:
-    source = pa.table({"batch_id": pa.array(batch_ids, pa.string())})
-    matched: dict[str, Any] = {"predicate": "t.batch_id = s.batch_id", "source_alias": "s", "target_alias": "t"}
     with pipeline.destination_client() as client:
         lake = cast("FilesystemClient", client)
         if not lake.is_storage_initialized():
             return  # and to open a table would make its folder
         for table in (PHONE_RESULTS_LEDGER, PHONE_RESULTS):
             try:
-                merge = lake.load_open_table("delta", table.name).merge(source, **matched)
+                merge = matching(lake.load_open_table("delta", table.name), batch_ids)
             except DestinationUndefinedEntity:
                 continue  # nothing was ever loaded, or the ledger alone is gone
             if table is PHONE_RESULTS_LEDGER:
@@ -60,11 +56,7 @@ def _delete_with_sql(session: Session, batch_ids: Sequence[str]) -> None:
     with session.sql_client() as client:
         batch_id, load_id = client.escape_column_name("batch_id"), client.escape_column_name("_dlt_load_id")
         ledger, results = (client.make_qualified_table_name(t.name) for t in (PHONE_RESULTS_LEDGER, PHONE_RESULTS))
-        for some in _some(batch_ids):
-            names = ", ".join(["%s"] * len(some))
+        for some in chunks(batch_ids, DELETE_IDS):
+            names = parameters(some)
             client.execute_sql(f"UPDATE {ledger} SET {load_id} = '' WHERE {batch_id} IN ({names})", *some)  # noqa: S608
             client.execute_sql(f"DELETE FROM {results} WHERE {batch_id} IN ({names})", *some)  # noqa: S608
-
-
-def _some(batch_ids: Sequence[str]) -> Iterator[Sequence[str]]:
-    return (batch_ids[start : start + DELETE_IDS] for start in range(0, len(batch_ids), DELETE_IDS))

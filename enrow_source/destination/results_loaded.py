@@ -2,35 +2,35 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+import dlt
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
+from ..errors import EnrowError
+from ..settings import SOURCE_NAME
 from ..tables.schema import PHONE_RESULTS, PHONE_RESULTS_LEDGER
+from .session import sql_client_of
+from .sql import Rows, exists
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
 
 
-def correct_results_loaded(client: SqlClientBase[Any], results: str, condition: str, values: Sequence[str]) -> None:
-    """Set `results_loaded` to the rows that stay, before those that the condition selects are deleted.
-
-    Args:
-        client: Of the destination.
-        results: `phone_results`, qualified and escaped.
-        condition: SQL, with a parameter for each of the values.
-        values: Of the parameters.
-    """
+def correct_results_loaded(client: SqlClientBase[Any], erased: Rows) -> None:
+    """Set `results_loaded` to the rows of `phone_results` that stay, before the others are deleted."""
     batch_id, loaded = client.escape_column_name("batch_id"), client.escape_column_name("results_loaded")
     sql = (
-        f"SELECT {batch_id}, SUM(CASE WHEN {condition} THEN 0 ELSE 1 END) FROM {results}"  # noqa: S608 - escaped names
-        f" WHERE {batch_id} IN (SELECT {batch_id} FROM {results} WHERE {condition}) GROUP BY {batch_id}"
+        f"SELECT {batch_id}, SUM(CASE WHEN {erased.condition} THEN 0 ELSE 1 END) FROM {erased.table}"  # noqa: S608 - escaped names
+        f" WHERE {batch_id} IN (SELECT {batch_id} FROM {erased.table} WHERE {erased.condition})"
+        f" GROUP BY {batch_id}"
     )
     ledger = client.make_qualified_table_name(PHONE_RESULTS_LEDGER.name)
     # Set and not subtracted, so that doing it again does no harm where there are no transactions.
-    for erased_from, kept in client.execute_sql(sql, *values, *values) or ():
+    for erased_from, kept in client.execute_sql(sql, *erased.values, *erased.values) or ():
         client.execute_sql(
             f"UPDATE {ledger} SET {loaded} = %s WHERE {batch_id} = %s",  # noqa: S608 - escaped names
             int(kept),
@@ -38,28 +38,48 @@ def correct_results_loaded(client: SqlClientBase[Any], results: str, condition: 
         )
 
 
+_NAMED: Final = 20
+"""Batches that are named in a message."""
+
+
+def compare_rows(pipeline: dlt.Pipeline) -> str:
+    """Say that every batch has the rows that `results_loaded` claims, or that there is no such table yet.
+
+    Raises:
+        EnrowError: Some batches have other rows; names them, and the command that loads them again.
+    """
+    with sql_client_of(pipeline, SOURCE_NAME) as client:
+        differ = _rows_that_differ(client)
+    if differ is None:
+        return "there is no phone_results yet"
+    if not differ:
+        return "phone_results has the rows that results_loaded says"
+    named = ", ".join(map(str, differ[:_NAMED]))
+    more = f" and {len(differ) - _NAMED:,} more" if len(differ) > _NAMED else ""
+    ids = " ".join(shlex.quote(each.batch_id) for each in differ[:_NAMED])
+    raise EnrowError(
+        f"batches with other rows in phone_results than results_loaded in phone_results_ledger says: {named}{more}."
+        f" Unless a run is at work, this loads them again: enrow run {ids} --refetch"
+    )
+
+
 @dataclass(frozen=True, slots=True)
-class RowsDiffer:
+class _Differing:
     """A batch that has other rows in `phone_results` than the ledger says."""
 
     batch_id: str
     claimed: int
     """`results_loaded`; 0 where the ledger does not count the batch as loaded."""
     found: int
-    """Rows in `phone_results`."""
 
     def __str__(self) -> str:
-        """Return it in a few words."""
         return f"{self.batch_id} ({self.found:,} rows, {self.claimed:,} loaded)"
 
 
-def rows_that_differ(client: SqlClientBase[Any]) -> list[RowsDiffer] | None:
+def _rows_that_differ(client: SqlClientBase[Any]) -> list[_Differing] | None:
     """Compare the rows of `phone_results` with the ledger, batch by batch; None where there is neither table.
 
     Batches that a run is loading at this moment differ too.
-
-    Args:
-        client: Of the destination.
     """
     column, table = client.escape_column_name, client.make_qualified_table_name
     batch_id, load_id = column("batch_id"), column("_dlt_load_id")
@@ -73,21 +93,13 @@ def rows_that_differ(client: SqlClientBase[Any]) -> list[RowsDiffer] | None:
         return _differences(client, list(parts.values()))
     except DestinationUndefinedEntity:
         # One that is gone has no rows, and the other one says of which batches.
-        there = [sql for name, sql in parts.items() if _exists(client, name)]
+        there = [sql for name, sql in parts.items() if exists(client, name)]
         return _differences(client, there) if there else None
 
 
-def _differences(client: SqlClientBase[Any], parts: Sequence[str]) -> list[RowsDiffer]:
+def _differences(client: SqlClientBase[Any], parts: Sequence[str]) -> list[_Differing]:
     sql = (
         f"SELECT batch_id, MAX(claimed), MAX(found) FROM ({' UNION ALL '.join(parts)}) counts"  # noqa: S608 - as above
         " GROUP BY batch_id HAVING MAX(claimed) <> MAX(found) ORDER BY batch_id"
     )
-    return [RowsDiffer(name, int(claimed), int(found)) for name, claimed, found in client.execute_sql(sql) or ()]
-
-
-def _exists(client: SqlClientBase[Any], table: str) -> bool:
-    try:
-        client.execute_sql(f"SELECT 1 FROM {table} WHERE 1 = 0")  # noqa: S608 - an escaped name
-    except DestinationUndefinedEntity:
-        return False
-    return True
+    return [_Differing(name, int(claimed), int(found)) for name, claimed, found in client.execute_sql(sql) or ()]

@@ -13,16 +13,24 @@ from dlt.common.destination.client import JobClientBase
 from dlt.common.destination.exceptions import DestinationException, DestinationUndefinedEntity
 from dlt.destinations.exceptions import DatabaseException, DatabaseTerminalException
 from dlt.destinations.job_client_impl import SqlJobClientBase
-from dlt.destinations.sql_client import SqlClientBase
+from dlt.extract import DltResource
 
 from ..lazy import pa
-from ..tables.schema import Table
+from ..tables.schema import Column, DataType, Table
 from .connection_errors import text_of
 from .create_tables import create_tables
 from .session import SNOWFLAKE
+from .sql import insert
 
 Row = tuple[Table, Mapping[str, Any]]
 """A declared table, and the columns of its new row, each a value or None."""
+
+
+def log_table(name: str, description: str, columns: Mapping[str, tuple[DataType, str]]) -> Table:
+    """Declare a table of runs: type and description of each column, the first of which is the id of the run."""
+    required = next(iter(columns))
+    declared = (Column(column, kind, text, nullable=column != required) for column, (kind, text) in columns.items())
+    return Table(name, description, (), tuple(declared))
 
 
 def append_rows(pipeline: dlt.Pipeline, rows: Iterable[Row]) -> None:
@@ -39,13 +47,8 @@ def append_row(pipeline: dlt.Pipeline, client: JobClientBase, row: Row, *, creat
     """Append a row; where that fails, the log says so.
 
     What is missing is made where the INSERT does not fit: there is no table yet, or one of an earlier version, or one
-    that somebody has altered. A table that cannot take the row is renamed, and a new one is made.
-
-    Args:
-        pipeline: Names destination and dataset; keeps its schema and its state.
-        client: Of the destination; its connection is open.
-        row: Its table is alone in a schema of its own name.
-        creates: Whether a table that is not there is created; else nothing is written.
+    that somebody has altered. A table that cannot take the row is renamed, and a new one is made. Its schema is its
+    own, and the pipeline keeps schema and state. Without `creates`, a table that is not there is left so.
     """
     try:
         if isinstance(client, SqlJobClientBase):
@@ -63,20 +66,10 @@ def _warn(tables: str, error: Exception) -> None:
 
 def _insert_or_repair(kind: str, client: SqlJobClientBase, row: Row, *, creates: bool) -> None:
     try:
-        _insert(client.sql_client, *row)
+        insert(client.sql_client, row[0].name, [row[1]])
     except DatabaseException as error:
         if creates or not isinstance(error, DestinationUndefinedEntity):
             _repair(kind, client, row, may_rename=isinstance(error, DatabaseTerminalException))
-
-
-def _insert(client: SqlClientBase[Any], table: Table, row: Mapping[str, Any]) -> None:
-    # NULL is written out: a parameter without a type is one that BigQuery refuses.
-    values = ", ".join("NULL" if value is None else "%s" for value in row.values())
-    columns = ", ".join(map(client.escape_column_name, row))
-    client.execute_sql(
-        f"INSERT INTO {client.make_qualified_table_name(table.name)} ({columns}) VALUES ({values})",  # noqa: S608 - escaped
-        *(value for value in row.values() if value is not None),
-    )
 
 
 def _repair(kind: str, client: SqlJobClientBase, row: Row, *, may_rename: bool) -> None:
@@ -96,7 +89,7 @@ def _repair(kind: str, client: SqlJobClientBase, row: Row, *, may_rename: bool) 
 
 def _create_and_insert(kind: str, client: SqlJobClientBase, row: Row) -> None:
     create_tables(kind, client, row[0].name, [row[0]])
-    _insert(client.sql_client, *row)
+    insert(client.sql_client, row[0].name, [row[1]])
 
 
 def _load(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any]) -> None:
@@ -111,9 +104,14 @@ def _load(pipeline: dlt.Pipeline, table: Table, row: Mapping[str, Any]) -> None:
                 pipelines_dir=folder,
             )
             found = pa.Table.from_pylist([dict(row)], schema=table.arrow)
-            columns = [column.hints for column in table.columns]
-            resource = dlt.resource([found], name=table.name, columns=columns, write_disposition="append")
-            resource.apply_hints(additional_table_hints={"description": table.description})
-            appending.run(resource, schema=dlt.Schema(table.name))
+            appending.run(appended(table, [found]), schema=dlt.Schema(table.name))
         finally:
             pipeline.activate()
+
+
+def appended(table: Table, rows: list[Any]) -> DltResource:
+    """Return a resource that appends rows to a declared table."""
+    columns = [column.hints for column in table.columns]
+    resource: DltResource = dlt.resource(rows, name=table.name, columns=columns, write_disposition="append")
+    resource.apply_hints(additional_table_hints={"description": table.description})
+    return resource

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Collection
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
+from dlt.common.utils import chunks
 
 from ..api.models import BatchStatus
 from ..settings import DELETE_IDS
 from ..tables.schema import BATCH_STATS, BATCHES
 from .session import Session
+from .sql import parameters
 
 
 def requested_before(session: Session, batch_ids: Collection[str]) -> dict[str, int]:
@@ -20,11 +22,10 @@ def requested_before(session: Session, batch_ids: Collection[str]) -> dict[str, 
     with session.sql_client() as client:
         column, found = client.escape_column_name, dict[str, int]()
         for table, requested in ((BATCH_STATS, column("requested")), (BATCHES, "NULL")):
-            for start in range(0, len(ids := sorted(batch_ids)), DELETE_IDS):
-                some = ids[start : start + DELETE_IDS]
+            for some in chunks(sorted(batch_ids), DELETE_IDS):
                 sql = (
                     f"SELECT {column('batch_id')}, {requested} FROM {client.make_qualified_table_name(table.name)}"  # noqa: S608 - names
-                    f" WHERE {column('batch_id')} IN ({', '.join(['%s'] * len(some))})"
+                    f" WHERE {column('batch_id')} IN ({parameters(some)})"
                     f" AND {column('status')} NOT IN ({ended})"
                 )
                 try:

@@ -6,7 +6,7 @@ https://dlthub.com/docs/general-usage/resource#access-pipeline-source-and-resour
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Self, cast
@@ -96,12 +96,9 @@ class Session:
 
     @contextmanager
     def sql_client(self) -> Iterator[SqlClientBase[Any]]:
-        """Open the destination's SQL client; who has it open already gets the same connection.
+        """Open the destination's SQL client, or the connection that is open; raises SqlClientNotAvailable.
 
         dlt resolves the whole configuration of the destination for each client, so there is one for the session.
-
-        Raises:
-            SqlClientNotAvailable: The destination has none.
         """
         if self._open:
             yield self._open[0]
@@ -122,11 +119,7 @@ class Session:
 
 
 def sql_client_of(pipeline: dlt.Pipeline, schema_name: str) -> SqlClientBase[Any]:
-    """Return a SQL client for the tables of a schema, which a pipeline that has never run does not know.
-
-    Raises:
-        SqlClientNotAvailable: The destination has none.
-    """
+    """Return a SQL client for the tables of a schema, also in a pipeline that has never run; raises as `sql_client`."""
     is_known = schema_name in pipeline.schemas
     client = pipeline.sql_client(**({"schema_name": schema_name} if is_known else {}))
     if not is_known and isinstance(client, WithSchemas):
@@ -190,12 +183,6 @@ def resource_state(resource: str) -> dict[str, Any]:
 def add_metrics(metrics: Mapping[str, Any]) -> None:
     """Add to the metrics of the running resource; dlt keeps only those of selected resources."""
     dlt.current.resource_metrics().update(metrics)
-
-
-def first_selected(names: Iterable[str]) -> str | None:
-    """Return the first of the resources that is selected."""
-    selected = dlt.current.source().resources.selected
-    return next((name for name in names if name in selected), None)
 
 
 def steps_of(resource: str) -> list[Any]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
-
 from ..settings import LEDGER_FETCH_ROWS
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS_LEDGER
 from .ledger_rows import (
@@ -21,6 +19,7 @@ from .ledger_rows import (
     Row,
     as_row,
 )
+from .sql import exists, parameters
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
@@ -65,19 +64,12 @@ class LedgerStatement:
 
     def exists(self, table: str) -> bool:
         """Whether the destination has the table."""
-        try:
-            with self.client.execute_query(f"SELECT 1 FROM {self.table(table)} WHERE 1 = 0"):  # noqa: S608 - a constant
-                return True
-        except DestinationUndefinedEntity:
-            return False
+        return exists(self.client, self.table(table))
 
     def rows(self, tables: Sequence[str], more: Sequence[str], empty: Sequence[str]) -> Iterator[Row]:
-        """Read the rows of the batches.
+        """Read the rows of the batches: of `tables`, which have a row for every batch, and of `more`.
 
-        Args:
-            tables: Those that have a row for every batch.
-            more: `batch_errors` and `deferred_batch_ids`, where they are to be read.
-            empty: Tables that have to exist, and that nothing is read of.
+        Those are `batch_errors` and `deferred_batch_ids`. The `empty` tables have to exist; nothing is read of them.
         """
         sql, parameters = self._select(tables, more, empty)
         with self.client.execute_query(sql, *parameters) as cursor:
@@ -87,7 +79,7 @@ class LedgerStatement:
     def delete_loaded_deferrals(self, tables: Sequence[str]) -> None:
         """Delete the rows of `deferred_batch_ids` whose batch is loaded for good."""
         named, self.named, self._deferred = self.named, (), True
-        union = self._union([self._fetches(table, number, len(tables)) for number, table in enumerate(tables)])
+        union = " UNION ALL ".join(self._fetches(table, n, len(tables)) for n, table in enumerate(tables))
         self.named = named
         deferred, batch_id = self.table(DEFERRED_BATCH_IDS.name), self._column("", "batch_id")
         self.client.execute_sql(
@@ -120,15 +112,11 @@ class LedgerStatement:
             f" CASE WHEN {is_loaded} THEN NULL ELSE MIN(first_seen) END,"
             f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN failed = 1 THEN last_fetched END) END,"
             f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN deferred = 1 THEN first_seen END) END"
-            f" FROM ({self._union(parts)}) fetches GROUP BY batch_id"
+            f" FROM ({' UNION ALL '.join(parts)}) fetches GROUP BY batch_id"
         )
         sql += self._loaded_batches(tables) if self.named is None else ""
         named = list(self.named or ())
         return sql, named * count
-
-    @staticmethod
-    def _union(parts: Sequence[str]) -> str:
-        return " UNION ALL ".join(parts)
 
     def _is_loaded(self, tables: int) -> str:
         return " + ".join(f"MAX(loaded_{number})" for number in range(tables)) + f" = {self._tables_wanted}"
@@ -247,7 +235,7 @@ class LedgerStatement:
             always += f" OR {self._column('t', 'batch_id')} IN ({ids})"
         if not self.named:
             return f" WHERE {always}"
-        names = ", ".join(["%s"] * len(self.named))
+        names = parameters(self.named)
         return f" WHERE ({self._column('t', 'batch_id')} IN ({names}) OR {always})"
 
     def table(self, name: str) -> str:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -21,6 +21,7 @@ from ..settings import SECRET_CHECK_CHARS, SOURCE_NAME
 from ..tables.person import is_international, number_key, number_spellings, profile_key, profile_spellings
 from ..tables.privacy import Pii, Privacy
 from .session import Session
+from .sql import utc
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
@@ -49,11 +50,7 @@ PERSON_COLUMNS: Final = {SubjectKind.LINKEDIN_URL: "params__linkedin_url", Subje
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The person or the batch to erase; `value` is shown nowhere.
-
-    Raises:
-        ConfigurationError: The value cannot be what it should be.
-    """
+    """The person or the batch to erase; `value` is shown nowhere. Raises ConfigurationError where it cannot be one."""
 
     kind: SubjectKind
     value: str = field(repr=False)
@@ -112,7 +109,6 @@ class Suppressions:
     """When the last person was erased, UTC; None without persons."""
 
     def __bool__(self) -> bool:
-        """Whether anything is left out."""
         return bool(self.batches or self.persons)
 
     def __str__(self) -> str:
@@ -124,11 +120,7 @@ class Suppressions:
         return replace(self, privacy=Privacy())
 
     def with_secret(self, privacy: Privacy) -> Self:
-        """Return what has travelled, with the secret of this process.
-
-        Raises:
-            ConfigurationError: The secret is missing, or not the one of the hashes.
-        """
+        """Return what has travelled, with the secret of this process; raises ConfigurationError as `_check_secret`."""
         if self.secret_check is not None:
             _check_secret(privacy, self.secret_check)
         return replace(self, privacy=privacy)
@@ -166,15 +158,9 @@ class Suppressions:
 
 
 def read_suppressions(session: Session, privacy: Privacy, given: Suppressions | None = None) -> Suppressions:
-    """Read what was erased from the destination; nothing outside a pipeline.
+    """Read what was erased from the destination, and add what is `given`; nothing outside a pipeline.
 
-    Args:
-        session: The running extraction.
-        privacy: Has the secret.
-        given: What else is to be left out.
-
-    Raises:
-        ConfigurationError: Persons were erased, and the secret is missing or not the one of then.
+    Raises ConfigurationError where persons were erased, and the secret is missing or not the one of then.
     """
     suppressions = Suppressions(privacy=privacy)
     if session.pipeline is not None:
@@ -207,13 +193,8 @@ def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppr
         frozenset(people),
         privacy,
         secret_fingerprint(privacy) if persons else None,
-        max((_utc(at) for subject, *_, at in rows if subject != SubjectKind.BATCH), default=None),
+        max(filter(None, (utc(at) for subject, *_, at in rows if subject != SubjectKind.BATCH)), default=None),
     )
-
-
-def _utc(at: datetime) -> datetime:
-    """Some destinations leave the time zone out."""
-    return at.replace(tzinfo=UTC) if at.tzinfo is None else at.astimezone(UTC)
 
 
 def _check_secret(privacy: Privacy, secret_check: str) -> None:
@@ -243,20 +224,12 @@ class _Privacy(SourceSettings):
 
 
 def configured_privacy() -> Privacy:
-    """Return the secret that is configured, if there is one.
-
-    Raises:
-        ConfigurationError: It is too short.
-    """
+    """Return the secret that is configured, if there is one; raises ConfigurationError where it is too short."""
     return Privacy(secret=_configured().pii_secret)
 
 
 def configured_pii() -> Privacy:
-    """Return what is configured to become of personal data.
-
-    Raises:
-        ConfigurationError: The mode does not exist, or its secret is missing or too short.
-    """
+    """Return what is configured to become of personal data; raises ConfigurationError where it cannot be."""
     configured = _configured()
     if configured.pii not in list(Pii):
         raise ConfigurationError(f"pii is {configured.pii!r}: set it to {', '.join(Pii)}")

@@ -14,8 +14,8 @@ from dlt.destinations.exceptions import DatabaseException
 
 from ..tables.rows import FetchedBatch, RowContext, batch_stats_table, batches_table, phone_results_ledger_table
 from ..tables.schema import BATCH_STATS, BATCHES, LEDGER_TABLES, PHONE_RESULTS
-from .ledger_rows import utc
 from .session import BIGQUERY, DUCKDB, POSTGRES, SNOWFLAKE, Session
+from .sql import parameters, utc
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
@@ -88,7 +88,7 @@ class UnchangedBatches:
 
     def _note_fetched(self, client: SqlClientBase[Any], fetched_at: Mapping[str, datetime]) -> None:
         at, batch_id = map(client.escape_column_name, (_FETCHED_AT, "batch_id"))
-        cases, names = " WHEN %s THEN %s" * len(fetched_at), ", ".join(["%s"] * len(fetched_at))
+        cases, names = " WHEN %s THEN %s" * len(fetched_at), parameters(fetched_at)
         values = [value for pair in fetched_at.items() for value in pair]
         for table in self._tables:
             client.execute_sql(
@@ -126,7 +126,7 @@ def _read(
     joins = "".join(
         f" JOIN {other} ON {alias}.{batch_id} = t0.{batch_id}" for other, alias in zip(others, aliases[1:], strict=True)
     )
-    names = ", ".join(["%s"] * len(batch_ids))
+    names = parameters(batch_ids)
     sql = f"SELECT t0.{batch_id}, {', '.join(selected)} FROM {first}{joins} WHERE t0.{batch_id} IN ({names})"  # noqa: S608
     for of_batch, *values in client.execute_sql(sql, *batch_ids) or ():
         rest = iter(utc(value) if isinstance(value, datetime) else value for value in values)

@@ -32,11 +32,8 @@ def fetch_batches(  # noqa: PLR0913 - what a run is made of
     """Fetch each batch once, many at a time, and yield the results in chunks as they come in.
 
     A run that is to stop starts no new fetches. Batches that are not answered then become errors, after a deadline or
-    a long wait, so that later runs fetch them after the others.
-    `progress` is called for each result, and before the first one.
-
-    Raises:
-        RunError: No batch can be read.
+    a long wait, so that later runs fetch them after the others. `progress` is called for each result, and before the
+    first one. Raises RunError where no batch can be read.
     """
 
     def fetch(batch_id: str) -> tuple[str, RawResponse | BatchError, datetime]:

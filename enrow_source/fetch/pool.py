@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from threading import Event, Lock, Semaphore, Thread
 from typing import Generic, TypeVar
@@ -36,14 +35,10 @@ class Pool(Generic[Item, Outcome]):
         self._under_way: dict[int, float] = {}
         """Position of each item that is being worked on, and since when."""
         self._room, self._closed = Semaphore(2 * count), Event()
-        self._outcomes: SimpleQueue[Outcome | _Failure] = SimpleQueue()
+        self._outcomes: SimpleQueue[Outcome | Exception] = SimpleQueue()
 
     def outcomes(self) -> Iterator[Outcome]:
-        """Yield the outcomes as they come; once it is ending, of those under way that come within a short while.
-
-        Raises:
-            Exception: What `work` raised.
-        """
+        """Yield outcomes as they come, once it is ending for a short while alone; raises what `work` raised."""
         for number in range(self._count):
             Thread(target=self._serve, name=f"enrow-{number}", daemon=True).start()
         received, until = 0, math.inf
@@ -70,8 +65,8 @@ class Pool(Generic[Item, Outcome]):
             outcome = self._outcomes.get(timeout=STOP_POLL_S)
         except Empty:
             return []
-        if isinstance(outcome, _Failure):
-            raise outcome.error
+        if isinstance(outcome, Exception):
+            raise outcome
         return [outcome]
 
     def _serve(self) -> None:
@@ -84,13 +79,8 @@ class Pool(Generic[Item, Outcome]):
                 self._taken += 1
                 self._under_way[number] = time.monotonic()
             try:
-                outcome: Outcome | _Failure = self._work(self._items[number])
+                outcome: Outcome | Exception = self._work(self._items[number])
             except Exception as error:  # noqa: BLE001 - raised again where the outcomes are taken
-                outcome = _Failure(error)
+                outcome = error
             del self._under_way[number]
             self._outcomes.put(outcome)
-
-
-@dataclass(frozen=True, slots=True)
-class _Failure:
-    error: Exception

@@ -25,13 +25,7 @@ class StopReason(StrEnum):
 
 
 class StopCondition:
-    """Watches whether a run is to end early.
-
-    Args:
-        stop: Set by the caller to end the run.
-        deadline_s: Seconds from now after which the run ends; None for no limit.
-        max_consecutive_failures: Batches in a row without an answer, after which the run ends.
-    """
+    """Watches whether a run ends early: `stop` is set, `deadline_s` is over, or too many batches failed in a row."""
 
     def __init__(self, stop: Event | None, deadline_s: float | None, max_consecutive_failures: int) -> None:
         self._stop = stop or Event()

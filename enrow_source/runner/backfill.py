@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 import uuid
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -54,11 +55,7 @@ class BackfillError(Exception):
 
 
 def check_extras(*, has_lake: bool) -> None:
-    """Check that what only the backfill needs is installed.
-
-    Raises:
-        ConfigurationError: It is not; names the extras.
-    """
+    """Check that what only the backfill needs is installed; raises ConfigurationError that names the extras."""
     extras = {"dask": "distributed"} | ({"deltalake": "deltalake"} if has_lake else {})
     missing = [extra for extra, module in extras.items() if find_spec(module) is None]
     if missing:
@@ -97,11 +94,8 @@ class Backfill:
 def backfill(plan: Backfill, batch_ids: Iterable[str], client: Client, request_budget: int) -> RunReport:
     """Load the batches on the cluster, and publish them; returns what all shards did together.
 
-    Args:
-        plan: Where they go.
-        batch_ids: Ids as `POST /phone/bulk` returned them.
-        client: A connected cluster; its workers can import this module.
-        request_budget: Most requests under way at a time, over all workers.
+    The workers of the `client` can import this module; over all of them, at most `request_budget` requests are under
+    way at a time.
 
     Raises:
         BackfillError: A shard failed, or ended early, or what they loaded could not be published.
@@ -119,17 +113,9 @@ def backfill(plan: Backfill, batch_ids: Iterable[str], client: Client, request_b
         suppressions = _suppressions(target).without_secret()
         reports: list[RunReport] = []
         futures = [
-            client.submit(
-                load_shard,
-                plan,
-                number,
-                _part(ids, number, plan.shards),
-                suppressions,
-                budget,
-                pure=False,
-                retries=_TRIES,
-            )
+            client.submit(load_shard, plan, number, part, suppressions, budget, pure=False, retries=_TRIES)
             for number in range(1, plan.shards + 1)
+            for part in (Shard(number, plan.shards).select(ids),)
         ]
         for done, future in enumerate(as_completed(futures), 1):
             # Not its status: a worker may die with what it has just finished, and then this waits for the next one's.
@@ -137,7 +123,9 @@ def backfill(plan: Backfill, batch_ids: Iterable[str], client: Client, request_b
                 client.cancel(futures)
                 raise BackfillError(str(error))
             reports.append(future.result())
-            _print_progress(f"{done} of {plan.shards} shards done, {sum(r.fetched for r in reports):,} batches fetched")
+            fetched = sum(report.fetched for report in reports)
+            progress = f"{done} of {plan.shards} shards done, {fetched:,} batches fetched"
+            print(progress, file=sys.stderr, flush=True)  # noqa: T201 - progress of hours
         rows = _publish(plan, target) if plan.lake is not None else _sum(report.rows for report in reports)
         report = _report(plan, reports, rows, started_at)
         append_rows(target, [run_row(report, str(uuid.uuid4()))])
@@ -167,19 +155,16 @@ def _suppressions(target: dlt.Pipeline) -> Suppressions:
         return recorded_suppressions(client, configured_privacy())
 
 
+_SUMMED: Final = (
+    *("completed", "ongoing", "failed", "other", "unreadable", "stuck"),
+    *("requests", "retries", "bytes_received"),
+)
+
+
 def _report(plan: Backfill, reports: Sequence[RunReport], rows: dict[str, int], started_at: datetime) -> RunReport:
     return RunReport(
-        completed=sum(report.completed for report in reports),
-        ongoing=sum(report.ongoing for report in reports),
-        failed=sum(report.failed for report in reports),
-        other=sum(report.other for report in reports),
-        unreadable=sum(report.unreadable for report in reports),
-        stuck=sum(report.stuck for report in reports),
-        requests=sum(report.requests for report in reports),
-        retries=sum(report.retries for report in reports),
-        bytes_received=sum(report.bytes_received for report in reports),
+        **{name: sum(getattr(report, name) for report in reports) for name in _SUMMED},
         rows=rows,
-        recovered=0,
         destination=plan.destination,
         dataset=plan.dataset,
         trigger="backfill",
@@ -188,28 +173,20 @@ def _report(plan: Backfill, reports: Sequence[RunReport], rows: dict[str, int], 
     )
 
 
-def _part(ids: Sequence[str], number: int, of: int) -> list[str]:
-    part = Shard(number, of)
-    return [batch_id for batch_id in ids if batch_id in part]
-
-
 def _sum(counts: Iterable[dict[str, int]]) -> dict[str, int]:
-    total: dict[str, int] = {}
+    total: Counter[str] = Counter()
     for one in counts:
-        for table, count in one.items():
-            total[table] = total.get(table, 0) + count
+        total.update(one)
     return dict(sorted(total.items()))
 
 
 def load_shard(
-    plan: Backfill, number: int, batch_ids: list[str], suppressions: Suppressions, budget: Semaphore
+    plan: Backfill, number: int, batch_ids: Sequence[str], suppressions: Suppressions, budget: Semaphore
 ) -> RunReport:
     """Load one shard, on a worker, in an empty working folder: the shard's tables say what is loaded already.
 
-    What was erased at the destination is not loaded into the lake, which has no record of it.
-
-    Raises:
-        BackfillError: It failed, or the API did not answer; dask tries it again.
+    What was erased at the destination is not loaded into the lake, which has no record of it. Raises BackfillError
+    where it failed, or the API did not answer; dask tries it again.
     """
     from dask.distributed import get_worker  # noqa: PLC0415 - of an extra
 
@@ -230,7 +207,3 @@ def load_shard(
     if report.stop_reason is not None:
         raise BackfillError(f"shard {shard} ended early: {report.stop_reason}")
     return report
-
-
-def _print_progress(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress of hours

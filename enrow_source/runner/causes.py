@@ -23,11 +23,16 @@ _KINDS: Final = {int: "whole number", float: "number", bool: "true or false"}
 _SHOWN_CHARS: Final = 20
 
 
+def causes(error: BaseException | None) -> Iterator[BaseException]:
+    """Yield an error, and what it was raised from, to the first cause."""
+    while error is not None:
+        yield error
+        error = error.__cause__
+
+
 def root_cause(error: BaseException) -> BaseException:
     """Find what a person can act on: our own error, else the first cause."""
-    while error.__cause__ is not None and not isinstance(error, EnrowError):
-        error = error.__cause__
-    return error
+    return next(one for one in causes(error) if isinstance(one, EnrowError) or one.__cause__ is None)
 
 
 def one_line(cause: BaseException) -> str:
@@ -74,27 +79,18 @@ def _missing_settings(message: str) -> list[str]:
 
 def first_line(error: BaseException) -> str:
     """Return the first cause in a line: drivers add the statement, and what else they know, in the next ones."""
-    while error.__cause__ is not None:
-        error = error.__cause__
-    return next(iter(text_of(error).strip().splitlines()), type(error).__name__)
-
-
-def _chain(error: BaseException) -> Iterator[BaseException]:
-    cause: BaseException | None = error
-    while cause is not None:
-        yield cause
-        cause = cause.__cause__
+    *_, first = causes(error)
+    return next(iter(text_of(first).strip().splitlines()), type(first).__name__)
 
 
 def broken_settings(error: BaseException) -> str | None:
     """Return what is wrong with the settings, and where a file is no TOML; None where the error is another one."""
-    chain = list(_chain(error))
-    for one in chain:
+    for one in causes(error):
         if isinstance(one, ConfigValueCannotBeCoercedException):
             return one_line(one)
         if isinstance(one, ValueError) and str(one).startswith("Unknown level"):  # logging's own words
             return f"log_level under [runtime]: {one}; write one such as WARNING, or leave the setting out"
-    found = next((one for one in chain if isinstance(one, TomlProviderReadException)), None)
+    found = next((one for one in causes(error) if isinstance(one, TomlProviderReadException)), None)
     if found is None:
         return None
     for file in map(Path, found.full_paths):

@@ -12,23 +12,22 @@ from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import PackageNotFoundError, version
-from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, TypeVar
 
 import dlt
 from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.destinations.sql_client import SqlClientBase
-from packaging.specifiers import SpecifierSet
+from packaging.requirements import Requirement
 
 from ..api.account import Account, fetch_account
-from ..destination.credits import compare_credits, credits_row
-from ..destination.credits_reading import read_credits
+from ..destination.credits import compare_credits, credits_row, read_credits
 from ..destination.delta import check_deltalake
 from ..destination.hide import rows_in_clear
-from ..destination.load_lock import held_database
+from ..destination.load_lock import database_file, held_database
+from ..destination.results_loaded import compare_rows
 from ..destination.row_log import append_row
 from ..destination.session import settings_folder
 from ..destination.suppressions import configured_pii, configured_privacy, recorded_suppressions
@@ -37,7 +36,6 @@ from ..options import misplaced_settings, settings_files
 from ..settings import LEASE_WAIT_S, SOURCE_NAME
 from ..source import enrow_source, option_names
 from .causes import first_line, one_line
-from .compare_rows import compare_rows
 from .pipeline import build_pipeline
 
 
@@ -58,8 +56,10 @@ class Check:
     message: str
 
     def __str__(self) -> str:
-        """Return it in one line."""
         return f"{self.outcome:<8}{self.name:<14}{' '.join(self.message.split())}"
+
+
+Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,38 +67,20 @@ class Clash:
     """Versions that are known not to work together."""
 
     package: str
-    versions: str
     beside: str
-    beside_versions: str
     outcome: Outcome
     effect: str
 
 
 CLASHES = (
+    Clash("sqlglot>=30.22", "dlt<1.32", Outcome.FAILED, "every read through pipeline.dataset() fails: sqlglot<30.22"),
     Clash(
-        "sqlglot",
-        ">=30.22",
-        "dlt",
-        "<1.32",
-        Outcome.FAILED,
-        "every read through pipeline.dataset() fails: sqlglot<30.22",
-    ),
-    Clash(
-        "duckdb",
-        ">=2",
-        "dlt",
-        "<1.32",
+        "duckdb>=2",
+        "dlt<1.32",
         Outcome.WARNING,
         "loads work, dataset().arrow() and dlt's dashboard fail, and DuckDB 1.5 cannot open the file: duckdb<2",
     ),
-    Clash(
-        "snowflake-connector-python",
-        ">=5",
-        "fakesnow",
-        ">=0",
-        Outcome.WARNING,
-        "the emulator fails, Snowflake does not",
-    ),
+    Clash("snowflake-connector-python>=5", "fakesnow", Outcome.WARNING, "the emulator fails, Snowflake does not"),
 )
 
 
@@ -107,36 +89,36 @@ def checks(destination: str | None, dataset: str, base_url: str | None = None) -
     yield from _versions()
     yield from _files()
     yield from _options()
-    accounts: list[Account] = []
-    more: list[Check] = []
-    yield _tried("api key", lambda: _account(base_url, accounts))
-    yield (reached := _tried("destination", lambda: _destination(destination, dataset, accounts, more)))
-    if reached.outcome is Outcome.OK:
-        yield _tried("results", lambda: _results(destination, dataset))
-    yield from more
+    account, key = _tried("api key", lambda: _account(base_url))
+    yield key
+    more, reached = _tried("destination", lambda: _destination(destination, dataset, account))
+    yield reached
+    if more is not None:
+        yield _tried("results", lambda: (None, _results(destination, dataset)))[1]
+    yield from more or ()
 
 
-def _tried(name: str, check: Callable[[], str]) -> Check:
+def _tried(name: str, check: Callable[[], tuple[Found, str]]) -> tuple[Found | None, Check]:
+    """Return what the check found, None where it failed, and the line of it."""
     try:
-        return Check(name, Outcome.OK, check())
+        found, message = check()
     except (EnrowError, ConfigurationException) as error:
-        return Check(name, Outcome.FAILED, one_line(error))
+        return None, Check(name, Outcome.FAILED, one_line(error))
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
-        return Check(name, Outcome.FAILED, first_line(error))
+        return None, Check(name, Outcome.FAILED, first_line(error))
+    return found, Check(name, Outcome.OK, message)
 
 
 def _versions() -> Iterator[Check]:
-    found = {name: _version(name) for clash in CLASHES for name in (clash.package, clash.beside)}
-    bad = [
-        clash
-        for clash in CLASHES
-        if _is_in(found[clash.package], clash.versions) and _is_in(found[clash.beside], clash.beside_versions)
-    ]
-    for clash in bad:
-        pair = f"{clash.package} {found[clash.package]} with {clash.beside} {found[clash.beside]}"
-        yield Check("versions", clash.outcome, f"{pair}: {clash.effect}")
-    if not bad:
-        message = ", ".join(f"{name} {found[name]}" for name in ("dlt", "duckdb", "sqlglot"))
+    is_fine = True
+    for clash in CLASHES:
+        pair = Requirement(clash.package), Requirement(clash.beside)
+        if all(map(_is_met, pair)):
+            is_fine = False
+            named = " with ".join(f"{one.name} {_version(one.name)}" for one in pair)
+            yield Check("versions", clash.outcome, f"{named}: {clash.effect}")
+    if is_fine:
+        message = ", ".join(f"{name} {_version(name)}" for name in ("dlt", "duckdb", "sqlglot"))
         yield Check("versions", Outcome.OK, f"Python {sys.version.split()[0]}, {message}")
 
 
@@ -147,8 +129,9 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _is_in(found: str | None, versions: str) -> bool:
-    return found is not None and SpecifierSet(versions).contains(found, prereleases=True)
+def _is_met(requirement: Requirement) -> bool:
+    found = _version(requirement.name)
+    return found is not None and requirement.specifier.contains(found, prereleases=True)
 
 
 def _files() -> Iterator[Check]:
@@ -172,7 +155,7 @@ def _options() -> Iterator[Check]:
     """Report which options are set and where, and let the source check them."""
     found = {name: where for name in option_names() if (where := _where(name)) is not None}
     message = ", ".join(f"{name} from {where}" for name, where in found.items()) or "all as they are by default"
-    yield _tried("options", lambda: (enrow_source([]), message)[1])
+    yield _tried("options", lambda: (enrow_source([]), message))[1]
 
 
 def _where(option: str) -> str | None:
@@ -185,13 +168,14 @@ def _where(option: str) -> str | None:
     return None
 
 
-def _account(base_url: str | None, found: list[Account]) -> str:
+def _account(base_url: str | None) -> tuple[Account, str]:
     account = fetch_account(base_url)
-    found.append(account)
-    return "accepted" if account.credits is None else f"accepted; {account.credits:,.0f} credits left"
+    return account, "accepted" if account.credits is None else f"accepted; {account.credits:,.0f} credits left"
 
 
-def _destination(destination: str | None, dataset: str, accounts: list[Account], more: list[Check]) -> str:
+def _destination(destination: str | None, dataset: str, account: Account | None) -> tuple[list[Check], str]:
+    """Return what its rows say, and where it is."""
+    more: list[Check] = []
     with TemporaryDirectory() as folder:
         pipeline = build_pipeline(destination, dataset, pipelines_dir=folder)
         with _files_of_database(pipeline), pipeline.destination_client() as client:
@@ -204,11 +188,11 @@ def _destination(destination: str | None, dataset: str, accounts: list[Account],
             else:
                 raise TypeError(f"{type(client).__name__} has neither tables nor files")
             # Where runs have written their balance the one of now is added; nowhere else is anything left.
-            for account in accounts:
+            if account is not None:
                 append_row(pipeline, client, credits_row("check", str(uuid.uuid4()), account.credits), creates=False)
                 compare_credits(account.credits)
             place = f"{pipeline.destination.destination_name} ({client.config})"
-        return f"{place}: {where}; nothing is left there"
+        return more, f"{place}: {where}; nothing is left there"
 
 
 def _results(destination: str | None, dataset: str) -> str:
@@ -233,9 +217,7 @@ def _of_rows(client: SqlClientBase[Any]) -> Iterator[Check]:
 @contextmanager
 def _files_of_database(pipeline: dlt.Pipeline) -> Iterator[None]:
     """Hold the file of a database; remove one that was made to check whether it can be."""
-    credentials = getattr(pipeline.destination_client().config, "credentials", None)
-    is_file = pipeline.destination.destination_type == "dlt.destinations.duckdb"
-    file = Path(str(getattr(credentials, "database", ""))) if is_file else None
+    file = database_file(pipeline)
     existed = file is None or file.exists()
     with held_database(pipeline, LEASE_WAIT_S, creates=False):
         try:

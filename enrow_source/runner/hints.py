@@ -11,17 +11,19 @@ from dlt.destinations.exceptions import DatabaseException
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract.exceptions import ResourceExtractionError
 
+from .causes import causes
+
 
 def add_hints(pipeline: dlt.Pipeline, error: BaseException) -> None:
     """Add notes to the error of a run that has failed: which option it comes from, what the destination lacks."""
     if (option := _option_of(error)) is not None:
         error.add_note(f"this was raised while {option} was read")
-    if any("extension" in str(cause).lower() and "delta" in str(cause).lower() for cause in _causes(error)):
+    if any("extension" in str(cause).lower() and "delta" in str(cause).lower() for cause in causes(error)):
         error.add_note(
             "reading Delta tables takes DuckDB's extension delta, which DuckDB downloads once: run INSTALL delta where"
             " there is internet, and copy ~/.duckdb/extensions from there"
         )
-    if any(isinstance(cause, DatabaseException) for cause in _causes(error)):
+    if any(isinstance(cause, DatabaseException) for cause in causes(error)):
         try:
             notes = list(_missing(pipeline))
         except Exception:  # noqa: BLE001 - the destination may not answer; the error that ended the run is shown
@@ -30,15 +32,9 @@ def add_hints(pipeline: dlt.Pipeline, error: BaseException) -> None:
             error.add_note(note)
 
 
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    while error is not None:
-        yield error
-        error = error.__cause__
-
-
 def _option_of(error: BaseException) -> str | None:
     """Return the option whose resource of ids raised."""
-    for cause in _causes(error):
+    for cause in causes(error):
         if isinstance(cause, ResourceExtractionError):
             for kind, option in (("rows", "batch_ids_query"), ("files", "batch_ids_file")):
                 if cause.pipe_name.startswith(f"batch_ids_{kind}_"):

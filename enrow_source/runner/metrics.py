@@ -11,11 +11,7 @@ from .report import RunReport
 
 
 def check_metrics_file(file: Path) -> None:
-    """Try whether the file can be written.
-
-    Raises:
-        ConfigurationError: It cannot.
-    """
+    """Raise ConfigurationError where the file cannot be written."""
     try:
         if file.is_dir():
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
@@ -30,12 +26,9 @@ def check_metrics_file(file: Path) -> None:
 
 
 def write_metrics(report: RunReport, file: Path) -> None:
-    """Write the metrics of the last run, at once, so that nobody reads half of them.
+    """Write the metrics of the last run, at once, so that nobody reads half of them; raises OSError.
 
     https://prometheus.io/docs/specs/om/open_metrics_spec/
-
-    Raises:
-        OSError: The file cannot be written.
     """
     new = _beside(file)
     new.write_text(metrics_of(report), encoding="utf-8")

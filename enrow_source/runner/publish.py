@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime
 from typing import Any, Final
 
 import dlt
@@ -18,6 +17,7 @@ from dlt.extract.items import DataItemWithMeta
 
 from ..destination.replace import delete_superseded_results
 from ..destination.session import FILESYSTEM, Session, running_load_id
+from ..destination.sql import utc
 from ..destination.suppressions import PERSON_COLUMNS, Suppressions
 from ..errors import EnrowError
 from ..lazy import pa, pc
@@ -59,12 +59,7 @@ def create_tables(pipeline: dlt.Pipeline) -> None:
 
 
 def publish(shards: Iterable[dlt.Pipeline], target: dlt.Pipeline, suppressions: Suppressions) -> dict[str, int]:
-    """Load what the shards have in the lake into the destination, in one load; returns its rows by table.
-
-    Args:
-        shards: The pipelines that loaded into the lake.
-        target: The pipeline of the destination, which has the tables of the source.
-        suppressions: What was erased there.
+    """Load what the shards have in the lake into the target, without what was erased there; return the rows by table.
 
     Raises:
         PipelineStepFailed: The load failed; or, as `PublishError` behind it, people were erased after the lake was
@@ -94,19 +89,16 @@ def publish(shards: Iterable[dlt.Pipeline], target: dlt.Pipeline, suppressions: 
                 yield _stamped(kept, PHONE_RESULTS)
             ledger = _corrected(ledger, removed)
             _delete_superseded(target, ledger, known_results)
-            yield _as_variant(_stamped(ledger, PHONE_RESULTS_LEDGER), PHONE_RESULTS_LEDGER)
+            hints = dlt.mark.make_hints(PHONE_RESULTS_LEDGER.name, write_disposition="merge")
+            yield dlt.mark.with_hints(_stamped(ledger, PHONE_RESULTS_LEDGER), hints, create_table_variant=True)
 
-    target.run(
-        _source(
-            target,
-            [
-                (BATCHES, rows(BATCHES, _BATCHES)),
-                (BATCH_STATS, rows(BATCH_STATS, _NEWEST)),
-                (PHONE_RESULTS, results()),
-                (BATCH_ERRORS, rows(BATCH_ERRORS, _ERRORS)),
-            ],
-        )
-    )
+    tables = [
+        (BATCHES, rows(BATCHES, _BATCHES)),
+        (BATCH_STATS, rows(BATCH_STATS, _NEWEST)),
+        (PHONE_RESULTS, results()),
+        (BATCH_ERRORS, rows(BATCH_ERRORS, _ERRORS)),
+    ]
+    target.run(_source(target, tables))
     trace = target.last_trace
     counts = trace.last_normalize_info.row_counts if trace and trace.last_normalize_info else {}
     return {name: counts[name] for name in sorted(table.name for table in TABLES) if counts.get(name)}
@@ -139,11 +131,6 @@ def _hints(table: Table, *, is_filesystem: bool) -> dict[str, Any]:
         if table is PHONE_RESULTS:
             hints |= {"write_disposition": "append", "merge_key": ""}
     return hints
-
-
-def _as_variant(rows: pa.Table, table: Table) -> DataItemWithMeta:
-    hints = dlt.mark.make_hints(table.name, write_disposition="merge")
-    return dlt.mark.with_hints(rows, hints, create_table_variant=True)
 
 
 def _open(shard: dlt.Pipeline) -> Lake:
@@ -180,15 +167,10 @@ def _known(target: dlt.Pipeline, table: Table) -> pa.Table:
     return pa.table(
         {
             "batch_id": pa.array([row[0] for row in rows], pa.string()),
-            "fetched_at": pa.array([_utc(row[1]) for row in rows], at),
-            "first_seen_at": pa.array([_utc(row[2]) for row in rows], at),
+            "fetched_at": pa.array([utc(row[1]) for row in rows], at),
+            "first_seen_at": pa.array([utc(row[2]) for row in rows], at),
         }
     )
-
-
-def _utc(at: datetime | None) -> datetime | None:
-    """Some destinations leave the time zone out."""
-    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
 
 
 def _select(statement: str, lake: Any, tables: Mapping[str, pa.Table | None]) -> Iterator[pa.Table]:  # noqa: ANN401 - pyarrow has no types
@@ -215,11 +197,7 @@ def _stamped(rows: pa.Table, table: Table) -> pa.Table:
 
 
 def _without_erased(rows: pa.Table, suppressions: Suppressions, removed: Counter[str]) -> pa.Table:
-    """Leave out the rows of erased people, and count them by batch.
-
-    Raises:
-        PublishError: Someone was erased after a row was hashed, so that nobody can say whose it is.
-    """
+    """Leave out and count the rows of erased people; raises PublishError where hashes hide whose they are."""
     if suppressions.is_erased is None:
         return rows
     columns = {name: rows.column(name).combine_chunks() for name in PERSON_COLUMNS.values()}
@@ -240,12 +218,8 @@ def _corrected(ledger: pa.Table, removed: Mapping[str, int]) -> pa.Table:
     """Keep `results_loaded` the number of rows that go to `phone_results`."""
     if not removed:
         return ledger
-    counts = [
-        loaded - removed.get(batch_id, 0)
-        for batch_id, loaded in zip(
-            ledger.column("batch_id").to_pylist(), ledger.column("results_loaded").to_pylist(), strict=True
-        )
-    ]
+    loaded = ledger.select(["batch_id", "results_loaded"]).to_pylist()
+    counts = [row["results_loaded"] - removed.get(row["batch_id"], 0) for row in loaded]
     place = ledger.schema.get_field_index("results_loaded")
     return ledger.set_column(place, "results_loaded", pa.array(counts, pa.int64()))
 

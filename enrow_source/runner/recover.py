@@ -2,19 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
 import dlt
 from dlt.common import logger
-from dlt.common.destination.exceptions import DestinationException
+from dlt.common.destination.exceptions import DestinationException, DestinationUndefinedEntity
 from dlt.common.exceptions import SignalReceivedException
 from dlt.common.pipeline import LoadInfo
 from dlt.common.storages.load_package import LoadPackageInfo, PackageStorage
+from dlt.common.utils import chunks
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from ..destination.guard import LoadGuard
-from ..destination.newer_rows import has_newer_rows
 from ..destination.packages import left_packages, make_folders, refuse_foreign, target_of
+from ..destination.session import FILESYSTEM, sql_client_of
+from ..destination.sql import parameters
+from ..destination.suppressions import ERASURES
 from ..errors import BusyError
+from ..settings import DELETE_IDS
+from ..tables.schema import LEDGER_TABLES
 from .causes import one_line, root_cause
+
+if TYPE_CHECKING:
+    from dlt.destinations.sql_client import SqlClientBase
 
 
 def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
@@ -23,10 +36,8 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     What cannot be loaded is given up instead, with its state: where the load had begun, since dlt cannot know which of
     its jobs were committed in the last moment, and would do them twice; where it replaces rows; where another run has
     fetched one of its batches since, or somebody was erased; and where its load fails. The ledger knows nothing of its
-    batches, so they are fetched again, where they are named or pending.
-
-    Raises:
-        ConfigurationError: The packages are for another destination.
+    batches, so they are fetched again, where they are named or pending. Raises ConfigurationError where packages are
+    for another destination.
     """
     make_folders(pipeline)
     normalized, extracted = pipeline.list_normalized_load_packages(), pipeline.list_extracted_load_packages()
@@ -41,7 +52,7 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
         _give_up(pipeline, "its load had begun")
         return 0
     try:
-        if has_newer_rows(pipeline):
+        if _has_newer_rows(pipeline):
             _give_up(pipeline, "another run has loaded some of it since, or somebody was erased")
             return 0
         info = load_left(pipeline)
@@ -54,12 +65,41 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     return len(info.loads_ids) if info else 0  # type: ignore[redundant-expr]
 
 
-def load_left(pipeline: dlt.Pipeline) -> LoadInfo:
-    """Load the packages in the working folder.
+def _has_newer_rows(pipeline: dlt.Pipeline) -> bool:
+    """Return whether a batch of the packages that were left was fetched since by another run, or somebody was erased.
 
-    Raises:
-        PipelineStepFailed: One of them cannot be loaded.
+    The ids of loads are times, in seconds: when their extraction began.
     """
+    schema_name, left = next(iter(pipeline.schema_names), None), left_packages(pipeline)
+    if schema_name is None or not left:
+        return False
+    since = datetime.fromtimestamp(min(map(float, left)), UTC)
+    batch_ids = sorted({batch_id for mark in left.values() for batch_id in mark["batches"]})
+    with sql_client_of(pipeline, schema_name) as client:
+        # A lake has no erasures: people cannot be erased there.
+        if pipeline.destination.destination_type != FILESYSTEM and _is_found(client, ERASURES, "erased_at", since):
+            return True
+        return any(
+            _is_found(client, table, "fetched_at", since, some)
+            for table in LEDGER_TABLES.values()
+            for some in chunks(batch_ids, DELETE_IDS)
+        )
+
+
+def _is_found(
+    client: SqlClientBase[Any], table: str, column: str, since: datetime, batch_ids: Sequence[str] = ()
+) -> bool:
+    at, batch_id = map(client.escape_column_name, (column, "batch_id"))
+    of_batches = f" AND {batch_id} IN ({parameters(batch_ids)})" if batch_ids else ""
+    sql = f"SELECT COUNT(*) FROM {client.make_qualified_table_name(table)} WHERE {at} > %s{of_batches}"  # noqa: S608
+    with suppress(DestinationUndefinedEntity):
+        rows = client.execute_sql(sql, since, *batch_ids)
+        return bool(rows and rows[0][0])
+    return False
+
+
+def load_left(pipeline: dlt.Pipeline) -> LoadInfo:
+    """Load the packages in the working folder; raises PipelineStepFailed where one of them cannot be."""
     guard = LoadGuard.of(pipeline)
     if pipeline.list_extracted_load_packages():
         pipeline.normalize()

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import IntEnum
+from typing import Any
 
 import dlt
 from dlt.common.pipeline import LoadInfo
@@ -49,7 +50,6 @@ class RunReport(RunCounts):
     destination: str
     dataset: str
     trigger: str
-    """Who started it."""
     started_at: datetime
     ended_at: datetime
     step_s: Mapping[str, float] = field(default_factory=dict)
@@ -87,7 +87,6 @@ class RunReport(RunCounts):
         return [code for code, holds in found.items() if holds]
 
     def __str__(self) -> str:
-        """Return it in a few lines."""
         counts = {
             "fetched": self.fetched,
             "completed": self.completed,
@@ -140,38 +139,28 @@ def report_of(pipeline: dlt.Pipeline, source: DltSource, info: LoadInfo, recover
     rows = normalized.row_counts if normalized else {}
     return RunReport(
         **counts.as_metrics(),
+        **_of(pipeline, start),
         rows={table: count for table, count in sorted(rows.items()) if not table.startswith("_dlt") and count},
         recovered=recovered,
         destination=f"{pipeline.destination.destination_name} ({info.destination_displayable_credentials})",
-        dataset=pipeline.dataset_name,
-        trigger=start.trigger,
-        started_at=start.at,
-        ended_at=datetime.now(UTC),
-        step_s=_step_s(pipeline),
         load_id=info.loads_ids[-1] if info.loads_ids else None,
     )
 
 
 def failure_of(pipeline: dlt.Pipeline, error: str, start: Start, *, is_config_error: bool) -> RunReport:
     """Report a run that failed: nothing is known of what it fetched."""
-    return RunReport(
-        rows={},
-        destination=pipeline.destination.destination_name,
-        dataset=pipeline.dataset_name,
-        trigger=start.trigger,
-        started_at=start.at,
-        ended_at=datetime.now(UTC),
-        step_s=_step_s(pipeline),
-        error=error,
-        is_config_error=is_config_error,
-    )
+    name = pipeline.destination.destination_name
+    return RunReport(**_of(pipeline, start), rows={}, destination=name, error=error, is_config_error=is_config_error)
 
 
-def _step_s(pipeline: dlt.Pipeline) -> dict[str, float]:
+def _of(pipeline: dlt.Pipeline, start: Start) -> dict[str, Any]:
+    """Return what a report says of a run however it ended."""
     trace = pipeline.last_trace
-    steps = {step.step: step for step in trace.steps} if trace else {}
+    steps = {step.step: (step.finished_at - step.started_at).total_seconds() for step in trace.steps} if trace else {}
     return {
-        name: (steps[name].finished_at - steps[name].started_at).total_seconds()
-        for name in ("extract", "normalize", "load")
-        if name in steps
+        "dataset": pipeline.dataset_name,
+        "trigger": start.trigger,
+        "started_at": start.at,
+        "ended_at": datetime.now(UTC),
+        "step_s": {name: steps[name] for name in ("extract", "normalize", "load") if name in steps},
     }

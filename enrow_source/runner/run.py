@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from threading import Event
@@ -54,6 +53,7 @@ def run(
     where one is named; also where the run fails after it has begun.
 
     Raises:
+        BusyError: Another run is at work in the working folder, or in a file of DuckDB for too long.
         ConfigurationError: Something to fix in the arguments or the settings; nothing was requested.
         PipelineStepFailed: The run ended; what was loaded before is as it was.
     """
@@ -64,7 +64,7 @@ def run(
         check_metrics_file(metrics_file)
     apply_defaults(pipeline)
     start = Start(trigger)
-    with _alone(pipeline):
+    with held_folder(pipeline), held_database(pipeline):
         with stopped_by_signals() as stop:
             try:
                 source = enrow_source(batch_ids, **{"stop": stop} | options)
@@ -128,17 +128,6 @@ def _write_metrics(report: RunReport, file: Path) -> RunReport:
         logger.error(f"no metrics of this run: {error}")
         return replace(report, error=report.error or f"{type(error).__name__} in metrics")
     return report
-
-
-@contextmanager
-def _alone(pipeline: dlt.Pipeline) -> Iterator[None]:
-    """Keep the working folder, and a file of DuckDB, which one process at a time can open, for this run.
-
-    Raises:
-        BusyError: Another run is at work in the folder, or in the file for longer than this one waits.
-    """
-    with held_folder(pipeline), held_database(pipeline):
-        yield
 
 
 def is_config_error(error: PipelineStepFailed) -> bool:

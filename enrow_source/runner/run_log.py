@@ -8,8 +8,8 @@ from typing import Any, Final
 
 import dlt
 
-from ..destination.row_log import Row
-from ..tables.schema import PHONE_RESULTS, RUNS, Column, DataType, Table
+from ..destination.row_log import Row, log_table
+from ..tables.schema import PHONE_RESULTS, RUNS, DataType
 from .report import RunReport
 
 _COLUMNS: Final[dict[str, tuple[DataType, str]]] = {
@@ -52,13 +52,7 @@ _COLUMNS: Final[dict[str, tuple[DataType, str]]] = {
     "python_version": ("text", "Version of Python."),
 }
 
-
-ENROW_RUNS: Final = Table(
-    RUNS,
-    "One row for a run that has begun.",
-    (),
-    tuple(Column(name, kind, text, nullable=name != "run_id") for name, (kind, text) in _COLUMNS.items()),
-)
+ENROW_RUNS: Final = log_table(RUNS, "One row for a run that has begun.", _COLUMNS)
 
 
 def run_row(report: RunReport, run_id: str) -> Row:

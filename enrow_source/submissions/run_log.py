@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any, Final
 
-from ..destination.row_log import Row
+from ..destination.row_log import Row, log_table
 from ..errors import ConfigurationError
-from ..tables.schema import Column, DataType, Table
+from ..tables.schema import DataType
 from .plan import LeftOut, SubmissionPlan
 from .protocol import Submission, SubmissionOutcome, SubmissionState
 from .report import SubmissionReport, SubmitExitCode
@@ -41,11 +41,10 @@ _COLUMNS: Final[dict[str, tuple[DataType, str]]] = {
     "credits_held": ("decimal", "Credits that the API holds for what it accepted."),
 }
 
-SUBMIT_RUNS: Final = Table(
+SUBMIT_RUNS: Final = log_table(
     "submit_runs",
     "One row for a run of `enrow submit` that has begun, also where it submitted nothing; none for a dry run.",
-    (),
-    tuple(Column(name, kind, text, nullable=name != "submit_id") for name, (kind, text) in _COLUMNS.items()),
+    _COLUMNS,
 )
 
 

@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, Final, Self
 
 import dlt
 from dlt.common import logger
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from ..destination.create_tables import create_tables
 from ..destination.load_lock import database_file
 from ..destination.session import SNOWFLAKE
+from ..destination.sql import at_once, exists, insert
 from ..errors import ConfigurationError
-from ..settings import INSERT_ROWS, RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
+from ..settings import RECORD_ATTEMPTS, RECORD_WAIT_S, STREAM_ROWS
 from ..tables.privacy import Pii, Privacy
 from ..tables.schema import SUBMISSION_TABLES, SUBMISSIONS, SUBMITTED_SEARCHES
 from .protocol import Submission, SubmissionOutcome, SubmissionState
@@ -119,11 +119,7 @@ class Store:
 
     def has(self, table: str) -> bool:
         """Return whether there is such a table."""
-        try:
-            with self.client.execute_query(f"SELECT 1 FROM {self.table(table)} WHERE 1 = 0"):  # noqa: S608 - escaped
-                return True
-        except DestinationUndefinedEntity:
-            return False
+        return exists(self.client, self.table(table))
 
     # Submissions ----------------------------------------------------------------------------------------------------
 
@@ -140,8 +136,6 @@ class Store:
 
         The searches first, so that where there are no transactions the submission is never there without them.
         """
-        at_once = self.client.capabilities.supports_transactions is not False
-        transaction: AbstractContextManager[Any] = self.client.begin_transaction() if at_once else nullcontext()
         searches = [
             {
                 "submission_id": submission.submission_id,
@@ -159,7 +153,7 @@ class Store:
             "campaign": campaign,
             "created_at": datetime.now(UTC),
         }
-        with transaction:
+        with at_once(self.client):
             self.insert(SUBMITTED_SEARCHES.name, searches)
             self.insert(SUBMISSIONS.name, [row])
 
@@ -233,15 +227,7 @@ class Store:
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert rows that have the same columns."""
-        names = list(rows[0])
-        for at in range(0, len(rows), INSERT_ROWS):
-            some = rows[at : at + INSERT_ROWS]
-            # NULL is written out: a parameter without a type is one that BigQuery refuses.
-            values = ", ".join(f"({', '.join('NULL' if row[n] is None else '%s' for n in names)})" for row in some)
-            self.client.execute_sql(
-                f"INSERT INTO {self.table(table)} ({', '.join(map(self.column, names))}) VALUES {values}",  # noqa: S608
-                *(row[name] for row in some for name in names if row[name] is not None),
-            )
+        insert(self.client, table, rows)
 
     def _assignments(self, values: Mapping[str, object]) -> tuple[str, list[object]]:
         parts = [f"{self.column(name)} = {'NULL' if value is None else '%s'}" for name, value in values.items()]

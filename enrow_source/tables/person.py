@@ -87,17 +87,11 @@ def domain_key(domain: str) -> str:
 
 
 def person_key(search: Mapping[str, str | None]) -> str | None:
-    """Return what stands for the person of a search; equal for all that are taken for the same person.
+    """Return what stands for the person of a search, equal for all that are taken for the same; None for nobody.
 
     The address of the profile where there is one, since the API lets it prevail: `linkedin.com/in/alma`. Else name and
-    company, the domain before the name of it: `alma marlow @ amber.example`.
-
-    Args:
-        search: The fields of `PERSON_FIELDS`, as `params` of a result or as a row that is to be submitted; a result may
-            have some of `OTHER_NAMES`.
-
-    Returns:
-        None where the search names nobody.
+    company, the domain before the name of it: `alma marlow @ amber.example`. The search has `PERSON_FIELDS`, as
+    `params` of a result or as a row that is to be submitted; a result may have some of `OTHER_NAMES`.
     """
     if key := profile_key(search.get("linkedin_url") or ""):
         return key

@@ -25,17 +25,12 @@ class Pii(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Privacy:
-    """What becomes of personal data; `secret` keys the hashes.
-
-    Raises:
-        ConfigurationError: Hashes are wanted and there is no secret, or a short one.
-    """
+    """What becomes of personal data; raises ConfigurationError where hashes lack a `secret`, or it is short."""
 
     mode: Pii = Pii.KEEP
     secret: str | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        """Check the secret."""
         if self.secret is None and self.mode is Pii.HASH:
             raise ConfigurationError(
                 'pii = "hash" needs a secret, or anyone could hash all phone numbers and compare: set pii_secret'

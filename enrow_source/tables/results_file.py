@@ -53,12 +53,10 @@ def remove_left(folder: Path) -> None:
 
 
 class ResultsWriter:
-    """Writes tables of `phone_results` to parquet files, in a folder of its own.
+    """Writes tables of `phone_results` to parquet files, in a folder of its own, deleted when nothing refers to it.
 
-    Args:
-        folder: Where to make the folder: on the same disk as the load packages, so that dlt can link the files.
-        known: Columns that the destination has beside the declared ones, in their order. A file has them too, or dlt
-            would have to write it again.
+    The folder is on the same disk as the load packages, so that dlt can link the files. They also have the columns
+    `known` to the destination beside the declared ones, in that order, or dlt would have to write them again.
     """
 
     def __init__(self, folder: Path, known: Iterable[str] = ()) -> None:
@@ -91,11 +89,9 @@ class ResultsWriter:
         """Close the file, and return it where there is one."""
         if not self._rows:
             return []
-        self._write(pa.concat_tables(self._pending))
-        writer, self._writer, self._pending = self._writer, None, []
-        if writer is None:
-            raise AssertionError("unreachable: it was written to")
+        writer = self._write(pa.concat_tables(self._pending))
         writer.close()
+        self._writer, self._pending = None, []
         rows, self._rows = self._rows, 0
         return [ResultsFile(self._path, rows, writer.schema, self._folder)]
 
@@ -105,7 +101,7 @@ class ResultsWriter:
             self._writer.close()
         self._folder.cleanup()
 
-    def _write(self, rows: pa.Table) -> None:
+    def _write(self, rows: pa.Table) -> pq.ParquetWriter:
         if self._writer is None:
             import pyarrow.parquet as pq  # noqa: PLC0415 - a run with nothing new does without
 
@@ -117,3 +113,4 @@ class ResultsWriter:
             )
         if rows.num_rows:
             self._writer.write_table(rows, row_group_size=ROW_GROUP_ROWS)
+        return self._writer

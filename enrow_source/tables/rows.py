@@ -75,38 +75,29 @@ class RowContext:
 
 def batches_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Table:
     """Make the rows of `batches`, one for each batch that its contract does not leave out."""
-    return _table(
-        BATCHES,
-        [
-            {
+    rows: list[dict[str, Any]] = []
+    for batch, fetched_at, _ in batches:
+        levels = {"response": batch.undocumented_top, "general": batch.unknown}
+        more = undocumented_columns(BATCHES, levels, context.names, context.privacy)
+        if more is not None:
+            row = {
                 "batch_id": batch.batch_id,
                 "status": batch.status,
                 "custom": context.privacy.text(batch.custom, is_json=True),
                 "first_seen_at": context.first_seen.get(batch.batch_id, fetched_at),
                 "fetched_at": fetched_at,
             }
-            | more
-            for batch, fetched_at, _ in batches
-            if (
-                more := undocumented_columns(
-                    BATCHES,
-                    {"response": batch.undocumented_top, "general": batch.unknown},
-                    context.names,
-                    context.privacy,
-                )
-            )
-            is not None
-        ],
-        context,
-    )
+            rows.append(row | more)
+    return _table(BATCHES, rows, context)
 
 
 def batch_stats_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Table:
     """Make the rows of `batch_stats`, one for each batch that its contract does not leave out."""
-    return _table(
-        BATCH_STATS,
-        [
-            {
+    rows: list[dict[str, Any]] = []
+    for batch, fetched_at, _ in batches:
+        more = undocumented_columns(BATCH_STATS, {"stats": batch.stats.unknown}, context.names, context.privacy)
+        if more is not None:
+            row = {
                 "batch_id": batch.batch_id,
                 "status": batch.status,
                 "requested": batch.stats.requested,
@@ -118,17 +109,8 @@ def batch_stats_table(batches: Iterable[FetchedBatch], context: RowContext) -> p
                 "found_received": batch.results.found,
                 "fetched_at": fetched_at,
             }
-            | more
-            for batch, fetched_at, _ in batches
-            if (
-                more := undocumented_columns(
-                    BATCH_STATS, {"stats": batch.stats.unknown}, context.names, context.privacy
-                )
-            )
-            is not None
-        ],
-        context,
-    )
+            rows.append(row | more)
+    return _table(BATCH_STATS, rows, context)
 
 
 def phone_results_table(batch: Batch, fetched_at: datetime, context: RowContext) -> pa.Table:
@@ -173,37 +155,26 @@ def joined(results: Iterable[pa.Table]) -> pa.Table:
 
 def phone_results_ledger_table(batches: Iterable[FetchedBatch], context: RowContext) -> pa.Table:
     """Make the rows of `phone_results_ledger`, one for each batch."""
-    return _table(
-        PHONE_RESULTS_LEDGER,
-        [
-            {
-                "batch_id": batch.batch_id,
-                "status": batch.status,
-                "results_loaded": results_loaded,
-                "fetched_at": fetched_at,
-            }
-            for batch, fetched_at, results_loaded in batches
-        ],
-        context,
-    )
+    rows = [
+        {"batch_id": batch.batch_id, "status": batch.status, "results_loaded": loaded, "fetched_at": fetched_at}
+        for batch, fetched_at, loaded in batches
+    ]
+    return _table(PHONE_RESULTS_LEDGER, rows, context)
 
 
 def batch_errors_table(errors: Iterable[tuple[str, BatchError, datetime]], context: RowContext) -> pa.Table:
     """Make the rows of `batch_errors`, one for each id, what went wrong with it, and when."""
-    return _table(
-        BATCH_ERRORS,
-        [
-            {
-                "batch_id": batch_id,
-                "http_status": error.http_status,
-                "kind": error.kind.value,
-                "message": _message(error, context.privacy),
-                "fetched_at": failed_at,
-            }
-            for batch_id, error, failed_at in errors
-        ],
-        context,
-    )
+    rows = [
+        {
+            "batch_id": batch_id,
+            "http_status": error.http_status,
+            "kind": error.kind.value,
+            "message": _message(error, context.privacy),
+            "fetched_at": failed_at,
+        }
+        for batch_id, error, failed_at in errors
+    ]
+    return _table(BATCH_ERRORS, rows, context)
 
 
 def _message(error: BatchError, privacy: Privacy) -> str:
@@ -214,13 +185,7 @@ def _message(error: BatchError, privacy: Privacy) -> str:
 
 
 OWN_WORDS: Final = frozenset(
-    {
-        ErrorKind.CONNECTION,
-        ErrorKind.INVALID_RESPONSE,
-        ErrorKind.NOT_ANSWERED,
-        ErrorKind.REDIRECT,
-        ErrorKind.TOO_LARGE,
-    }
+    {ErrorKind.CONNECTION, ErrorKind.INVALID_RESPONSE, ErrorKind.NOT_ANSWERED, ErrorKind.REDIRECT, ErrorKind.TOO_LARGE}
 )
 """Errors whose messages are the source's alone."""
 

@@ -69,15 +69,10 @@ class NameRules:
 class ColumnNames:
     """Gives every undocumented field a column: its key, normalised by the destination's naming convention.
 
-    A field gets no column, and goes to the JSON column `overflow`, where its key has no usable name, or where the
-    table already has `limit` columns that are not declared. A key that would hide a declared column or one of
-    dlt's, or that the destination has for itself, is prefixed with its level. Safe to use from several threads.
-
-    Args:
-        rules: What the destination and the user say of new columns.
-        existing: The columns that each table has at the destination.
-        limit: Undeclared columns that a table may have.
-        hides_names: Whether no field gets a column, since its name may be somebody's.
+    A field gets no column, and goes to the JSON column `overflow`, where its key has no usable name, where the table
+    already has `limit` columns that are not declared, or where `hides_names` since names may be somebody's. A key that
+    would hide a declared column or one of dlt's, or that the destination has for itself, is prefixed with its level.
+    `existing` has the columns of each table at the destination. Safe to use from several threads.
     """
 
     def __init__(
@@ -157,11 +152,7 @@ def with_undocumented(table: Table, unknown: Iterable[str]) -> pa.Schema:
 def undocumented_columns(
     table: Table, levels: Mapping[str, Mapping[str, str | None]], names: ColumnNames, privacy: Privacy
 ) -> dict[str, str | None] | None:
-    """Name the undocumented fields of one row; what gets no column is kept in `overflow`.
-
-    Returns:
-        The columns; None where the contract of the table leaves the row out.
-    """
+    """Name the undocumented fields of a row, the rest in `overflow`; None where its contract leaves the row out."""
     row: dict[str, str | None] = {}
     overflow: dict[str, str] = {}
     is_discarded = False
@@ -205,11 +196,7 @@ class Level:
 def add_undocumented_columns(
     columns: dict[str, list[str | None]], level: Level, count: int, names: ColumnNames, privacy: Privacy
 ) -> set[int]:
-    """Add a column for each undocumented field of the results; what gets none is kept in an overflow column.
-
-    Returns:
-        The results that the contract of the table leaves out.
-    """
+    """Add a column for each undocumented field, or to the overflow; return the results that a contract leaves out."""
     overflow = {row: dict(fields) for row, fields in level.more.items()}
     discarded: set[int] = set()
     if not privacy.hides:

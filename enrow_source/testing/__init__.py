@@ -17,10 +17,9 @@ connector, so that both cannot rest on one misreading::
 """
 
 from . import bodies
-from .accepted import AcceptedBatch, people_accepted_twice, person_of
+from .accepted import AcceptedBatch, EventForm, event_lines, finished_event, people_accepted_twice, person_of
 from .command import add_arguments, serve
 from .demo import demo_batches
-from .events import EventForm, event_lines, finished_event
 from .faults import FAULT_NAMES, FaultLike, PostFault, post_fault
 from .journal import JournalState, read_journal
 from .responses import Response, WaitForm

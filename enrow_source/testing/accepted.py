@@ -1,10 +1,20 @@
-"""What the simulated API accepted: the truth that a test of spending compares a client's records with."""
+"""What the simulated API accepted: the truth that a test of spending compares a client's records with.
+
+And the webhook events of what has ended, in each documented form. The simulated API calls nobody: a test delivers them.
+The documented webhooks are https only; an event carries no results, so the GET still has to be made.
+"""
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Literal, Self, TypeAlias
+
+from .responses import encoded
+
+EventForm: TypeAlias = Literal["cost", "balance", "no_credits"]
+"""`cost`: `credits {cost}`, the current payload; `balance`: `credits {balance, cost}`, an older one; `no_credits`:
+another documented one, without credits."""
 
 
 @dataclass(frozen=True)
@@ -82,3 +92,21 @@ def people_accepted_twice(batches: Iterable[AcceptedBatch]) -> dict[tuple[str, .
         for search in batch.searches:
             batch_ids[person_of(search)].append(batch.batch_id)
     return {person: ids for person, ids in batch_ids.items() if len(ids) > 1}
+
+
+def finished_event(batch_id: str, cost: int, balance: int | None, form: EventForm = "cost") -> dict[str, Any]:
+    """Return the event of a finished bulk phone search.
+
+    cost: credits that the batch consumed. balance: of the account after its refund.
+    """
+    event: dict[str, Any] = {"event": "bulk_phone_search_finished", "id": batch_id}
+    if form == "cost":
+        event["credits"] = {"cost": cost}
+    elif form == "balance":
+        event["credits"] = {"balance": balance, "cost": cost}
+    return event
+
+
+def event_lines(events: Iterable[Mapping[str, Any]]) -> str:
+    """Return the events as JSON lines, the form in which a receiver appends them to a file."""
+    return "".join(f"{encoded(event).decode()}\n" for event in events)

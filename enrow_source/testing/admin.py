@@ -8,8 +8,8 @@ import json
 from typing import get_args
 from urllib.parse import parse_qsl
 
+from .accepted import EventForm
 from .account import Account
-from .events import EventForm
 from .responses import Response
 from .wire import Incoming
 

@@ -31,7 +31,7 @@ class Batches:
     while the server runs.
     """
 
-    def __init__(self, *, seed: int = 0, unknown_id_status: Literal[400, 404] = 400) -> None:
+    def __init__(self, *, seed: int, unknown_id_status: Literal[400, 404]) -> None:
         """Start without batches; `seed` decides all that is invented."""
         self.seed = seed
         self.unknown = Response.not_found() if unknown_id_status == 404 else Response.unreadable()  # noqa: PLR2004 - an HTTP status
@@ -67,7 +67,6 @@ class Batches:
         batch_id: str,
         fetches: int | None = 2,
         results: int = MAX_RESULTS,
-        found_share: float = FOUND_SHARE,
         *,
         status: Literal[200, 202] = 200,
         **options: Unpack[Variants],
@@ -78,8 +77,11 @@ class Batches:
         """
         if fetches is None:
             return self.respond(batch_id, Response(status, bodies.ongoing(batch_id, results, 0)))
-        body = bodies.completed(batch_id, results, found_share, self.seed, **options)
-        return self.respond(batch_id, *in_progress(batch_id, fetches, results, status), encoded(body))
+        body = bodies.completed(batch_id, results, seed=self.seed, **options)
+        # From nothing finished to nearly all.
+        finished = [results * fetch // fetches for fetch in range(fetches)]
+        first = [Response(status, bodies.ongoing(batch_id, results, count)) for count in finished]
+        return self.respond(batch_id, *first, encoded(body))
 
     def add_failed(
         self,
@@ -91,18 +93,13 @@ class Batches:
         return self.respond(batch_id, bodies.failed(batch_id, stats, results))
 
     def add_expiring(
-        self,
-        batch_id: str,
-        fetches: int = 1,
-        results: int = MAX_RESULTS,
-        found_share: float = FOUND_SHARE,
-        **options: Unpack[Variants],
+        self, batch_id: str, fetches: int = 1, results: int = MAX_RESULTS, **options: Unpack[Variants]
     ) -> str:
         """Add a finished batch that can be read `fetches` times and is then answered as an unknown one.
 
         The status-codes page says that an expired id answers 400, 'Could not retrieve bulk search results'.
         """
-        body = encoded(bodies.completed(batch_id, results, found_share, self.seed, **options))
+        body = encoded(bodies.completed(batch_id, results, seed=self.seed, **options))
         return self.respond(batch_id, *[body] * fetches, self.unknown)
 
     def expire(self, batch_id: str) -> None:
@@ -128,10 +125,3 @@ class Batches:
         if callable(answer):
             answer = answer(number)
         return answer if isinstance(answer, Response) else Response(body=answer)
-
-
-def in_progress(batch_id: str, fetches: int, requested: int, status: Literal[200, 202] = 200) -> list[Script]:
-    """Return the responses of a batch that goes from nothing finished to nearly all in `fetches`."""
-    return [
-        Response(status, bodies.ongoing(batch_id, requested, requested * fetch // fetches)) for fetch in range(fetches)
-    ]

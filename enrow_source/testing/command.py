@@ -3,8 +3,9 @@
 import argparse
 import signal
 import time
+from dataclasses import fields, replace
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .demo import demo_batches
 from .faults import FAULT_NAMES, FaultLike, post_fault
@@ -24,27 +25,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
     account = parser.add_argument_group("account")
     account.add_argument("--credits", type=int, default=8_500, help="the balance at the start (default: %(default)s)")
-    account.add_argument(
-        "--credits-per-phone",
-        type=int,
-        default=_DEFAULTS.credits_per_phone,
-        help="credits held for each search (default: %(default)s; 50 on older plans)",
-    )
-    account.add_argument(
-        "--max-searches",
-        type=int,
-        default=_DEFAULTS.max_searches,
-        help="most searches in one batch (default: %(default)s; 5000 on older pages)",
-    )
-    account.add_argument(
-        "--found-share",
-        type=float,
-        default=_DEFAULTS.found_share,
-        help="share of the searches that find a phone, from 0 to 1 (default: %(default)s)",
-    )
-    account.add_argument(
-        "--posts-per-s", type=int, help="answer 429 to more POSTs than this (default: no limit; documented: 10)"
-    )
+    _rule(account, "credits_per_phone", int, "credits held for each search (default: %(default)s; 50 on older plans)")
+    _rule(account, "max_searches", int, "most searches in one batch (default: %(default)s; 5000 on older pages)")
+    _rule(account, "found_share", float, "share of the searches that find a phone, from 0 to 1 (default: %(default)s)")
+    _rule(account, "posts_per_s", int, "answer 429 to more POSTs than this (default: no limit; documented: 10)")
     account.add_argument("--gross-cost", action="store_true", help="credits_cost is gross of credits_to_refund")
     account.add_argument(
         "--journal", type=Path, metavar="FILE", help="keep what is accepted in this file, and continue from it"
@@ -57,12 +41,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=2,
         help="GETs of a batch before it is finished (default: %(default)s)",
     )
-    batches.add_argument(
-        "--completes-after-s", type=float, metavar="SECONDS", help="finish a batch after this time, not by GETs"
-    )
-    batches.add_argument(
-        "--expires-after-s", type=float, metavar="SECONDS", help="forget a batch this long after its end"
-    )
+    _rule(batches, "completes_after_s", float, "finish a batch after this time, not by GETs", "SECONDS")
+    _rule(batches, "expires_after_s", float, "forget a batch this long after its end", "SECONDS")
 
     faults = parser.add_argument_group("faults of POST /phone/bulk", f"Names: {_FAULT_NAMES}.")
     faults.add_argument(
@@ -83,6 +63,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _rule(group: Any, name: str, kind: type, explained: str, unit: str | None = None) -> None:  # noqa: ANN401 - argparse's, private
+    """Add an option for a field of `AccountRules`."""
+    default = getattr(_DEFAULTS, name)
+    group.add_argument(f"--{name.replace('_', '-')}", type=kind, default=default, metavar=unit, help=explained)
+
+
 def simulated_api(options: argparse.Namespace) -> SimulatedEnrow:
     """Return the API that the options of `add_arguments` describe.
 
@@ -96,13 +82,9 @@ def simulated_api(options: argparse.Namespace) -> SimulatedEnrow:
         options.port,
         fetches_to_complete=options.fetches_to_complete,
         credits=options.credits,
-        rules=AccountRules(
-            credits_per_phone=options.credits_per_phone,
-            max_searches=options.max_searches,
-            found_share=options.found_share,
-            posts_per_s=options.posts_per_s,
-            completes_after_s=options.completes_after_s,
-            expires_after_s=options.expires_after_s,
+        rules=replace(
+            _DEFAULTS,
+            **{field.name: getattr(options, field.name) for field in fields(AccountRules) if field.name in options},
             variants={"gross_cost": True} if options.gross_cost else {},
         ),
         journal=options.journal,

@@ -44,7 +44,7 @@ def _refusals(api: SimulatedEnrow) -> dict[str, str]:
         api.add_expiring("demo-expired", 1, _RESULTS): "readable once, then expired: 400 as for no such batch",
         api.respond("demo-unknown-404", Response.not_found()): "404: no such batch, older pages",
         api.respond("demo-no-credits", Response.out_of_credits()): "402: out of credits",
-        then_finished("demo-rate-limited", Response.rate_limited(1)): ("429 with Retry-After: 1 once, then finished"),
+        then_finished("demo-rate-limited", Response.rate_limited(1)): "429 with Retry-After: 1 once, then finished",
         then_finished("demo-rate-limited-body", Response.rate_limited(1, in_body=True)): (
             "429 with retry_after in the body too once, then finished"
         ),
@@ -64,7 +64,7 @@ def _contradictions(api: SimulatedEnrow) -> dict[str, str]:
         finished("demo-custom-object", custom={"campaign": "spring"}): "general.custom, an object",
         finished("demo-custom-text", custom="spring"): "general.custom, a string",
         finished("demo-result-custom", result_custom="row-1"): "results[].custom, a string",
-        finished("demo-result-custom-object", result_custom={"row": 1}): ("results[].custom, an object"),
+        finished("demo-result-custom-object", result_custom={"row": 1}): "results[].custom, an object",
         finished("demo-index-text", index_as_string=True): "results[].index, a numeric string",
         finished("demo-no-refund", without_refund=True): "stats without credits_to_refund",
         finished("demo-null", null_when_not_found=True): "number and country null, not absent",
@@ -76,7 +76,7 @@ def _contradictions(api: SimulatedEnrow) -> dict[str, str]:
         finished("demo-fullname", name_keys="fullname", with_email=True): "params with fullname and email",
         finished("demo-status-done", status_text="done"): "status done: not a documented one",
         finished("demo-extra", extra=_NEW_EVERYWHERE): "an undocumented field, new, at every level",
-        api.add_ongoing("demo-202", 2, _RESULTS, status=202): ("202 while in progress for 2 fetches, then finished"),
+        api.add_ongoing("demo-202", 2, _RESULTS, status=202): "202 while in progress for 2 fetches, then finished",
         api.add_failed("demo-failed-empty", {"requested": _RESULTS}, "empty"): (
             "failed, with a part of stats and no results"
         ),

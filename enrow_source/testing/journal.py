@@ -40,7 +40,9 @@ class Journal:
             file.seek(0)
             content = file.read()
             whole = content.rfind(b"\n") + 1
-            _check_start_of_entry(path, content[whole:])
+            # A file that somebody names by mistake must not lose its last line.
+            if not content[whole:].startswith(_START) and not _START.startswith(content[whole:]):
+                raise ValueError(f"the last line of {path} is no entry of a journal")
             read_journal(path)
             file.truncate(whole)
 
@@ -83,9 +85,3 @@ def read_journal(path: Path) -> JournalState:
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise ValueError(f"line {number} of {path} is no entry of a journal") from error
     return JournalState(tuple(accepted.values()), posts)
-
-
-def _check_start_of_entry(path: Path, line: bytes) -> None:
-    # A file that somebody names by mistake must not lose its last line.
-    if not line.startswith(_START) and not _START.startswith(line):
-        raise ValueError(f"the last line of {path} is no entry of a journal")

@@ -20,12 +20,6 @@ class Payload:
     custom: object
     settings: Mapping[str, Any]
 
-    @property
-    def webhook(self) -> str | None:
-        """The address of `settings.webhook`, which is called when the batch ends."""
-        webhook = self.settings.get("webhook")
-        return webhook if isinstance(webhook, str) else None
-
 
 def parse_payload(body: bytes, rules: AccountRules) -> Payload | Response:
     """Return the payload, or the 400 that refuses all of it.

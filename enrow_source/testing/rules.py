@@ -1,10 +1,13 @@
 """How the simulated account treats what is submitted to it: one field for each choice that the documentation leaves."""
 
+import time
+from collections import deque
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import Literal
 
+from .bodies import Variants, refuse_unknown
 from .responses import Response, WaitForm
-from .variants import Variants, refuse_unknown
 
 
 @dataclass(frozen=True)
@@ -53,3 +56,22 @@ class AccountRules:
         if self.posts_per_s is not None and self.posts_per_s < 1:
             raise ValueError("posts_per_s must be at least 1; None does not limit them")
         refuse_unknown(self.variants)
+
+
+class RateLimit:
+    """Counts the POSTs of the last second; a refused one does not count. Safe from any thread."""
+
+    def __init__(self) -> None:
+        self._times: deque[float] = deque()
+        self._lock = Lock()
+
+    def wait_s(self, per_s: int) -> float:
+        """Count a request and return 0; or return the seconds until `per_s` a second allow the next one."""
+        with self._lock:
+            now = time.monotonic()
+            while self._times and now - self._times[0] >= 1:
+                self._times.popleft()
+            if len(self._times) < per_s:
+                self._times.append(now)
+                return 0.0
+            return 1 - (now - self._times[-per_s])

@@ -4,7 +4,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
-from types import TracebackType
 from typing import Literal, Self
 from urllib.parse import parse_qs
 
@@ -77,17 +76,11 @@ class SimulatedEnrow(Account):
         self._requests: list[Request] = []
 
     def __enter__(self) -> Self:
-        """Listen and serve in the background."""
         self._stopping.clear()
         self._server = LoopbackServer(self._port, self._answer)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         """Stop serving; batches and the record of requests stay readable."""
         self._stopping.set()
         if self._server is not None:
@@ -124,14 +117,7 @@ class SimulatedEnrow(Account):
             return admin(self, incoming)
         batch_id = next(iter(parse_qs(incoming.query).get("id", [])), None)
         response = self._route(incoming, batch_id)
-        request = Request(
-            incoming.method,
-            incoming.path,
-            incoming.query,
-            batch_id,
-            incoming.headers,
-            response.status,
-        )
+        request = Request(incoming.method, incoming.path, incoming.query, batch_id, incoming.headers, response.status)
         with self._lock:
             self._requests.append(request)
         return replace(response, delay_s=self.latency_s + response.delay_s)

@@ -13,8 +13,8 @@ from dlt.extract import DltSource
 from enrow_source import enrow_source
 from enrow_source.destination import ledger
 from enrow_source.destination.comments import comment_tables
+from enrow_source.destination.results_loaded import compare_rows
 from enrow_source.errors import EnrowError
-from enrow_source.runner.compare_rows import compare_rows
 from enrow_source.testing import SimulatedEnrow, bodies
 from tests.destinations.dataset import Column, TargetDataset
 from tests.destinations.served import TABLES, Body, Row, decoded, in_order, rows_of

@@ -8,7 +8,8 @@ import tempfile
 
 import duckdb_extensions  # type: ignore[import-not-found]  # of the environment that this runs in
 
-from enrow_source.runner.backfill import Backfill, _part, _publish, _suppressions
+from enrow_source.ids.shard import Shard
+from enrow_source.runner.backfill import Backfill, _publish, _suppressions
 from enrow_source.runner.publish import create_tables
 from enrow_source.runner.run import run
 
@@ -28,7 +29,7 @@ def main() -> None:
         suppressions = _suppressions(target).without_secret()
     for number in range(1, SHARDS + 1):
         with tempfile.TemporaryDirectory() as folder:
-            part = _part(ids, number, SHARDS)
+            part = Shard(number, SHARDS).select(ids)
             run(part, pipeline=plan.shard_pipeline(number, folder), suppressions=suppressions)
 
 

@@ -13,7 +13,7 @@ from enrow_source.runner.check import Check, Outcome, checks
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.runner.report import ExitCode
 from enrow_source.testing import Response, SimulatedEnrow, bodies
-from enrow_source.testing.variants import Variants
+from enrow_source.testing.bodies import Variants
 from tests.conftest import Configure, Load
 from tests.support.postgres import Postgres
 from tests.support.warehouse import Warehouse

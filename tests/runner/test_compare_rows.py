@@ -7,8 +7,8 @@ import duckdb
 import pytest
 
 from enrow_source.cli.check import main
+from enrow_source.destination.results_loaded import compare_rows
 from enrow_source.errors import EnrowError
-from enrow_source.runner.compare_rows import compare_rows
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.runner.report import ExitCode
 from enrow_source.testing import SimulatedEnrow

@@ -100,4 +100,4 @@ def readable(file: Path) -> str:
 
 def test_every_table_of_the_source_is_erased_from() -> None:
     assert set(_TABLES) == {table.name for table in (*TABLES, DEFERRED_BATCH_IDS, SUBMITTED_SEARCHES)}
-    assert {column["name"] for column in _RECORD} >= {f"{table}_rows" for table in _TABLES}
+    assert _RECORD.names >= {f"{table}_rows" for table in _TABLES}
