@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 from dlt.common import logger
 from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 
+from ..api.access import SourceSettings
 from ..settings import SOURCE_NAME
 from ..tables.schema import ACCOUNT_CREDITS, BATCH_STATS
 from .row_log import Row
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @configspec
-class _Settings(BaseConfiguration):
+class _Settings(SourceSettings):
     """The setting of the source below which credits are few."""
 
     min_credits: float | None = None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -33,18 +33,19 @@ def log_table(name: str, description: str, columns: Mapping[str, tuple[DataType,
     return Table(name, description, (), tuple(declared))
 
 
-def append_rows(pipeline: dlt.Pipeline, rows: Iterable[Row]) -> None:
-    """Append the rows of a run that has ended, over one connection; where that fails, the log says so."""
+def append_rows(pipeline: dlt.Pipeline, rows: Sequence[Row]) -> list[str]:
+    """Append the rows of a run that has ended, over one connection; return the tables that took none, as logged."""
     try:
         with pipeline.destination_client() as client:
-            for row in rows:
-                append_row(pipeline, client, row)
+            return [row[0].name for row in rows if not append_row(pipeline, client, row)]
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
-        _warn(", ".join(table.name for table, _ in rows), error)
+        names = [table.name for table, _ in rows]
+        _warn(", ".join(names), error)
+        return names
 
 
-def append_row(pipeline: dlt.Pipeline, client: JobClientBase, row: Row, *, creates: bool = True) -> None:
-    """Append a row; where that fails, the log says so.
+def append_row(pipeline: dlt.Pipeline, client: JobClientBase, row: Row, *, creates: bool = True) -> bool:
+    """Append a row; where that fails, the log says so, and False is returned.
 
     What is missing is made where the INSERT does not fit: there is no table yet, or one of an earlier version, or one
     that somebody has altered. A table that cannot take the row is renamed, and a new one is made. Its schema is its
@@ -57,6 +58,8 @@ def append_row(pipeline: dlt.Pipeline, client: JobClientBase, row: Row, *, creat
             _load(pipeline, *row)
     except Exception as error:  # noqa: BLE001 - the drivers of destinations raise what they like
         _warn(row[0].name, error)
+        return False
+    return True
 
 
 def _warn(tables: str, error: Exception) -> None:

@@ -13,7 +13,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Final, TypeVar
@@ -26,13 +26,14 @@ from dlt.pipeline.exceptions import PipelineStepFailed
 from ..destination.row_log import append_rows
 from ..destination.suppressions import Suppressions, configured_privacy, recorded_suppressions
 from ..errors import ConfigurationError, EnrowError
+from ..fetch.counts import RunCounts
 from ..ids.shard import Shard
 from .causes import one_line, root_cause
 from .pipeline import PIPELINE_NAME, build_pipeline
 from .publish import create_tables, publish
 from .report import RunReport
 from .run import is_config_error, run
-from .run_log import run_row
+from .run_log import fail_without_row, run_row
 
 if TYPE_CHECKING:
     from dask.distributed import Client, Semaphore
@@ -128,8 +129,7 @@ def backfill(plan: Backfill, batch_ids: Iterable[str], client: Client, request_b
             print(progress, file=sys.stderr, flush=True)  # noqa: T201 - progress of hours
         rows = _publish(plan, target) if plan.lake is not None else _sum(report.rows for report in reports)
         report = _report(plan, reports, rows, started_at)
-        append_rows(target, [run_row(report, str(uuid.uuid4()))])
-    return report
+        return fail_without_row(report, append_rows(target, [run_row(report, str(uuid.uuid4()))]))
 
 
 def _publish(plan: Backfill, target: dlt.Pipeline) -> dict[str, int]:
@@ -155,15 +155,10 @@ def _suppressions(target: dlt.Pipeline) -> Suppressions:
         return recorded_suppressions(client, configured_privacy())
 
 
-_SUMMED: Final = (
-    *("completed", "ongoing", "failed", "other", "unreadable", "stuck"),
-    *("requests", "retries", "bytes_received"),
-)
-
-
 def _report(plan: Backfill, reports: Sequence[RunReport], rows: dict[str, int], started_at: datetime) -> RunReport:
+    counts = [field.name for field in fields(RunCounts) if field.name != "stop_reason"]  # a shard that stops has failed
     return RunReport(
-        **{name: sum(getattr(report, name) for report in reports) for name in _SUMMED},
+        **{name: sum(getattr(report, name) for report in reports) for name in counts},
         rows=rows,
         destination=plan.destination,
         dataset=plan.dataset,

@@ -22,8 +22,8 @@ class ExitCode(IntEnum):
     OK = 0
     """Done."""
     FAILED = 1
-    """The run failed: a refused key, no credits, a destination that cannot be reached, metrics that cannot be written;
-    what was loaded stays."""
+    """The run failed: a refused key, no credits, a destination that cannot be reached, metrics or a row of
+    `enrow_runs` that cannot be written; what was loaded stays."""
     USAGE = 2
     """Something to fix in the call or in the settings; nothing was requested."""
     PARTIAL = 3

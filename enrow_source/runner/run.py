@@ -34,7 +34,7 @@ from .metrics import check_metrics_file, write_metrics
 from .pipeline import build_pipeline
 from .recover import load_left, recover_pending_loads
 from .report import RunReport, Start, failure_of, report_of
-from .run_log import run_row
+from .run_log import fail_without_row, run_row
 from .signals import stopped_by_signals
 
 
@@ -115,9 +115,11 @@ def _record_outcome(
     except Exception as error:  # noqa: BLE001 - whatever it is, the run has ended
         logger.warning(f"no row in {ACCOUNT_CREDITS.name} for this run, the balance is not known: {error}")
     finally:
-        append_rows(pipeline, rows)
-    alert(pipeline, report, balance)
-    return report
+        logged = fail_without_row(report, append_rows(pipeline, rows))
+    if logged != report and metrics_file is not None:
+        logged = _write_metrics(logged, metrics_file)
+    alert(pipeline, logged, balance)
+    return logged
 
 
 def _write_metrics(report: RunReport, file: Path) -> RunReport:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Collection
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Final
 
@@ -72,6 +74,13 @@ def run_row(report: RunReport, run_id: str) -> Row:
         "dlt_version": dlt.__version__,
         "python_version": platform.python_version(),
     }
+
+
+def fail_without_row(report: RunReport, unwritten: Collection[str]) -> RunReport:
+    """Return the report, failed where its row could not be written: to SQL the run looks as if it never was."""
+    if RUNS not in unwritten or report.error is not None:
+        return report
+    return replace(report, error=f"no row in {RUNS}")
 
 
 def own_version() -> str:

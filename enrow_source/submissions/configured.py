@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from dlt.common.configuration import configspec, resolve_configuration
-from dlt.common.configuration.specs import BaseConfiguration
 from dlt.common.typing import TSecretStrValue
 
+from ..api.access import SourceSettings
 from ..errors import ConfigurationError
 from ..settings import BASE_URL, CREDITS_PER_FOUND, SOURCE_NAME
 from ..tables.privacy import Pii, Privacy
 
 
 @configspec
-class SubmitSettings(BaseConfiguration):
+class SubmitSettings(SourceSettings):
     """Settings under `[sources.enrow]`."""
 
     enrow_api_key: TSecretStrValue | None = None

@@ -16,6 +16,7 @@ import dlt
 import msgspec
 from dlt.common import logger
 
+from ..api.access import checked_is_set
 from ..api.submission import SubmissionClient
 from ..destination.credits import compare_credits, credits_row, least_credits
 from ..destination.load_lock import held_database
@@ -25,7 +26,6 @@ from ..settings import (
     LEASE_WAIT_S,
     RETRY_NOT_FOUND_AFTER_DAYS,
     SEARCHES_PER_BATCH,
-    SOURCE_NAME,
 )
 from ..tables.privacy import Privacy
 from ..tables.schema import SUBMISSIONS
@@ -120,12 +120,7 @@ def submit(  # noqa: PLR0913 - each is an option of the command
         raise ConfigurationError(
             "max_credits is missing: name the most credits that may be held; dry_run says how many it takes"
         )
-    key = enrow_api_key or settings.enrow_api_key
-    if key is None:
-        raise ConfigurationError(
-            f"no Enrow API key: set enrow_api_key under [sources.{SOURCE_NAME}] in .dlt/secrets.toml,"
-            " or ENROW_API_KEY in the environment"
-        )
+    key = checked_is_set(enrow_api_key or settings.enrow_api_key)
     privacy = settings.privacy()
     least_credits()
     stop = stop or Event()

@@ -76,13 +76,20 @@ def test_failed_run_has_a_row(api: SimulatedEnrow, load: Run) -> None:
     ]
 
 
-def test_refused_run_row_changes_nothing(api: SimulatedEnrow, load: Run, caplog: pytest.LogCaptureFixture) -> None:
-    """A destination that refuses the row of the run does not change the outcome."""
+def test_a_refused_run_row_fails_the_run(
+    api: SimulatedEnrow, load: Run, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    """A run without a row looks to SQL as if it never was; what it has loaded stays."""
+    metrics = tmp_path / "enrow.prom"
     load(api.add_completed("done", 1))
     with duckdb.connect("warehouse.duckdb") as connection:
         connection.execute("DROP TABLE enrow_data.enrow_runs; CREATE VIEW enrow_data.enrow_runs AS SELECT 1 AS x")
-    assert load(api.add_completed("next", 1)).exit_code is ExitCode.OK
+    report = load(api.add_completed("next", 1), metrics_file=metrics)
+    assert (report.exit_code, report.error) == (ExitCode.FAILED, "no row in enrow_runs")
     assert "no row in enrow_runs for this run" in caplog.text
+    assert "enrow_last_run_exit_code 1" in metrics.read_text()
+    with duckdb.connect("warehouse.duckdb") as connection:
+        assert connection.execute("SELECT count(*) FROM enrow_data.phone_results").fetchall() == [(2,)]
 
 
 def test_no_refresh_drops_the_runs(api: SimulatedEnrow, load: Run) -> None:

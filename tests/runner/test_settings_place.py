@@ -7,8 +7,11 @@ import pytest
 
 from enrow_source import ConfigurationError, build_pipeline, enrow_source, fetch_account
 from enrow_source.cli import main
+from enrow_source.destination.credits import least_credits
 from enrow_source.options import misplaced_settings
 from enrow_source.runner.check import checks
+from enrow_source.settings import CREDITS_PER_FOUND
+from enrow_source.submissions.configured import SubmitSettings
 from enrow_source.testing import SimulatedEnrow
 from tests.conftest import Configure, NewSource
 from tests.support.warehouse import Warehouse
@@ -34,6 +37,14 @@ def test_bare_variables_are_not_read(
     warehouse.run(new_source([api.add_completed(f"batch-{n}") for n in range(8)]))
     assert warehouse.sql("SELECT count(*), count(DISTINCT batch_id) FROM batches") == [(8, 8)]
     assert warehouse.sql("SELECT count(*) > 0 FROM phone_results WHERE number IS NOT NULL") == [(True,)]
+
+
+def test_bare_variables_of_credits_are_not_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a number costs, and when credits are few, is money: `CREDITS_PER_FOUND` may be another program's."""
+    for name, value in {"CREDITS_PER_FOUND": "1", "MIN_CREDITS": "7", "PII": "drop"}.items():
+        monkeypatch.setenv(name, value)
+    settings = SubmitSettings.read()
+    assert (settings.credits_per_found, settings.pii, least_credits()) == (CREDITS_PER_FOUND, "keep", None)
 
 
 def test_a_bare_url_gets_no_key(api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch) -> None:
