@@ -3,6 +3,7 @@
 import logging
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import chdir
 from pathlib import Path
@@ -31,8 +32,12 @@ _OTHER = ("SCHEMA__", "PIPELINES__", "DLT_", "ENROW_", "API_KEY", "NETRC")
 
 
 def pytest_configure() -> None:
-    """Turn telemetry off before a test module, when it is imported, makes dlt start it."""
+    """Turn telemetry off before a test module, when it is imported, makes dlt start it.
+
+    A shell lets what runs in the background ignore Ctrl-C, and so would every command that a test starts.
+    """
     os.environ["RUNTIME__DLTHUB_TELEMETRY"] = "false"
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -101,6 +101,7 @@ def test_no_refresh_drops_the_runs(api: SimulatedEnrow, load: Run) -> None:
 
 @pytest.mark.slow
 def test_the_same_in_postgres(api: SimulatedEnrow, load: Run, postgres: Postgres) -> None:
+    postgres.query("DROP SCHEMA IF EXISTS enrow_data CASCADE")  # other tests have the same server
     for _ in range(2):
         load(api.add_completed("done", 2), destination=dlt.destinations.postgres(postgres.url))
     found = postgres.query("SELECT * FROM enrow_data.enrow_runs ORDER BY started_at")
