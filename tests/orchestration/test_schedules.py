@@ -3,6 +3,7 @@
 import json
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import duckdb
@@ -16,7 +17,8 @@ from tests.support.postgres import Postgres
 pytest_plugins = ("tests.support.postgres",)
 pytestmark = pytest.mark.timeout(300)
 
-SCHEDULES = REPOSITORY / "orchestration"
+SCHEDULES = REPOSITORY / "pipelines"
+_WITH_ENROW = f"{Path(sys.executable).parent}:/usr/bin:/bin"
 EVENT = {"event": "bulk_phone_search_finished", "credits": {"cost": 40}}
 TICK = """
 import json, sys
@@ -90,26 +92,14 @@ def test_airflow_loads_the_shards_in_mapped_tasks(
     assert {row["pipeline_name"] for row in pipelines} >= {f"enrow_{number}_of_4" for number in range(1, 5)}
 
 
-@pytest.fixture
-def checkout(tmp_path: Path) -> Path:
-    """What the files call the checkout, with ids in it."""
-    folder = tmp_path / "checkout"
-    folder.mkdir()
-    for name in ("pipelines", ".venv"):
-        (folder / name).symlink_to(REPOSITORY / name)
-    return folder
-
-
-def test_cron_leaves_out_an_overlapping_run(
-    checkout: Path, environ: dict[str, str], api: SimulatedEnrow, tmp_path: Path
-) -> None:
+def test_cron_leaves_out_an_overlapping_run(environ: dict[str, str], api: SimulatedEnrow, tmp_path: Path) -> None:
     """The cron line loads, and leaves a run out while another one works."""
-    (checkout / "ids.txt").write_text(api.add_completed("batch-1", results=5), encoding="utf-8")
+    (tmp_path / "ids.txt").write_text(api.add_completed("batch-1", results=5), encoding="utf-8")
     lines = (SCHEDULES / "crontab").read_text(encoding="utf-8").splitlines()
     (line,) = (line for line in lines if line.startswith("*"))
     minutes, command = line.split()[0], line.split(maxsplit=5)[5]
     assert minutes == "*/15"
-    environ |= {"CHECKOUT": str(checkout), "LOCK": str(tmp_path / "lock")}
+    environ |= {"PATH": _WITH_ENROW, "FOLDER": str(tmp_path), "LOCK": str(tmp_path / "lock")}
     held = f"exec 9>{shlex.quote(environ['LOCK'])}; flock 9; ( {command} ) 9>&-"
     left_out = subprocess.run(["/bin/sh", "-c", held], env=environ, timeout=100, check=False)
     assert left_out.returncode == 1
@@ -119,17 +109,16 @@ def test_cron_leaves_out_an_overlapping_run(
 
 
 def test_the_workflow_runs_and_one_at_a_time(
-    checkout: Path, environ: dict[str, str], api: SimulatedEnrow, postgres: Postgres
+    environ: dict[str, str], api: SimulatedEnrow, postgres: Postgres, tmp_path: Path
 ) -> None:
     postgres.query("DROP SCHEMA IF EXISTS enrow_data CASCADE")
-    (checkout / "ids.txt").write_text(api.add_completed("batch-1", results=5), encoding="utf-8")
-    (checkout / "Makefile").write_text("setup:\n", encoding="utf-8")  # the checkout's is already made
+    (tmp_path / "ids.txt").write_text(api.add_completed("batch-1", results=5), encoding="utf-8")
     workflow = yaml.safe_load((SCHEDULES / "github-actions.yml").read_text(encoding="utf-8"))
     assert workflow["concurrency"] == {"group": "enrow-phone-bulk", "cancel-in-progress": False}
     (job,) = workflow["jobs"].values()
     secrets = {"secrets.ENROW_API_KEY": api.api_key, "secrets.WAREHOUSE": postgres.url}
-    environ |= {name: secrets[value.strip("${} ")] for name, value in job["env"].items()}
-    for step in job["steps"]:
-        if "run" in step:
-            called("/bin/bash", "-e", "-c", step["run"], env=environ, cwd=checkout)
+    environ |= {"PATH": _WITH_ENROW} | {name: secrets[value.strip("${} ")] for name, value in job["env"].items()}
+    install, load = (step["run"] for step in job["steps"] if "run" in step)
+    assert install in (REPOSITORY / "docs" / "destinations.md").read_text(encoding="utf-8")
+    called("/bin/bash", "-e", "-c", load, env=environ, cwd=tmp_path)
     assert postgres.query("SELECT count(*) FROM enrow_data.phone_results") == [{"count": 5}]
