@@ -182,7 +182,10 @@ def _misplaced_in(content: Mapping[str, Any], options: Collection[str]) -> Itera
             continue
         sections = [name for name, value in below.items() if isinstance(value, dict)]
         if section in _ALIASES:
-            yield f"[{section}]", ours
+            # dlt reads its sections there for a pipeline of that name, which the command's has not: `pii` is in force
+            # for every pipeline under `[sources]` alone.
+            if not below.keys() <= set(SECTIONS) - {"sources"}:
+                yield f"[{section}]", ours
         elif section not in SECTIONS and (meant := _closest(section, SECTIONS)):
             yield f"[{'.'.join([section, *sections[:1]])}]", ".".join([meant, *sections[:1]])
         elif section == "sources":

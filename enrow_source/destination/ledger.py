@@ -93,7 +93,7 @@ def read_ledger(
 
 @dataclass(slots=True)
 class _Found:
-    """The rows of the statement, without those of loaded batches: there may be a million of them."""
+    """The rows of the statement, in whatever order, without those of loaded batches: there may be a million of them."""
 
     missing: dict[str, None]
     again: frozenset[str] = frozenset()
@@ -101,6 +101,7 @@ class _Found:
     has_no_loads: bool = False
     begun: dict[str, None] = field(default_factory=dict)
     loaded_deferrals: list[str] = field(default_factory=list)
+    loaded_again: set[str] = field(default_factory=set)
     is_partial: bool = False
     """Whether some table has final rows of batches that another one lacks, and all loaded batches were read."""
 
@@ -116,6 +117,8 @@ class _Found:
                 self._add_loaded(row)
             else:
                 self.has_no_loads |= row.has_no_loads
+                if row.batch_id in self.loaded_again:
+                    continue  # where many ids are read, a failed fetch of it is a row of its own
                 if row.is_pending or row.is_unfinished or row.is_given_up or row.batch_id in self.missing:
                     self.entries[row.batch_id] = LedgerEntry(
                         row.last_fetched_at,
@@ -133,6 +136,7 @@ class _Found:
     def _add_loaded(self, row: Row) -> None:
         if row.batch_id in self.again:
             # It may have rows that the new answer has not.
+            self.loaded_again.add(row.batch_id)
             self.entries[row.batch_id] = LedgerEntry(None, is_pending=False, has_results=True)
         else:
             self.missing.pop(row.batch_id, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import gzip
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import IO, Any, Final, cast
@@ -97,7 +97,7 @@ def _warned_if_none(rows: Iterable[Row], name: str) -> Iterator[Row]:
         logger.warning(f"{name} holds nobody: no people are read from there")
 
 
-def _lines(opened: IO[bytes], name: str) -> Iterator[str]:
+def _lines(opened: IO[bytes], name: str) -> Generator[str]:
     """Yield the lines, in the encodings in which ids are read too.
 
     Raises:
@@ -113,22 +113,23 @@ def _lines(opened: IO[bytes], name: str) -> Iterator[str]:
 
 
 def _from_csv(opened: IO[bytes], name: str) -> Iterator[Row]:
-    text = _lines(opened, name)
-    header = next(text, "")
-    if not header.strip():
-        return
-    delimiter = max(",;\t|", key=header.count)
-    names = next(csv.reader([header], delimiter=delimiter, strict=True), [])
-    if len({one.strip().lower() for one in names}) < len(names):
-        raise ConfigurationError(f"{name} names a column twice in its first line: {', '.join(names):.200}")
-    check_columns(names, name)
-    for values in csv.reader(text, delimiter=delimiter, strict=True):
-        if not any(value.strip() for value in values):
-            continue
-        if len(values) == len(names):
-            yield dict(zip(names, values, strict=True))
-        else:  # which value is of which column, nobody can tell
-            yield BrokenRow(f"it has {len(values)} fields, and the first line {len(names)}")
+    # Closed before its file is, also where the header is refused.
+    with closing(_lines(opened, name)) as text:
+        header = next(text, "")
+        if not header.strip():
+            return
+        delimiter = max(",;\t|", key=header.count)
+        names = next(csv.reader([header], delimiter=delimiter, strict=True), [])
+        if len({one.strip().lower() for one in names}) < len(names):
+            raise ConfigurationError(f"{name} names a column twice in its first line: {', '.join(names):.200}")
+        check_columns(names, name)
+        for values in csv.reader(text, delimiter=delimiter, strict=True):
+            if not any(value.strip() for value in values):
+                continue
+            if len(values) == len(names):
+                yield dict(zip(names, values, strict=True))
+            else:  # which value is of which column, nobody can tell
+                yield BrokenRow(f"it has {len(values)} fields, and the first line {len(names)}")
 
 
 def _from_json(opened: IO[bytes], name: str) -> Iterator[Row]:

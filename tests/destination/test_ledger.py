@@ -11,10 +11,12 @@ import pytest
 from enrow_source import build_pipeline, run
 from enrow_source.destination import ledger
 from enrow_source.destination.ledger import LedgerEntry, LedgerSnapshot
+from enrow_source.destination.ledger_rows import Row
+from enrow_source.destination.statement import LedgerStatement
 from enrow_source.ids.shard import Shard
 from enrow_source.plan import plan_batches
 from enrow_source.tables.schema import LEDGER_TABLES
-from enrow_source.testing import Response, SimulatedEnrow
+from enrow_source.testing import Response, SimulatedEnrow, bodies
 from tests.conftest import NewSource
 from tests.support.warehouse import Warehouse
 
@@ -144,6 +146,27 @@ def test_a_batch_that_a_table_lacks_is_fetched(
     warehouse.run(new_source(ids))
     assert [api.fetches(batch_id) for batch_id in ids] == [1, 2, 2]
     assert len(warehouse.rows("phone_results")) == 6
+
+
+@pytest.mark.parametrize("is_reversed", [False, True])
+def test_refetch_in_any_order_of_rows(
+    api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, is_reversed: bool
+) -> None:
+    """SQL gives no order: read after the row of a loaded batch, its failed fetch hid that it had results."""
+    monkeypatch.setattr(ledger, "LEDGER_NARROW_IDS", 1)
+    rows = LedgerStatement.rows
+
+    def in_order(*arguments: Any) -> list[Row]:
+        found = list(rows(*arguments))
+        return found[::-1] if is_reversed else found
+
+    monkeypatch.setattr(LedgerStatement, "rows", in_order)
+    full, empty = (bodies.completed("failed-once", count) for count in (2, 0))
+    ids = [api.respond("failed-once", Response.unreadable(), full, empty), api.add_completed("other", 2)]
+    warehouse.run(new_source(ids))
+    warehouse.run(new_source(ids))
+    warehouse.run(new_source(ids, refetch=True))
+    assert {row["batch_id"] for row in warehouse.rows("phone_results")} == {"other"}
 
 
 @pytest.mark.slow

@@ -88,7 +88,15 @@ def test_a_variable_that_is_nearly_ours(name: str, meant: str, monkeypatch: pyte
 
 @pytest.mark.parametrize(
     "name",
-    ["ENROW_API_KEY", "ENROW_WAREHOUSE", "SHARD", "SOURCES__ENROW__SHARD", "SOURCES__GITHUB__PII", "SOURCE_PII"],
+    [
+        "ENROW_API_KEY",
+        "ENROW_WAREHOUSE",
+        "ENROW__DESTINATION__DUCKDB__CREDENTIALS",
+        "SHARD",
+        "SOURCES__ENROW__SHARD",
+        "SOURCES__GITHUB__PII",
+        "SOURCE_PII",
+    ],
 )
 def test_other_variables_are_left_alone(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, "1/4")
@@ -102,6 +110,7 @@ def test_other_variables_are_left_alone(name: str, monkeypatch: pytest.MonkeyPat
         ('[sources.phone_bulk]\npii = "drop"', "[sources.phone_bulk]"),
         ('[source.enrow]\npii = "drop"', "[source.enrow]"),
         ('[enrow]\npii = "drop"', "[enrow]"),
+        ('[enrow.sources.enrow]\npii = "drop"', "[enrow]"),
         ('[phone_bulk]\npii = "drop"', "[phone_bulk]"),
         ('[sources.enrow_phones]\npii = "drop"', "[sources.enrow_phones]"),
         ('[sources]\npii = "drop"', "pii under [sources]"),
@@ -125,6 +134,7 @@ def test_a_section_that_nothing_reads(config: str, named: str, file: str, config
         "[sources.enrow_emails]\nfolder = 'a'",
         "[sources.github]\nconnections = 1",
         "[my_pipeline.sources.enrow]\npii = 'drop'",
+        "[enrow.destination.duckdb]\ncredentials = 'a.duckdb'\n[enrow.load]\nworkers = 2",
         "[warehouse]\na = 1",
     ],
 )

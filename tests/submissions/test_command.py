@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import gc
 import gzip
 import json
 import subprocess
@@ -138,6 +139,18 @@ def test_other_columns_are_refused_by_name(
     code, _, err = enrow("submit", "--people-file", write(tmp_path / "p.jsonl", rows), "--max-credits", "80")
     assert (code, message in err) == (2, True), err
     assert not api.accepted
+
+
+def test_a_refused_header_is_all_that_is_printed(
+    enrow: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A traceback followed it: the file was closed before what reads its lines."""
+    unraisable: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", lambda raised: unraisable.append(raised.exc_value))
+    (tmp_path / "leads.csv").write_text("First Name,LinkedIn\nAlma,x\n", encoding="utf-8")
+    code, _, err = enrow("submit", "--people-file", "leads.csv", "--dry-run")
+    gc.collect()
+    assert (code, unraisable, err.count("\n")) == (2, [], 1)
 
 
 @pytest.mark.parametrize(
