@@ -32,13 +32,13 @@ def check_destination_name(name: str) -> None:
     Raises:
         ConfigurationError: There is one.
     """
-    _check(("destination",), [name])
+    _check(("destination",), [name], "; name a destination of yours with --destination")
 
 
-def _check(section: tuple[str, ...], known: Collection[str]) -> None:
+def _check(section: tuple[str, ...], known: Collection[str], advice: str = "") -> None:
     for place, key in _keys(section):
         if key not in known and (asked := did_you_mean(key, known, cutoff=0.8)):
-            raise ConfigurationError(f"{place}: nothing reads {key} under [{'.'.join(section)}]{asked}")
+            raise ConfigurationError(f"{place}: nothing reads {key} under [{'.'.join(section)}]{asked}{advice}")
 
 
 def _keys(section: tuple[str, ...]) -> Iterator[tuple[str, str]]:
