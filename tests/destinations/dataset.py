@@ -69,8 +69,10 @@ class TargetDataset:
         }
 
     def rows(self, table: str) -> list[Row]:
-        """Return the whole rows of a table in no particular order."""
+        """Return the whole rows of a table in no particular order; none where it does not exist."""
         names = list(self.columns(table))
+        if not names:
+            return []
         with self._client() as client:
             sql = client.sql_client
             columns = ", ".join(sql.escape_column_name(client.capabilities.casefold_identifier(name)) for name in names)
