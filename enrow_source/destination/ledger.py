@@ -1,4 +1,4 @@
-"""What the destination holds of each batch, read in one statement.
+"""What the destination holds of each batch, read in one statement, and in more where some table lacks a batch.
 
 The destination is the ledger: a batch counts as loaded only where each selected table holds it in a final state,
 under a load that `_dlt_loads` says was completed. A load that was killed half-way leaves rows without that.
@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -80,9 +81,8 @@ def read_ledger(
         return LedgerSnapshot(tuple(dict.fromkeys(batch_ids)))
     final = [s.value for s in BatchStatus if s.is_terminal and not (retry_failed and s is BatchStatus.FAILED)]
     wanted = sum(name in session.resources for name in LEDGER_TABLES)
-    named = batch_ids if len(batch_ids) <= LEDGER_NARROW_IDS else None
     with session.sql_client() as client:
-        reader = _Reader(session, LedgerStatement(client, session.schema, final, wanted, named), batch_ids, again)
+        reader = _Reader(session, LedgerStatement(client, session.schema, final, wanted), batch_ids, again)
         found = reader.read()
         if BATCHES.name in session.resources and (again or not session.keeps_rows(BATCHES.name)):
             for batch_id, first_seen in _first_seen(client, found.missing).items():
@@ -194,13 +194,12 @@ class _Reader:
 
     def _read(self) -> _Found:
         found = _Found(dict.fromkeys(self._batch_ids), self._again)
+        read = partial(self._statement.rows, self._tables, self._more, self._empty)
         if self._tables:
-            found.add(self._statement.rows(self._tables, self._more, self._empty))
+            found.add(read(self._batch_ids if len(self._batch_ids) <= LEDGER_NARROW_IDS else None))
         if found.is_partial:
             for some in chunks(list(found.missing), DELETE_IDS):
-                self._statement.named = some
-                found.add(self._statement.rows(self._tables, self._more, self._empty))
-            self._statement.named = None
+                found.add(read(some))
         return found
 
     def _leave_out_what_does_not_exist(self) -> None:

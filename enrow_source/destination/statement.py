@@ -33,14 +33,13 @@ REMOVED: Final = 2
 
 
 class LedgerStatement:
-    """The statement, for the ids that are named in it.
+    """The statement, and the one that deletes what it shows to be settled.
 
     Args:
         client: Of the destination.
         schema: Of the source.
         final: The words for final states.
         tables_wanted: The tables that have to hold a batch.
-        named: The ids that are named; None where they are too many, so that all loaded batches are read.
     """
 
     def __init__(
@@ -49,13 +48,12 @@ class LedgerStatement:
         schema: Schema,
         final: Sequence[str],
         tables_wanted: int,
-        named: Sequence[str] | None,
     ) -> None:
         self.client = client
         self._schema = schema
         self._final = ", ".join(f"'{word}'" for word in final)
         self._tables_wanted = tables_wanted
-        self.named = named
+        self._named: Sequence[str] | None = ()
         self._deferred = False
         self.has_loads = True
         """Whether `_dlt_loads` exists."""
@@ -66,11 +64,15 @@ class LedgerStatement:
         """Whether the destination has the table."""
         return exists(self.client, self.table(table))
 
-    def rows(self, tables: Sequence[str], more: Sequence[str], empty: Sequence[str]) -> Iterator[Row]:
+    def rows(
+        self, tables: Sequence[str], more: Sequence[str], empty: Sequence[str], named: Sequence[str] | None
+    ) -> Iterator[Row]:
         """Read the rows of the batches: of `tables`, which have a row for every batch, and of `more`.
 
         Those are `batch_errors` and `deferred_batch_ids`. The `empty` tables have to exist; nothing is read of them.
+        The batches that are `named` are read whole; where it is None, all that are loaded are read too.
         """
+        self._named = named
         sql, parameters = self._select(tables, more, empty)
         with self.client.execute_query(sql, *parameters) as cursor:
             while rows := cursor.fetchmany(LEDGER_FETCH_ROWS):
@@ -78,9 +80,8 @@ class LedgerStatement:
 
     def delete_loaded_deferrals(self, tables: Sequence[str]) -> None:
         """Delete the rows of `deferred_batch_ids` whose batch is loaded for good."""
-        named, self.named, self._deferred = self.named, (), True
+        self._named, self._deferred = (), True
         union = " UNION ALL ".join(self._fetches(table, n, len(tables)) for n, table in enumerate(tables))
-        self.named = named
         deferred, batch_id = self.table(DEFERRED_BATCH_IDS.name), self._column("", "batch_id")
         self.client.execute_sql(
             f"DELETE FROM {deferred} WHERE {batch_id} IN (SELECT batch_id FROM ({union}) fetches"  # noqa: S608 - escaped
@@ -114,8 +115,8 @@ class LedgerStatement:
             f" CASE WHEN {is_loaded} THEN NULL ELSE MAX(CASE WHEN deferred = 1 THEN first_seen END) END"
             f" FROM ({' UNION ALL '.join(parts)}) fetches GROUP BY batch_id"
         )
-        sql += self._loaded_batches(tables) if self.named is None else ""
-        named = list(self.named or ())
+        sql += self._loaded_batches(tables) if self._named is None else ""
+        named = list(self._named or ())
         return sql, named * count
 
     def _is_loaded(self, tables: int) -> str:
@@ -233,9 +234,9 @@ class LedgerStatement:
         if self._deferred:
             ids = f"SELECT {self._column('', 'batch_id')} FROM {self.table(DEFERRED_BATCH_IDS.name)}"  # noqa: S608 - escaped names
             always += f" OR {self._column('t', 'batch_id')} IN ({ids})"
-        if not self.named:
+        if not self._named:
             return f" WHERE {always}"
-        names = parameters(self.named)
+        names = parameters(self._named)
         return f" WHERE ({self._column('t', 'batch_id')} IN ({names}) OR {always})"
 
     def table(self, name: str) -> str:
