@@ -9,7 +9,7 @@ import dlt
 from dlt.extract import DltResource, with_file_import
 from dlt.extract.items import DataItemWithMeta
 
-from .destination.session import Session, add_metrics
+from .destination.session import Session, add_metrics, selected_resources
 from .fetch.results import Chunk
 from .lazy import pa
 from .tables.rows import RowContext, batch_errors_table, deferred_batch_ids_table, joined
@@ -74,7 +74,7 @@ def summary_of(chunk: Chunk, table: Table) -> Iterator[DataItemWithMeta]:
     """
     if chunk.counts is not None:
         add_metrics(chunk.counts.as_metrics())
-    resources = Session.current().resources
+    resources = selected_resources()
     if table.name != next((name for name in LEDGER_TABLES if name in resources), None):
         return
     if chunk.errors and BATCH_ERRORS.name not in resources:

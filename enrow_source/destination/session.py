@@ -50,12 +50,12 @@ class Session:
     @classmethod
     def current(cls) -> Self:
         """Return the session of the running source."""
-        schema, resources = dlt.current.source_schema(), dlt.current.source().resources.selected
+        schema, resources = dlt.current.source_schema(), selected_resources()
         try:
             package = dlt.current.load_package_state()
         except CurrentLoadPackageStateNotAvailable:
             return cls(schema, resources)
-        pipeline = dlt.current.pipeline()
+        pipeline = running_pipeline()
         return cls(schema, resources, package["load_id"], bool(package["state"].get("refresh")), pipeline)
 
     @property
@@ -166,8 +166,13 @@ def active_pipeline() -> dlt.Pipeline | None:
 
 
 def running_pipeline() -> dlt.Pipeline:
-    """Return the running pipeline."""
-    return dlt.current.pipeline()
+    """Return the running pipeline; `dlt.current.pipeline()` resolves a configuration first, each time."""
+    return cast("dlt.Pipeline", Container()[PipelineContext].pipeline())
+
+
+def selected_resources() -> Mapping[str, DltResource]:
+    """Return the selected resources of the running source by name."""
+    return dlt.current.source().resources.selected
 
 
 def source_state() -> dict[str, Any]:
