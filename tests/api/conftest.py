@@ -17,4 +17,4 @@ def client(api: SimulatedEnrow) -> Iterator[EnrowClient]:
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RUNTIME__REQUEST_MAX_ATTEMPTS", "3")
-    monkeypatch.setenv("RUNTIME__REQUEST_TIMEOUT", "0.25")
+    monkeypatch.setenv("RUNTIME__REQUEST_TIMEOUT", "10")
