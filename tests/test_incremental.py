@@ -61,6 +61,7 @@ def test_failed_is_final_unless_retried(api: SimulatedEnrow, new_source: NewSour
     assert (contents(warehouse), api.fetches("a")) == (completed(a=2), 2)
 
 
+@pytest.mark.slow
 def test_first_one_table_and_later_all_of_them(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
 ) -> None:
@@ -72,6 +73,7 @@ def test_first_one_table_and_later_all_of_them(
     assert (contents(warehouse), fetches(api, "ab")) == (completed(a=2, b=3), [2, 2])
 
 
+@pytest.mark.slow
 def test_pending_in_a_table_left_out(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
     """A batch is fetched again when it is ongoing in a table that an earlier run left out."""
     api.add_ongoing("a", 1, 3)
@@ -89,6 +91,7 @@ def test_empty_batch_counts_as_loaded(api: SimulatedEnrow, new_source: NewSource
     assert (warehouse.rows("phone_results"), api.fetches("empty")) == ([], 1)
 
 
+@pytest.mark.slow
 def test_batch_can_shrink_when_loaded_again(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
     """A batch that is loaded again can have fewer results."""
     api.respond("a", bodies.completed("a", 3), bodies.completed("a", 2))

@@ -102,6 +102,7 @@ def test_copies_of_a_killed_load_are_not_merged_twice(api: SimulatedEnrow) -> No
     assert results() == [("done", 5, 5), ("earlier", 2, 2)]
 
 
+@pytest.mark.slow
 def test_a_killed_first_load_is_not_an_old_one(api: SimulatedEnrow) -> None:
     """A first load without results is killed with the ledger committed, and the next one when it begins."""
     api.respond("failed", bodies.failed("failed"))
@@ -117,6 +118,7 @@ def test_a_killed_first_load_is_not_an_old_one(api: SimulatedEnrow) -> None:
     assert complete == [("done",), ("failed",)]
 
 
+@pytest.mark.slow
 def test_a_package_that_is_in_two_places(api: SimulatedEnrow) -> None:
     """A package whose normalized copy a killed run has left is normalized again: dlt would stop at it forever."""
     run_plain(api, api.add_completed("a", 3))
@@ -167,6 +169,7 @@ def options_of(api: SimulatedEnrow) -> dict[str, Any]:
     return {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
 
 
+@pytest.mark.slow
 def test_two_datasets_have_two_folders(api: SimulatedEnrow) -> None:
     """What a run for one client has left is not loaded into the dataset of another one."""
     theirs, ours = build_pipeline(dataset_name="client_a"), build_pipeline(dataset_name="client_b")

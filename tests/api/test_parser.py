@@ -399,6 +399,7 @@ def test_all_ways_of_decoding_give_the_same_batch(body: bytes) -> None:
     assert parse(body) == strictly == openly == lenient.parse_leniently(BATCH_ID, body)
 
 
+@pytest.mark.slow
 @PROPERTY
 @given(payloads_with_own_keys())
 def test_own_keys_give_the_same_batch_both_ways(payload: Json) -> None:

@@ -97,6 +97,7 @@ def test_a_bar_on_a_terminal(tmp_path: Path, api: SimulatedEnrow, ids: list[str]
     assert "fetched                  6" in shown.stdout.splitlines()
 
 
+@pytest.mark.slow
 def test_no_bar_where_the_log_is_json(tmp_path: Path, api: SimulatedEnrow, ids: list[str]) -> None:
     shown = on_a_terminal(tmp_path, api, *ids, "--log-format", "json")
     assert [json.loads(line)["level"] for line in shown.stderr.splitlines()] == ["WARNING"]
@@ -136,6 +137,7 @@ def test_a_line_every_half_minute(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+@pytest.mark.slow
 def test_progress_comes_in_the_runs_thread(tmp_path: Path, api: SimulatedEnrow, ids: list[str]) -> None:
     """The progress callback is called for each batch, in the thread of the run."""
     message: list[Progress] = []

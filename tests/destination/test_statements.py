@@ -99,6 +99,7 @@ def test_scheduled_run_reads_the_ledger_once(
     assert "batch_id" in search
 
 
+@pytest.mark.slow
 def test_no_unused_destination_is_imported(api: SimulatedEnrow, tmp_path: Path) -> None:
     """A usual run imports no client of a destination that it does not use."""
     batch_id = api.respond("one", bodies.completed("one", 3))

@@ -173,6 +173,7 @@ def test_ongoing_to_completed(warehouse: TargetDataset, account: Account) -> Non
     assert not differences(held(warehouse), account.expected(given, forgotten, running))
 
 
+@pytest.mark.slow
 def test_new_params_key(warehouse: TargetDataset, account: Account) -> None:
     old = account.completed("old", 3)
     warehouse.run(account.source(old))
@@ -287,14 +288,8 @@ def test_torn_load_and_fresh_container(warehouse: TargetDataset, account: Accoun
     assert account.fetches(whole, unmarked, partial, unknown) == (1, 2, 2, 2)
 
 
-@pytest.mark.parametrize(
-    "table",
-    [
-        "phone_results_ledger",
-        pytest.param("batches", marks=pytest.mark.slow),
-        pytest.param("phone_results", marks=pytest.mark.slow),
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("table", ["phone_results_ledger", "batches", "phone_results"])
 def test_dropped_table_and_pruned_loads(warehouse: TargetDataset, account: Account, table: str) -> None:
     """What was in the table is fetched again, once; loads stay complete when `_dlt_loads` is pruned."""
     one, two, new = (account.completed(name, 3) for name in ("one", "two", "new"))

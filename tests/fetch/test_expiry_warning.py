@@ -23,6 +23,7 @@ def test_the_log_warns_with_the_credits(
     assert "up to 1,000 credits for 25 searches" in caplog.text
 
 
+@pytest.mark.slow
 def test_young_and_ended_batches_are_no_warning(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -31,6 +32,7 @@ def test_young_and_ended_batches_are_no_warning(
     assert "'ends'" not in caplog.text
 
 
+@pytest.mark.slow
 def test_it_can_be_turned_off(
     api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -25,6 +25,7 @@ from tests.support.malformed import PROFILE, RESULT, ROW, STATS, healthy
 from tests.support.warehouse import Row, Warehouse
 
 
+@pytest.mark.slow
 def test_5000_keys_get_300_columns_and_a_warning(
     api: SimulatedEnrow, warehouse: Warehouse, load: Load, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -26,6 +26,7 @@ def test_what_is_named_is_replaced(api: SimulatedEnrow, warehouse: Warehouse, lo
     assert [api.fetches(batch_id) for batch_id in "ab"] == [3, 1]
 
 
+@pytest.mark.slow
 def test_what_has_expired_since_stays(api: SimulatedEnrow, warehouse: Warehouse, load: Load) -> None:
     """An error replaces nothing, and later runs do not ask again."""
     api.respond("a", bodies.completed("a", 5), Response.unreadable())

@@ -92,6 +92,7 @@ def test_ongoing_batches_go_before_failed_ones(api: SimulatedEnrow, load: Load, 
     assert known(COMPLETED) == {"slow", *bad}
 
 
+@pytest.mark.slow
 def test_ids_that_hang_do_not_use_up_every_deadline(api: SimulatedEnrow, load: Load, known: Known) -> None:
     """Every connection hangs until the deadline; the next run has them after the others, and loads those."""
     hanging = [api.respond(f"hangs-{number}", Response(delay_s=60)) for number in range(4)]
@@ -124,6 +125,7 @@ def test_failed_ids_go_last_in_bounded_runs(
     assert known("SELECT batch_id FROM batch_errors") == set(bad)
 
 
+@pytest.mark.slow
 def test_failed_ids_have_their_turn_too(api: SimulatedEnrow, load: Load, known: Known) -> None:
     """More batches are always ongoing than a run fetches; one that failed once, and is there now, is loaded."""
     recovered = api.respond("recovers", Response.unreadable())

@@ -75,6 +75,7 @@ def test_only_new_files_are_read(
     assert opened.taken() == ["a.txt", "b.txt", "c.txt", "d.txt"]
 
 
+@pytest.mark.slow
 def test_cursor_goes_back_where_needed(
     tmp_path: Path, api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
 ) -> None:
@@ -100,6 +101,7 @@ def test_cursor_goes_back_where_needed(
     assert len(api.requests) - before == 12
 
 
+@pytest.mark.slow
 def test_another_dataset_is_loaded_as_a_whole(
     tmp_path: Path, api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse
 ) -> None:

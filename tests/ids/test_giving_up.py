@@ -84,6 +84,7 @@ def kinds(warehouse: Warehouse) -> list[tuple[Any, ...]]:
     return warehouse.sql("SELECT kind, http_status FROM batch_errors ORDER BY fetched_at")
 
 
+@pytest.mark.slow
 def test_an_ongoing_batch_that_expires_is_given_up(
     api: SimulatedEnrow, warehouse: Warehouse, load: Any, logged: pytest.LogCaptureFixture
 ) -> None:
@@ -104,6 +105,7 @@ def test_an_ongoing_batch_that_expires_is_given_up(
     assert load("lost", **end).completed == 1
 
 
+@pytest.mark.slow
 def test_days_count_from_the_first_unknown_answer(api: SimulatedEnrow, warehouse: Warehouse, load: Any) -> None:
     """A batch that was ongoing for weeks is not given up for a bad quarter of an hour of the API."""
     load(api.add_ongoing("old", 9, 25), batch_ids_file=None)
@@ -114,6 +116,7 @@ def test_days_count_from_the_first_unknown_answer(api: SimulatedEnrow, warehouse
     assert deferred(warehouse) == [("old", 2, True)]
 
 
+@pytest.mark.slow
 def test_an_answer_between_begins_the_count_again(api: SimulatedEnrow, warehouse: Warehouse, load: Any) -> None:
     """An API that knows the batch again has not let it expire."""
     end = {"batch_ids_file": None, "give_up_fetches": 2}

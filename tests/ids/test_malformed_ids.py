@@ -95,6 +95,7 @@ def test_unstorable_id_is_refused(api: SimulatedEnrow, load: Load, batch_id: str
     assert api.requests == []
 
 
+@pytest.mark.slow
 def test_postgres_takes_what_it_refuses_itself(
     api: SimulatedEnrow, load: Load, postgres: Postgres, tmp_path: Path
 ) -> None:

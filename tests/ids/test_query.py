@@ -88,6 +88,7 @@ def test_a_query_in_the_configuration(
     assert [api.fetches(uuid_of(number)) for number in (1, 2, 9)] == [1, 1, 1]
 
 
+@pytest.mark.slow
 def test_a_query_on_the_destination(api: SimulatedEnrow, new_source: NewSource, warehouse: Warehouse) -> None:
     warehouse.pipeline().run([{"id": api.add_completed("a", 1)}], table_name="submissions")
     for _ in range(2):

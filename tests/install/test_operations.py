@@ -102,6 +102,7 @@ def test_erase_counts_and_erases(
     assert query(tmp_path, "SELECT batch_id, count(*) FROM phone_results GROUP BY ALL") == [("kept", 2)]
 
 
+@pytest.mark.slow
 def test_the_module_runs_on_the_simulated_api(installed: Installation, tmp_path: Path) -> None:
     """`python -m enrow_source run` loads from `enrow simulate`, both from the wheel."""
     simulating = installed.start(tmp_path, "enrow", "simulate", "--api-key", "k")

@@ -206,6 +206,7 @@ def hook() -> Iterator[tuple[str, list[Any]]]:
     server.server_close()
 
 
+@pytest.mark.slow
 def test_an_alert_when_a_run_does_not_end_well(
     api: SimulatedEnrow, load: Run, hook: tuple[str, list[Any]], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -91,6 +91,7 @@ def test_a_signal_ends_the_reading_of_ids(number: signal.Signals, started: Start
     assert started.api.requests == []
 
 
+@pytest.mark.slow
 def test_the_deadline_ends_the_reading_of_ids(api: SimulatedEnrow, tmp_path: Path) -> None:
     """The cursor stays where it was: the next run reads the same ids, and nothing has to be deferred."""
     ids = [api.add_completed(f"batch-{number}", 1) for number in range(20)]
@@ -136,6 +137,7 @@ def test_a_second_ctrl_c_ends_at_once(started: Started) -> None:
         assert time.monotonic() - began < 10
 
 
+@pytest.mark.slow
 def test_no_thread_of_ours_imports(api: SimulatedEnrow, started: Started) -> None:
     """Threads that import while a signal ends an import in the main one wait for each other forever."""
     ids = [

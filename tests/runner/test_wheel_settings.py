@@ -132,6 +132,7 @@ def test_what_run_brings_along(user: User, endpoint: tuple[str, list[str]]) -> N
     assert len(list(loads.iterdir())) == 10
 
 
+@pytest.mark.slow
 def test_a_user_overrides_it(user: User, endpoint: tuple[str, list[str]]) -> None:
     """Also shows that the endpoint of these tests would get what is sent; of two limits the other one stays."""
     url, events = endpoint
@@ -167,6 +168,7 @@ def test_a_load_finishes_after_sigterm(user: User) -> None:
         assert connection.execute("SELECT count(*) FROM enrow_data.phone_results").fetchone() == (6,)
 
 
+@pytest.mark.slow
 def test_a_user_ends_a_load_on_sigterm(user: User) -> None:
     seen = user.use("sigterm", config="[load]\nstart_new_jobs_on_signal = false\n", LOAD__WORKERS="1")
     assert "ignal" in seen["error"]

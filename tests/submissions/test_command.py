@@ -272,6 +272,7 @@ def test_files_are_refused_with_the_reason(enrow: Command, tmp_path: Path, monke
     assert (code, "files have none" in err) == (2, True), err
 
 
+@pytest.mark.slow
 def test_all_commands_speak_of_one_warehouse(
     free_enrow: Command, tmp_path: Path, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -68,6 +68,7 @@ def test_nobody_is_accepted_twice_in_any_order() -> None:
     assert states > 1_000
 
 
+@pytest.mark.slow
 def test_nobody_is_accepted_twice_with_two_batches() -> None:
     states, wrong = walk(count=2, third=False)
     assert wrong == []

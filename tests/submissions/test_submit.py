@@ -355,6 +355,7 @@ def test_the_batch_overrules_a_person(duck: Place) -> None:
     assert {one.submission_id: one.batch_id for one in list_submissions(duck.pipeline())} == right
 
 
+@pytest.mark.slow
 def test_accepted_batch_that_nobody_knows_is_given_up(duck: Place) -> None:
     """An accepted batch that the API answers 400 for is asked for so often, then only where it is named."""
     duck.submit([row(1)])

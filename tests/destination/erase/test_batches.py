@@ -49,6 +49,7 @@ def test_batch_leaves_every_table(
     assert store.sql("SELECT batch_id FROM batches") == [("second",)]
 
 
+@pytest.mark.slow
 @in_duckdb
 def test_erased_batch_is_not_deferred(store: Store, command: Command, api: SimulatedEnrow, tmp_path: Path) -> None:
     """An erased batch is not deferred to later runs."""
@@ -62,6 +63,7 @@ def test_erased_batch_is_not_deferred(store: Store, command: Command, api: Simul
     assert api.fetches("second") == 0
 
 
+@pytest.mark.slow
 @in_duckdb
 def test_pending_erased_batch_is_not_fetched(store: Store, command: Command, api: SimulatedEnrow) -> None:
     """An erased batch that is pending is not fetched when its id is not given either."""

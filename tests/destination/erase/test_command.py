@@ -61,6 +61,7 @@ def test_unreachable_destination_gives_exit_code_1(
     assert (printed.out, printed.err.count("\n")) == ("", 1)
 
 
+@pytest.mark.slow
 def test_pending_packages_are_loaded_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What a killed run has left must be loaded before an erasure."""
     store = duckdb_store(tmp_path)
@@ -78,6 +79,7 @@ def test_pending_packages_are_loaded_first(tmp_path: Path, capsys: pytest.Captur
         erase(pipeline, Subject(SubjectKind.NUMBER, NUMBER), execute=True)
 
 
+@pytest.mark.slow
 def test_the_value_can_come_from_standard_input(tmp_path: Path) -> None:
     store = duckdb_store(tmp_path)
     load(store, "first")

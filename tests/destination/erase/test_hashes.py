@@ -66,6 +66,7 @@ def test_hashed_spellings_are_tried(api: SimulatedEnrow, tmp_path: Path) -> None
     assert erase(pipeline, Subject(SubjectKind.NUMBER, "+1 415 555-0123")).rows["phone_results"] == len(given)
 
 
+@pytest.mark.slow
 @in_postgres
 def test_dropped_columns_are_reported(store: Store, command: Command) -> None:
     """Dropped columns are reported, since nobody is found by them."""
@@ -81,6 +82,7 @@ def test_dropped_columns_are_reported(store: Store, command: Command) -> None:
     assert store.people() == [("first", *OTHER), ("first", *NOT_FOUND)]
 
 
+@pytest.mark.slow
 @in_duckdb
 def test_absent_person_is_suppressed(store: Store, command: Command) -> None:
     """A person who is not in the tables is recorded, and no later run loads them."""

@@ -55,6 +55,7 @@ def test_kill_before_the_deletion(tmp_path: Path) -> None:
     check_what_a_killed_erasure_left(store)
 
 
+@pytest.mark.slow
 def test_kill_while_waiting_to_delete(postgres: Postgres, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill while the deletion waits for a lock brings nobody back."""
     monkeypatch.setenv("DESTINATION__POSTGRES__CREDENTIALS", postgres.url)

@@ -59,6 +59,7 @@ def test_a_person_leaves_every_batch(
     assert command(*arguments).stdout.splitlines()[0] == "rows to erase            0  phone_results"
 
 
+@pytest.mark.slow
 def test_refresh_does_not_restore_a_person(store: Store, command: Command) -> None:
     """A refresh loads the batches again without the erased person."""
     load(store, "first", "second")

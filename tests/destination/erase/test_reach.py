@@ -40,6 +40,7 @@ def left(store: Store, schema: str) -> int:
     return int(count)
 
 
+@pytest.mark.slow
 @in_both
 def test_staging_datasets_of_killed_shards(store: Store, command: Command) -> None:
     """A shard that was killed leaves its own; the datasets of others, and theirs, are not touched."""

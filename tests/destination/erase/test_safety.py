@@ -18,6 +18,7 @@ pytestmark = pytest.mark.usefixtures("settings")
 AWKWARD = ["x' OR 1=1 --", '"; DROP TABLE phone_results; --', "%s", "_?%", "\\%", "a' ü😀İK"]
 
 
+@pytest.mark.slow
 @in_postgres
 def test_values_are_data_never_sql_and_never_patterns(store: Store, api: SimulatedEnrow, command: Command) -> None:
     api.respond("third", batch("third", *((url, None) for url in AWKWARD), OTHER))
@@ -34,6 +35,7 @@ def test_values_are_data_never_sql_and_never_patterns(store: Store, api: Simulat
 ODD_IDS = ["%s", "_?%", "$1", "(a)--", "ü😀İK"]
 
 
+@pytest.mark.slow
 @in_duckdb
 def test_ids_are_data_never_sql(store: Store, api: SimulatedEnrow, command: Command) -> None:
     for batch_id in ODD_IDS:
