@@ -9,7 +9,7 @@ from itertools import chain
 from typing import Final
 
 from .text import refused_lines
-from .validate import NAMES, IdOrError, InvalidEntry, id_column, id_or_error, id_position, is_header
+from .validate import NAMES, IdOrError, InvalidEntry, id_column, id_or_error, id_position, is_header, is_plain
 
 
 def read_table(lines: Iterator[str], name: str, *, is_csv: bool, is_growing: bool) -> Iterator[IdOrError]:
@@ -56,6 +56,10 @@ class _Table:
     def entries(self) -> Iterator[IdOrError]:
         is_first = True
         for row in self._rows:
+            if row and not is_first and self._is_id_alone(row):
+                self._longest = max(self._longest, len(row[0]))
+                yield row[0]
+                continue
             at = f"{self._name}:{self._rows.start}"
             is_cut = self._is_growing and not self._rows.has_end
             if row is None:
@@ -66,6 +70,9 @@ class _Table:
                     return
                 yield self._entry(row, at, is_cut=is_cut)
             is_first = is_first and not (row and any(row))
+
+    def _is_id_alone(self, row: list[str]) -> bool:
+        return len(row) == self._columns == 1 and self._rows.has_end and is_plain(row[0])
 
     def _is_header(self, row: list[str], *, is_first: bool) -> bool:
         position = self._position
@@ -146,10 +153,17 @@ class _Rows:
     def _content(self) -> Iterator[str]:
         for line in self._lines:
             self._number += 1
+            if _ID_ALONE.fullmatch(line):  # nearly every line of a million
+                self._row.append(line)
+                yield line
+                continue
             if not self._row and _is_passed_over(line):
                 continue
             self._row.append(line)
             yield line if self._is_csv or self._row[1:] else re.sub(r"\s(#|//|-- ).*", "", line)
+
+
+_ID_ALONE: Final = re.compile(r"[0-9A-Za-z][0-9A-Za-z_-]*\n")
 
 
 def _is_passed_over(line: str) -> bool:
