@@ -194,6 +194,7 @@ def _read_destination(
         # Without a connection: who loads into a file of DuckDB has to open it.
         remove_orphans(session, ledger.begun)
         ledger = read_ledger(session, ids, again, retry_failed=options.retry_failed)
+    warn.of_erased(suppressions.batches.intersection(read.given))
     return ledger, suppressions, submitted
 
 

@@ -63,6 +63,13 @@ def of_rows_in_clear() -> None:
     )
 
 
+def of_erased(batch_ids: Collection[str]) -> None:
+    """Warn of batches that the caller names and that were erased."""
+    if batch_ids:
+        named = _named(sorted(batch_ids)[:INVALID_IDS_LOGGED])
+        logger.warning(f"{len(batch_ids)} batches were erased, and are never fetched again: {named}")
+
+
 def of_given_up(batch_ids: Sequence[str]) -> None:
     """Warn of deferred ids that this run gave up."""
     if batch_ids:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -27,13 +28,20 @@ USAGE: Final = 2
 INTERRUPTED: Final = 130
 """As a shell has it for Ctrl-C."""
 
+CLOSED_PIPE: Final = 141
+"""As a shell has it for a program that writes to one that has ended, such as `head`."""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a subcommand; returns its exit code."""
     options = _parser().parse_args(arguments)
     try:
         command = import_module(f"{__name__}.{options.command}")
-        return int(command.main(options.arguments))
+        code = int(command.main(options.arguments))
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python flushes once more at its end
+        return CLOSED_PIPE
     except KeyboardInterrupt:
         print("interrupted: what was loaded stays", file=sys.stderr)
         return INTERRUPTED
@@ -49,6 +57,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         print(f"error: {message}", file=sys.stderr)
         return USAGE
+    else:
+        return code
 
 
 class _Version(argparse.Action):

@@ -126,7 +126,10 @@ def folder_lock_file(pipeline: dlt.Pipeline) -> Path:
 
 def take_folder(pipeline: dlt.Pipeline) -> None:
     """Lock the working folder; raises BusyError where another run is at work there."""
-    busy = f"another run is at work in {pipeline.working_dir}: try again later, or name another pipeline"
+    busy = (
+        f"another run is at work in {pipeline.working_dir}: run this again when that one has ended, or name another"
+        " folder in the variable DLT_DATA_DIR, as each container has its own"
+    )
     file_lock.take(folder_lock_file(pipeline), 0.0, busy)
 
 

@@ -59,6 +59,8 @@ class Subject:
         """Check the value: one that can match nothing would pass for a person who is not there."""
         if not self.normalised or not _is_storable(self.value):
             raise ConfigurationError(f"the {self.kind} is empty, or has characters that no table can hold")
+        if self.kind is SubjectKind.BATCH and re.search(r"[\s,;]", self.normalised):
+            raise ConfigurationError("the batch id has white space or a separator inside: erase one batch at a time")
         if self.kind is SubjectKind.LINKEDIN_URL and _NOBODY.fullmatch(self.normalised):
             raise ConfigurationError("the linkedin_url names no profile: write it with /in/NAME")
         if self.kind is SubjectKind.NUMBER and not is_international(self.value):

@@ -64,23 +64,22 @@ def run(
         check_metrics_file(metrics_file)
     apply_defaults(pipeline)
     start = Start(trigger)
-    with held_folder(pipeline), held_database(pipeline):
-        with stopped_by_signals() as stop:
-            try:
-                source = enrow_source(batch_ids, **{"stop": stop} | options)
-                least_credits()
-            except (ConfigurationError, ConfigurationException) as error:
-                raise error.with_traceback(None) from None  # the frames of dlt that it came through hold the key
-            try:
-                recovered, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
-            except PipelineStepFailed as error:
-                if isinstance(cause := root_cause(error), KeyboardInterrupt):
-                    raise cause from None  # a second Ctrl-C ends at once
-                add_hints(pipeline, error)
-                message = f"{type(root_cause(error)).__name__} in {error.step}"
-                report = failure_of(pipeline, message, start, is_config_error=is_config_error(error))
-                _record_outcome(pipeline, report, metrics_file, options)
-                raise
+    with held_folder(pipeline), held_database(pipeline), stopped_by_signals() as stop:
+        try:
+            source = enrow_source(batch_ids, **{"stop": stop} | options)
+            least_credits()
+        except (ConfigurationError, ConfigurationException) as error:
+            raise error.with_traceback(None) from None  # the frames of dlt that it came through hold the key
+        try:
+            recovered, info = _load(pipeline, source.with_resources(*tables) if tables else source, stop)
+        except PipelineStepFailed as error:
+            if isinstance(cause := root_cause(error), KeyboardInterrupt):
+                raise cause from None  # a second Ctrl-C ends at once
+            add_hints(pipeline, error)
+            message = f"{type(root_cause(error)).__name__} in {error.step}"
+            report = failure_of(pipeline, message, start, is_config_error=is_config_error(error))
+            _record_outcome(pipeline, report, metrics_file, options)
+            raise
         comment_tables(pipeline, info)
         prune_completed_loads(pipeline)
         report = report_of(pipeline, source, info, recovered, start)

@@ -21,8 +21,12 @@ def stopped_by_signals() -> Iterator[Event]:
         yield stop  # signals are the main thread's
         return
 
+    is_interrupted = False
+
     def set_stop(number: int, _: object) -> None:
+        nonlocal is_interrupted
         if number == signal.SIGINT and stop.is_set():
+            is_interrupted = True
             raise KeyboardInterrupt
         stop.set()
 
@@ -32,6 +36,10 @@ def stopped_by_signals() -> Iterator[Event]:
             signal.signal(number, set_stop)
     try:
         yield stop
+    except Exception:
+        if is_interrupted:  # DuckDB makes an error of its own of it
+            raise KeyboardInterrupt from None
+        raise
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -47,6 +47,8 @@ def list_submissions(pipeline: dlt.Pipeline) -> list[Submitted]:
 def resolve_submission(pipeline: dlt.Pipeline, submission_id: str, *, batch_id: str | None = None) -> Submitted:
     """Decide what became of an `unknown` submission, or of an `intended` one whose run has died.
 
+    The batch of a submission that was resolved by hand can be named again, where the first one was wrong.
+
     Args:
         pipeline: Names destination and dataset.
         submission_id: The submission.
@@ -65,7 +67,8 @@ def resolve_submission(pipeline: dlt.Pipeline, submission_id: str, *, batch_id: 
         raise ConfigurationError(f"the batch id is {batch_id!r:.80}: name the one that the API gave it")
     with held_database(pipeline, LEASE_WAIT_S, creates=False), Store(pipeline) as store:
         known = _find(store, submission_id)
-        if not SubmissionState(known.state).is_open:
+        is_corrected = known.message == RESOLVED_BY_HAND and batch_id not in (None, known.batch_id)
+        if not SubmissionState(known.state).is_open and not is_corrected:
             batch = f", batch {known.batch_id}" if known.batch_id else ""
             raise ConfigurationError(f"submission {submission_id} is {known.state}{batch}: there is nothing to resolve")
         held = read_lease(store)

@@ -332,6 +332,23 @@ def test_the_key_is_in_nothing_that_is_printed(simulated: SimulatedEnrow, comman
     assert simulated.api_key not in ended.stdout + ended.stderr
 
 
+def test_output_that_nobody_reads(folder: Path, simulated: SimulatedEnrow) -> None:
+    """As with `enrow run ID | head -0`: quiet, and what was loaded is loaded."""
+    with subprocess.Popen(
+        enrow("run", simulated.add_completed("done", 1)),
+        cwd=folder,
+        env=environ(folder, simulated),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    ) as running:
+        assert running.stdout is not None
+        assert running.stderr is not None
+        running.stdout.close()
+        assert (running.stderr.read(), running.wait(timeout=60)) == (b"", cli.CLOSED_PIPE)
+    with duckdb.connect(str(folder / "warehouse.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT count(*) FROM enrow_data.batches").fetchall() == [(1,)]
+
+
 @pytest.mark.slow
 def test_the_file_is_a_command(folder: Path, simulated: SimulatedEnrow) -> None:
     shutil.copytree(REPOSITORY / ".dlt", folder / ".dlt")  # as in a checkout

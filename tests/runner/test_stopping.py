@@ -123,6 +123,21 @@ def test_ctrl_c_ends_a_run_with_what_it_has(api: SimulatedEnrow, started: Starte
         assert connection.execute("SELECT batch_id FROM enrow_data.batches").fetchall() == [("done",)]
 
 
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
+def test_a_signal_after_the_load_loses_no_row(number: signal.Signals, started: Started, tmp_path: Path) -> None:
+    """It arrives while the balance is asked for, and ends nothing that has not ended."""
+    api = started.api
+    batch_id, api.latency_s = api.add_completed("done", 1), 0.5
+    with started("-m", "enrow_source", "run", batch_id) as running:
+        while not any(request.path == "/account/info" for request in api.requests):
+            assert running.poll() is None
+            time.sleep(0.02)
+        running.send_signal(number)
+        assert running.wait(timeout=30) == ExitCode.OK
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT exit_code FROM enrow_data.enrow_runs").fetchall() == [(0,)]
+
+
 def test_a_second_ctrl_c_ends_at_once(started: Started) -> None:
     stalls = started.api.respond("no-answer", Response(body=b" " * 100, stall_after=10))
     with started("-m", "enrow_source", "run", stalls) as running:

@@ -230,6 +230,21 @@ def test_a_person_resolves_what_is_unknown(place: Place, batch_id: str | None) -
     assert place.submit(rows(1)).left_out == ({LeftOut.IN_SUBMISSION: 1} if batch_id else {})
 
 
+@other_slow
+def test_a_wrong_batch_is_corrected_by_hand(place: Place) -> None:
+    """What a person has named is no more than a word; the API's own answer is not overruled."""
+    place.api.fault_posts("refuse-then-drop")
+    place.submit(rows(1))
+    (known,) = list_submissions(place.pipeline("listing"))
+    for batch_id in ("typed-wrongly", "right"):
+        resolved = resolve_submission(place.pipeline("listing"), known.submission_id, batch_id=batch_id)
+        assert (resolved.state, resolved.batch_id) == ("accepted", batch_id)
+    with pytest.raises(ConfigurationError, match="is accepted, batch right: there is nothing to resolve"):
+        resolve_submission(place.pipeline("listing"), known.submission_id, batch_id="right")
+    with pytest.raises(ConfigurationError, match="is accepted, batch right: there is nothing to resolve"):
+        resolve_submission(place.pipeline("listing"), known.submission_id)
+
+
 def test_a_submission_that_does_not_exist(duck: Place) -> None:
     with pytest.raises(ConfigurationError, match="there is no submission 'x' in this dataset: none is unknown"):
         resolve_submission(duck.pipeline(), "x")

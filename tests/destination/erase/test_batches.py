@@ -17,9 +17,13 @@ pytestmark = pytest.mark.usefixtures("settings")
 
 
 def test_batch_leaves_every_table(
-    store: Store, command: Command, api: SimulatedEnrow, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    command: Command,
+    api: SimulatedEnrow,
+    monkeypatch: pytest.MonkeyPatch,
+    logged: pytest.LogCaptureFixture,
 ) -> None:
-    """An erased batch leaves every table and is not fetched again."""
+    """An erased batch leaves every table and is not fetched again, which the log says to whoever names it."""
     monkeypatch.delenv("SOURCES__ENROW__PII_SECRET")  # an id is no personal data
     load(store, "second")  # unknown to the API at first
     api.respond("third", {"general": {"id": "third", "status": "completed"}, "results": {}})
@@ -42,6 +46,7 @@ def test_batch_leaves_every_table(
     load(store, "third", container="fresh", refresh="drop_sources")
     load(store, "third", "second", container="fresh", max_batches=1)
     assert api.fetches("third") == fetches
+    assert "1 batches were erased, and are never fetched again: 'third'" in logged.text
     assert [row for row in store.people() if row[0] == "third"] == []
     for table in TABLES:
         assert store.sql(f"SELECT batch_id FROM {table.name} WHERE batch_id = 'third'") == []

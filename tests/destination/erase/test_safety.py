@@ -5,6 +5,7 @@ import logging
 import pytest
 
 from enrow_source import Subject, SubjectKind
+from enrow_source.errors import ConfigurationError
 from enrow_source.runner.report import ExitCode
 from enrow_source.testing import SimulatedEnrow
 from tests.destination.erase.store import NAME, NUMBER, OTHER, SECRET, URL, Store, batch, in_duckdb, in_postgres, load
@@ -66,6 +67,13 @@ def test_the_erased_is_nowhere_afterwards(
         assert NAME not in text
         assert NUMBER[1:] not in text
         assert SECRET not in text
+
+
+@pytest.mark.parametrize("value", ["a b", "a,b", "a\nb"])
+def test_two_batches_are_not_one(value: str) -> None:
+    """Nothing is called this, so it would be recorded as erased and stay."""
+    with pytest.raises(ConfigurationError, match="erase one batch at a time"):
+        Subject(SubjectKind.BATCH, value)
 
 
 def test_the_value_is_masked_in_messages() -> None:
