@@ -75,6 +75,18 @@ def test_a_table_name_is_spelled_once(table: str) -> None:
     assert len([module for module in package if table in constants(module)]) == 1
 
 
+def test_help_imports_nothing_of_dlt() -> None:
+    """`enrow --help` answers at once, and Ctrl-C finds the command's own handler in place while dlt is imported."""
+    code = (
+        "import sys, enrow_source.cli as cli\n"
+        "try: cli.main(['--help'])\n"
+        "finally: sys.stderr.write(' '.join(sorted({name.split('.')[0] for name in sys.modules})))\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "usage: enrow" in ended.stdout
+    assert not {"dlt", "duckdb", "pyarrow", "requests"} & set(ended.stderr.split())
+
+
 def test_the_top_is_small() -> None:
     """At most ten folders at the top."""
     folders = {name.split("/")[0] for name in tracked() if "/" in name}
