@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 import dlt
 from dlt.common.configuration.container import Container
 from dlt.common.destination.client import WithStateSync
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.pipeline import PipelineContext
 from dlt.common.schema import Schema
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.storages.load_package import commit_load_package_state
-from dlt.destinations.sql_client import WithSchemas
 
 if TYPE_CHECKING:
+    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+    from dlt.destinations.impl.filesystem.sql_client import FilesystemSqlClient
     from dlt.destinations.sql_client import SqlClientBase
     from dlt.extract import DltResource
 
@@ -120,19 +122,36 @@ class Session:
 
 def sql_client_of(pipeline: dlt.Pipeline, schema_name: str) -> SqlClientBase[Any]:
     """Return a SQL client for the tables of a schema, also in a pipeline that has never run; raises as `sql_client`."""
-    is_known = schema_name in pipeline.schemas
-    client = pipeline.sql_client(**({"schema_name": schema_name} if is_known else {}))
-    if not is_known and isinstance(client, WithSchemas):
-        client.set_schemas(_stored_schemas(pipeline, schema_name))
+    schema = pipeline.schemas[schema_name].clone() if schema_name in pipeline.schemas else None
+    client = pipeline.sql_client(**({"schema_name": schema_name} if schema is not None else {}))
+    if pipeline.destination.destination_type == FILESYSTEM:
+        lake = cast("FilesystemSqlClient", client)
+        lake.set_schemas([_as_in_lake(lake.remote_client, schema or _stored_schema(pipeline, schema_name))])
     return client
 
 
-def _stored_schemas(pipeline: dlt.Pipeline, name: str) -> list[Schema]:
+def _stored_schema(pipeline: dlt.Pipeline, name: str) -> Schema:
     """Return the schema as a lake has it: dlt reads there only tables of schemas that it knows."""
     with pipeline.destination_client() as client:
         stored = client.get_stored_schema(name) if isinstance(client, WithStateSync) else None
     # With one of no tables where nothing was loaded yet.
-    return [Schema.from_stored_schema(json.loads(stored.schema)) if stored is not None else Schema(name)]
+    return Schema.from_stored_schema(json.loads(stored.schema)) if stored is not None else Schema(name)
+
+
+def _as_in_lake(lake: FilesystemClient, schema: Schema) -> Schema:
+    """Leave out the columns that Delta tables do not have, as after a killed load or a restore.
+
+    dlt names all columns of its schema whatever is selected, so every later run would fail.
+    """
+    for name in schema.data_table_names(seen_data_only=True):
+        columns = schema.tables[name]["columns"]
+        try:
+            found = {field.name for field in lake.load_open_table("delta", name).schema().fields}
+        except DestinationUndefinedEntity:
+            continue
+        for column in columns.keys() - found:
+            del columns[column]
+    return schema
 
 
 def is_loading() -> bool:

@@ -1,5 +1,6 @@
 """A destination as the cases see it: pipelines that load into it, and what it holds."""
 
+import importlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
@@ -104,6 +105,13 @@ class TargetDataset:
         with self._client() as client:
             client.sql_client.drop_tables(table)
 
+    def lose_column(self, table: str, column: str) -> None:
+        """Leave a column out, as a backup of before has none."""
+        with self._client() as client:
+            sql = client.sql_client
+            name = sql.escape_column_name(client.capabilities.casefold_identifier(column))
+            sql.execute_sql(f"ALTER TABLE {sql.make_qualified_table_name(table)} DROP COLUMN {name}")
+
     def drop(self) -> None:
         """Leave nothing behind: the destination may be a real account."""
         with self._client() as client:
@@ -146,6 +154,11 @@ class LakeDataset(TargetDataset):
     def drop_table(self, table: str) -> None:
         with self._files() as client:
             client.fs_client.rm(client.get_table_dir(table), recursive=True)
+
+    def lose_column(self, table: str, column: str) -> None:
+        lake = self._open(table)
+        rows = lake.to_pyarrow_table().drop_columns([column])
+        importlib.import_module("deltalake").write_deltalake(lake, rows, mode="overwrite", schema_mode="overwrite")
 
     def drop(self) -> None:
         with self._files() as client:
