@@ -14,7 +14,6 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 import dlt
 from dlt.common.configuration.container import Container
 from dlt.common.destination.client import WithStateSync
-from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.pipeline import PipelineContext
 from dlt.common.schema import Schema
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
@@ -143,12 +142,16 @@ def _as_in_lake(lake: FilesystemClient, schema: Schema) -> Schema:
 
     dlt names all columns of its schema whatever is selected, so every later run would fail.
     """
+    from dlt.common.libs.deltalake import DeltaTable, deltalake_storage_options  # type: ignore[attr-defined]  # noqa: PLC0415 - deltalake's own class, of an extra
+
+    options = deltalake_storage_options(lake.config.credentials, lake.config.deltalake_storage_options)
     for name in schema.data_table_names(seen_data_only=True):
-        columns = schema.tables[name]["columns"]
-        try:
-            found = {field.name for field in lake.load_open_table("delta", name).schema().fields}
-        except DestinationUndefinedEntity:
+        # Not by `load_open_table`, which knows the tables of the client's own schema alone.
+        location = lake.get_open_table_location("delta", name, schema_name=schema.name)
+        if not DeltaTable.is_deltatable(location, options):
             continue
+        found = {field.name for field in DeltaTable(location, storage_options=options).schema().fields}
+        columns = schema.tables[name]["columns"]
         for column in columns.keys() - found:
             del columns[column]
     return schema

@@ -94,9 +94,9 @@ def run_campaign(
     return tally
 
 
-def theme_of(seed: int) -> Theme:
-    """Choose a theme: each has its turn with each point."""
-    themes = list(Theme)
+def theme_of(seed: int, destination: DestinationName) -> Theme:
+    """Choose a theme: each has its turn with each point. Nothing can be erased in a lake."""
+    themes = [theme for theme in Theme if destination != "delta" or theme is not Theme.ERASURES]
     return themes[(seed + seed // len(Point)) % len(themes)]
 
 
@@ -104,7 +104,7 @@ def _run_sequences(
     destination: DestinationName, seed: int, forks: tuple[Forks, Forks], server: Postgres | None
 ) -> list[SequenceResult]:
     """Run one sequence, or, where that is the theme, two that share their folder and take turns."""
-    theme, folder = theme_of(seed), Path(tempfile.mkdtemp(prefix="chaos-"))
+    theme, folder = theme_of(seed, destination), Path(tempfile.mkdtemp(prefix="chaos-"))
     datasets = [DATASET, "client_b"] if theme is Theme.TWO_WAREHOUSES else [DATASET]
     with ExitStack() as stack:
         stack.callback(shutil.rmtree, folder, ignore_errors=True)

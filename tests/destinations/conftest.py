@@ -1,6 +1,7 @@
 """Parametrises the cases over the destinations that are asked for."""
 
 import os
+import signal
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,6 +22,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group = parser.getgroup("destinations")
     group.addoption("--destination", action="append", choices=list(TARGETS), help="one of the targets; may be repeated")
     group.addoption("--real", action="store_true", help="load into the account whose credentials are in DESTINATION__*")
+
+
+def pytest_configure() -> None:
+    """Take Ctrl-C: a shell lets what runs in the background ignore it, and a case interrupts a submitter."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
