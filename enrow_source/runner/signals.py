@@ -36,8 +36,8 @@ def stopped_by_signals() -> Iterator[Event]:
             signal.signal(number, set_stop)
     try:
         yield stop
-    except Exception:
-        if is_interrupted:  # DuckDB makes an error of its own of it
+    except Exception:  # DuckDB, and dlt around it, make errors of their own of Ctrl-C; any other is raised again
+        if is_interrupted:
             raise KeyboardInterrupt from None
         raise
     finally:
