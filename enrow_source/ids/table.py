@@ -153,7 +153,7 @@ class _Rows:
     def _content(self) -> Iterator[str]:
         for line in self._lines:
             self._number += 1
-            if _ID_ALONE.fullmatch(line):  # nearly every line of a million
+            if _ID_ALONE.fullmatch(line):  # as most lines are: they need no check below
                 self._row.append(line)
                 yield line
                 continue
