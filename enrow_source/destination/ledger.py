@@ -105,16 +105,19 @@ class _Found:
     is_partial: bool = False
     """Whether some table has final rows of batches that another one lacks, and all loaded batches were read."""
 
-    def add(self, rows: Iterable[Row]) -> None:
+    def add(self, rows: Iterable[Row | str]) -> None:
         loaded, final_rows = 0, set[int]()
         for row in rows:
-            if row.is_begun:
+            if isinstance(row, str):
+                loaded += 1
+                self._add_loaded(row)
+            elif row.is_begun:
                 self.begun[row.batch_id] = None
             elif row.final_rows is not None:
                 final_rows.add(row.final_rows)
             elif row.is_loaded:
-                loaded += not row.is_deferred
-                self._add_loaded(row)
+                self.loaded_deferrals.append(row.batch_id)
+                self._add_loaded(row.batch_id)
             else:
                 self.has_no_loads |= row.has_no_loads
                 if row.batch_id in self.loaded_again:
@@ -133,16 +136,14 @@ class _Found:
                     )
         self.is_partial = bool(final_rows - {loaded})
 
-    def _add_loaded(self, row: Row) -> None:
-        if row.batch_id in self.again:
+    def _add_loaded(self, batch_id: str) -> None:
+        if batch_id in self.again:
             # It may have rows that the new answer has not.
-            self.loaded_again.add(row.batch_id)
-            self.entries[row.batch_id] = LedgerEntry(None, is_pending=False, has_results=True)
+            self.loaded_again.add(batch_id)
+            self.entries[batch_id] = LedgerEntry(None, is_pending=False, has_results=True)
         else:
-            self.missing.pop(row.batch_id, None)
-            self.entries.pop(row.batch_id, None)
-        if row.is_deferred:
-            self.loaded_deferrals.append(row.batch_id)
+            self.missing.pop(batch_id, None)
+            self.entries.pop(batch_id, None)
 
 
 class _Reader:

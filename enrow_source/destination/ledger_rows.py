@@ -26,11 +26,11 @@ FINAL_ROWS: Final = -3
 
 
 class Row(NamedTuple):
-    """What the ledger has of one batch; of a loaded one, its id and whether it was deferred alone."""
+    """What the ledger has of one batch that is not loaded for good, or was deferred."""
 
     batch_id: str
     is_loaded: bool
-    is_deferred: bool = False
+    """Whether it was deferred, and is loaded for good by now."""
     is_pending: bool = False
     has_results: bool = False
     is_unfinished: bool = False
@@ -48,14 +48,14 @@ class Row(NamedTuple):
     """Where it is no batch, but a table: its rows that are loaded for good."""
 
 
-def as_row(values: Sequence[Any]) -> Row:
-    """Read a row of the statement."""
+def as_row(values: Sequence[Any]) -> Row | str:
+    """Read a row of the statement: of a batch that is loaded for good, and was not deferred, the id alone."""
     batch_id, flags, last_fetched_at, first_seen, last_failed_at, deferred_at = values
     if flags is None:
-        return Row(batch_id, is_loaded=True)
+        return str(batch_id)
     flag = int(flags)
     if flag == IS_LOADED:
-        return Row(batch_id, is_loaded=True, is_deferred=True)
+        return Row(batch_id, is_loaded=True)
     if flag == IS_BEGUN:
         return Row(batch_id, is_loaded=False, is_begun=True)
     if flag <= FINAL_ROWS:

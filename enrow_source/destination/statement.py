@@ -66,11 +66,12 @@ class LedgerStatement:
 
     def rows(
         self, tables: Sequence[str], more: Sequence[str], empty: Sequence[str], named: Sequence[str] | None
-    ) -> Iterator[Row]:
-        """Read the rows of the batches: of `tables`, which have a row for every batch, and of `more`.
+    ) -> Iterator[Row | str]:
+        """Read the rows of the batches, of those that are loaded for good the id alone.
 
-        Those are `batch_errors` and `deferred_batch_ids`. The `empty` tables have to exist; nothing is read of them.
-        The batches that are `named` are read whole; where it is None, all that are loaded are read too.
+        They are in `tables`, which have a row for every batch, and in `more`: `batch_errors` and `deferred_batch_ids`.
+        The `empty` tables have to exist; nothing is read of them. The batches that are `named` are read whole; where it
+        is None, all that are loaded are read too.
         """
         self._named = named
         sql, parameters = self._select(tables, more, empty)

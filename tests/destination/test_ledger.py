@@ -156,7 +156,7 @@ def test_refetch_in_any_order_of_rows(
     monkeypatch.setattr(ledger, "LEDGER_NARROW_IDS", 1)
     rows = LedgerStatement.rows
 
-    def in_order(*arguments: Any) -> list[Row]:
+    def in_order(*arguments: Any) -> list[Row | str]:
         found = list(rows(*arguments))
         return found[::-1] if is_reversed else found
 
