@@ -15,10 +15,10 @@ from typing import Any, Final, Self
 from dlt.common import logger
 from dlt.extract import DltResource
 from dlt.extract.incremental import Incremental
-from dlt.pipeline.exceptions import PipelineConfigMissing, PipelineNeverRan
 
 from ..destination.confirm import Confirmed, read_confirmed
-from ..destination.session import Session, is_loading, resource_state, running_pipeline, source_state
+from ..destination.packages import MARK
+from ..destination.session import Session, is_loading, package_state, resource_state, source_state
 from ..tables.schema import LEDGER_TABLES
 
 
@@ -105,8 +105,9 @@ class Cursors:
         self._names = [pipe.name for resource in resources for pipe in _pipes(resource)]
         self._tables = [name for name in LEDGER_TABLES if name in session.resources]
         self._target = ""
-        if self._names:
-            self._target = hashlib.sha256(f"{_destination_identity()}\0{shard}".encode()).hexdigest()[:12]
+        if self._names and session.pipeline is not None:
+            target = package_state()[MARK]["target"]
+            self._target = hashlib.sha256(f"{target}\0{shard}".encode()).hexdigest()[:12]
         self._confirmed = Confirmed()
         self._before: Mapping[str, Any] = {}
 
@@ -181,12 +182,3 @@ def _pipes(resource: DltResource) -> Iterator[Any]:
     while pipe is not None:
         yield pipe
         pipe = pipe.parent
-
-
-def _destination_identity() -> str:
-    try:
-        pipeline = running_pipeline()
-        with pipeline.destination_client() as client:
-            return f"{client.config} {pipeline.dataset_name}"
-    except (PipelineNeverRan, PipelineConfigMissing):
-        return ""  # iterated outside a pipeline, or before it has a destination: nothing is loaded
