@@ -41,7 +41,7 @@ def rows(scale: Scale) -> Outcome:
                 raise RunFailedError(f"{competitor} loaded {loaded}")
             return measured
 
-        found = medians({name: load(name) for name in _NAMES} for _ in range(scale.rounds))
+        found = medians({name: load(name) for name in _NAMES} for _ in range(scale.short_rounds))
     ratio = found["ours_postgres"].cpu_s / found["copy_postgres"].cpu_s
     workload = "Postgres, 60,000 new rows"
     return Outcome([Figure(workload, "CPU of client and server, ours / COPY alone", "at most", 2.5, ratio)], found)

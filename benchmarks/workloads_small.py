@@ -59,7 +59,8 @@ def nothing_new(scale: Scale) -> Outcome:
         state_many = known.ask("check", "state")[0]
         before = api.count()
         found = medians(
-            {name: known.run(name, batch_ids(many), api) for name in ("empty_dlt", *OURS)} for _ in range(scale.rounds)
+            {name: known.run(name, batch_ids(many), api) for name in ("empty_dlt", *OURS)}
+            for _ in range(scale.short_rounds)
         )
         known.run("ours_counted", batch_ids(many), api)
         statements, requests = int(known.output().split()[-1]), api.count() - before
@@ -93,7 +94,7 @@ def one_new(scale: Scale) -> Outcome:
                     copy.check("ours", expected(count, _FEW_RESULTS) + expected(1, FULL_BATCH))
                 return measured
 
-        found = medians({name: add(name) for name in ("empty_dlt", *OURS)} for _ in range(scale.rounds))
+        found = medians({name: add(name) for name in ("empty_dlt", *OURS)} for _ in range(scale.short_rounds))
     workload, empty_s = "one new batch, 10,000 known", found["empty_dlt"].cpu_s
     return Outcome(
         [
