@@ -18,7 +18,7 @@ from .destination.orphans import remove_orphans
 from .destination.repair import detach
 from .destination.replace import delete_superseded_results
 from .destination.seen_before import requested_before
-from .destination.session import Session, is_loading, source_state
+from .destination.session import DUCKDB, Session, is_loading, source_state
 from .destination.suppressions import Suppressions, read_suppressions
 from .destination.unchanged import UnchangedBatches
 from .errors import ConfigurationError
@@ -31,7 +31,7 @@ from .ids.input import BatchIdInput, BatchIdsRead
 from .options import Options
 from .plan import GiveUp, Plan, plan_batches
 from .resource_checks import check_keys, check_steps
-from .settings import UNDECLARED_COLUMNS
+from .settings import DUCKDB_FILE_ROWS, RESULTS_FILE_ROWS, UNDECLARED_COLUMNS
 from .submissions.accepted import AcceptedSubmissions, accepted_batch_ids
 from .tables.privacy import Pii, Privacy
 from .tables.results_file import ResultsWriter, remove_left
@@ -220,7 +220,8 @@ def _results_writer(session: Session, *, is_needed: bool) -> Iterator[ResultsWri
         session.schema.get_table_columns(PHONE_RESULTS.name) if PHONE_RESULTS.name in session.schema.tables else {}
     )
     known = [name for name in columns if name not in PHONE_RESULTS.names and not name.startswith("_dlt")]
-    writer = ResultsWriter(Path(session.pipeline.working_dir), known)
+    rows_per_file = DUCKDB_FILE_ROWS if session.destination_type == DUCKDB else RESULTS_FILE_ROWS
+    writer = ResultsWriter(Path(session.pipeline.working_dir), rows_per_file, known)
     try:
         yield writer
     except BaseException:  # also Ctrl-C: half a file must not stay; raised again

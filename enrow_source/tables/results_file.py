@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Final
 
 from ..lazy import pa
-from ..settings import RESULTS_FILE_ROWS, ROW_GROUP_ROWS
+from ..settings import ROW_GROUP_ROWS
 from .schema import PHONE_RESULTS
 
 if TYPE_CHECKING:
@@ -56,12 +56,14 @@ class ResultsWriter:
     """Writes tables of `phone_results` to parquet files, in a folder of its own, deleted when nothing refers to it.
 
     The folder is on the same disk as the load packages, so that dlt can link the files. They also have the columns
-    `known` to the destination beside the declared ones, in that order, or dlt would have to write them again.
+    `known` to the destination beside the declared ones, in that order, or dlt would have to write them again. Another
+    file begins after `rows_per_file`.
     """
 
-    def __init__(self, folder: Path, known: Iterable[str] = ()) -> None:
+    def __init__(self, folder: Path, rows_per_file: int, known: Iterable[str] = ()) -> None:
         self._folder = TemporaryDirectory(prefix=_PREFIX, dir=folder)
         self._more = list(known)
+        self._rows_per_file = rows_per_file
         self._path = Path(self._folder.name)
         self._writer: pq.ParquetWriter | None = None
         self._files = self._rows = 0
@@ -71,7 +73,7 @@ class ResultsWriter:
         """Write the rows of some batches; returns the file before, where it is full or lacks a column of theirs."""
         names = {name for table in tables for name in table.schema.names}
         new = sorted(names - PHONE_RESULTS.names - set(self._more))
-        finished = self.finish() if new or self._rows >= RESULTS_FILE_ROWS else []
+        finished = self.finish() if new or self._rows >= self._rows_per_file else []
         self._more += new
         schema = pa.schema([*PHONE_RESULTS.arrow, *(pa.field(name, pa.string()) for name in self._more)])
         rows = pa.concat_tables([schema.empty_table(), *tables], promote_options="default")

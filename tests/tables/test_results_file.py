@@ -54,7 +54,7 @@ def test_a_full_file_is_followed_by_another(
 ) -> None:
     """Every file begins and ends between two batches, so that replacing a batch sees all of it."""
     monkeypatch.setattr("enrow_source.fetch.batches.CHUNK_ROWS", 60)
-    monkeypatch.setattr(results_file, "RESULTS_FILE_ROWS", 100)
+    monkeypatch.setattr("enrow_source.extract.DUCKDB_FILE_ROWS", 100)
     ids = [api.respond(f"batch-{n}", bodies.completed(f"batch-{n}", 40)) for n in range(9)]
     warehouse.run(new_source(ids))
     files = [set(pq.read_table(file)["batch_id"].to_pylist()) for file in imported(warehouse)]
@@ -159,7 +159,7 @@ def test_a_resumed_package_has_the_file(api: SimulatedEnrow, new_source: NewSour
 
 def test_rows_are_written_whole(tmp_path: Path) -> None:
     """Each table that is written is in one of the files, each column under its name."""
-    writer = ResultsWriter(tmp_path, ["carrier"])
+    writer = ResultsWriter(tmp_path, 100, ["carrier"])
     rows = PHONE_RESULTS.arrow.empty_table()
     assert writer.finish() == []
     assert writer.write([rows]) == []
