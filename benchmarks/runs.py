@@ -54,7 +54,9 @@ class Place:
         if competitor == "ours_command":  # what a user of the repository has; the others get dlt's defaults
             configuration.parent.mkdir(exist_ok=True)
             shutil.copyfile(REPOSITORY / ".dlt" / "config.toml", configuration)
-        (self.folder / "ids.txt").write_text("".join(f"{name}\n" for name in ids), encoding="utf-8")
+        text, file = "".join(f"{name}\n" for name in ids), self.folder / "ids.txt"
+        if not file.exists() or file.read_text(encoding="utf-8") != text:  # where nothing is new, it stays as it is
+            file.write_text(text, encoding="utf-8")
         module = f"benchmarks.competitors.{competitor}"
         command = [python_for(competitor, self.duckdb), "-m", module, api.url, "ids.txt", database or str(self.file)]
         return measure(command, self.folder, sample=sample)
