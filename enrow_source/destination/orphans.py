@@ -7,6 +7,7 @@ the dataset knows that it was killed.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -26,15 +27,14 @@ from .statement import BEGUN, REMOVED
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
+    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
     from dlt.destinations.sql_client import SqlClientBase
 
 
 def note_begun(job_client: JobClientBase, load_id: str) -> None:
-    """Write down that a load begins.
-
-    Rows are appended to Delta tables, and deleted before for each batch of a load: nothing is written down for them.
-    """
+    """Write down that a load begins."""
     if not isinstance(job_client, SqlJobClientBase):
+        _note_begun_in_lake(cast("FilesystemClient", job_client), load_id)
         return
     client, schema = job_client.sql_client, job_client.schema
     table = client.make_qualified_table_name(schema.loads_table_name)
@@ -49,8 +49,26 @@ def note_begun(job_client: JobClientBase, load_id: str) -> None:
         client.execute_sql(sql, *row)
 
 
+def _note_begun_in_lake(lake: FilesystemClient, load_id: str) -> None:
+    """Write the file that dlt writes over when the load is complete."""
+    from dlt.destinations.impl.filesystem.filesystem import FILENAME_SEPARATOR  # noqa: PLC0415 - where there is a lake
+
+    schema = lake.schema
+    folder = lake.pathlib.join(lake.dataset_path, schema.loads_table_name)
+    row = {"load_id": load_id, "schema_name": schema.name, "status": BEGUN}
+    row |= {"inserted_at": datetime.now(UTC).isoformat(), "schema_version_hash": schema.version_hash}
+    if not lake.is_storage_initialized():
+        lake.initialize_storage()  # as dlt does next: it makes the folder of the dataset, and expects none
+    lake.fs_client.makedirs(folder, exist_ok=True)
+    file = lake.pathlib.join(folder, f"{schema.name}{FILENAME_SEPARATOR}{load_id}.jsonl")
+    lake.fs_client.write_text(file, json.dumps(row), encoding="utf-8")
+
+
 def note_complete(job_client: JobClientBase, load_id: str) -> None:
-    """Take back that a load has begun, where it is complete. A row that stays beside dlt's says nothing."""
+    """Take back that a load has begun, where it is complete. A row that stays beside dlt's says nothing.
+
+    In a lake dlt has written its file over ours.
+    """
     if not isinstance(job_client, SqlJobClientBase):
         return
     client = job_client.sql_client

@@ -6,6 +6,8 @@ import sys
 from typing import Any
 
 import pytest
+from dlt.load import Load
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source import enrow_source
 from enrow_source.testing import SimulatedEnrow
@@ -34,6 +36,32 @@ def test_run_between_extract_and_load(warehouse: TargetDataset) -> None:
         warehouse.run(enrow_source(["done"], **options), "c")
         assert api.fetches("done") == 2
         assert len(warehouse.rows("phone_results")) == 7
+
+
+def test_a_killed_load_that_is_older_than_all_others(warehouse: TargetDataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A extracts, B runs, A is killed in its load: what A left does not pass for a load of long ago."""
+    with SimulatedEnrow() as api:
+        options: dict[str, Any] = {"enrow_api_key": api.api_key, "enrow_base_url": api.url}
+        killed, done = (api.add_completed(name, 4) for name in ("killed", "done"))
+        first = warehouse.pipeline("a")
+        first.extract(enrow_source([killed], **options))
+        warehouse.run(enrow_source([done], **options), "b")
+        first.normalize()
+        with monkeypatch.context() as patch:
+            patch.setattr(Load, "complete_package", _die)
+            with pytest.raises(PipelineStepFailed):
+                first.load()
+        warehouse.pipeline().sync_destination()  # a lake is read by the schema
+        for table in ("batches", "batch_stats"):  # the order of the tables is any
+            warehouse.delete_batch(table, killed)
+        warehouse.run(enrow_source([], **options), "c")
+        assert api.fetches(killed) == 2
+        for table, count in (("batches", 2), ("batch_stats", 2), ("phone_results_ledger", 2), ("phone_results", 8)):
+            assert len(warehouse.rows(table)) == count, table
+
+
+def _die(*_: object) -> None:
+    raise RuntimeError("killed")
 
 
 @pytest.mark.slow
