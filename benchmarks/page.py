@@ -54,6 +54,8 @@ command reads a file of a million lines, each of which dlt takes through the ste
 }
 """What stands in the way of a target, by workload."""
 
+_NOT_KNOWN: Final = "It is not known yet: `python -m benchmarks.profile` shows where the time goes."
+
 
 def main() -> None:
     """Write the page and the README's paragraph."""
@@ -140,9 +142,7 @@ counts. The figures are medians; CPU is user and system time of the whole proces
 Every batch has other people. Half of the batches have a reference of the submitter's in each search. The numbers are of
 the 80,000 that are kept for fiction.
 
-{_missed(results)}
-
-## Where the CPU time goes
+{_missed(results)}## Where the CPU time goes
 
 CPU of {profile["workload"]} results, by part:
 
@@ -173,12 +173,12 @@ def _missed(results: Mapping[str, Any]) -> str:
     """Say of the workloads whose targets are not all reached what stands in the way."""
     missed: dict[str, list[str]] = {}
     for workload in dict.fromkeys(figure.workload for figure in _figures(results).values() if not figure.is_met):
-        missed.setdefault(_OBSTACLES[workload], []).append(f"**{workload}**")
+        missed.setdefault(_OBSTACLES.get(workload, _NOT_KNOWN), []).append(f"**{workload}**")
     items = [
         fill(f"- {' and '.join(workloads)}: {' '.join(text.split())}", 120, subsequent_indent="  ")
         for text, workloads in missed.items()
     ]
-    return "\n".join(["### What stands in the way of the others\n", *items]) if items else ""
+    return "\n".join(["### What stands in the way of the others\n", *items, "\n"]) if items else ""
 
 
 def _wrapped(text: str) -> str:
