@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import pytest
 from pip._internal.models.index import PyPI
 
+import enrow_source
 from enrow_source.destination.suppressions import ERASURES
 from enrow_source.tables.schema import BATCHES, DEFERRED_BATCH_IDS, RUNS, TABLES
 from tests.support import REPOSITORY
@@ -85,6 +86,10 @@ def test_help_imports_nothing_of_dlt() -> None:
     ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert "usage: enrow" in ended.stdout
     assert not {"dlt", "duckdb", "pyarrow", "requests"} & set(ended.stderr.split())
+
+
+def test_every_public_name_is_there() -> None:
+    assert [name for name in enrow_source.__all__ if getattr(enrow_source, name).__name__ != name] == []
 
 
 def test_the_top_is_small() -> None:
