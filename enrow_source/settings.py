@@ -49,7 +49,7 @@ RESULTS_FILE_ROWS: Final = 2_000_000
 """Rows in one file of `phone_results`; the files of a load are read at the same time."""
 
 DUCKDB_FILE_ROWS: Final = 10_000_000
-"""The same on DuckDB, which runs in this process: two files at a time are 10 to 20% faster, and take more memory."""
+"""The same on DuckDB, which runs in this process: two files at a time take more of its memory."""
 
 CHUNK_BATCHES: Final = 1_000
 """Batches handed to dlt at a time, where they are small."""
