@@ -14,7 +14,7 @@ from dlt.common.utils import chunks
 
 from ..settings import DELETE_IDS
 from ..tables.schema import DEFERRED_BATCH_IDS, LEDGER_TABLES, PHONE_RESULTS, PHONE_RESULTS_LEDGER, RUNS
-from .delta import matching
+from .delta import detach_from_load, matching, open_table
 from .session import Session
 from .sql import parameters
 
@@ -81,11 +81,11 @@ def _detach(session: Session, client: SqlClientBase[Any], table: str, batch_ids:
     try:
         if session.is_filesystem:
             with cast("dlt.Pipeline", session.pipeline).destination_client() as lake_client:
-                lake = cast("FilesystemClient", lake_client).load_open_table("delta", table)
+                found = open_table(cast("FilesystemClient", lake_client), session.schema.name, table)
                 if batch_ids is None:
-                    lake.update(updates={"_dlt_load_id": f"'{_NO_LOAD}'"})
+                    found.update(updates={"_dlt_load_id": f"'{_NO_LOAD}'"})
                 else:
-                    matching(lake, batch_ids).when_matched_update({"_dlt_load_id": f"'{_NO_LOAD}'"}).execute()
+                    detach_from_load(found, batch_ids)
             return
         load_id, name = client.escape_column_name("_dlt_load_id"), client.make_qualified_table_name(table)
         update = f"UPDATE {name} SET {load_id} = '{_NO_LOAD}'"  # noqa: S608 - escaped names
@@ -130,5 +130,5 @@ def delete_deferrals(
         statement.delete_loaded_deferrals(tables)
         return
     with cast("dlt.Pipeline", session.pipeline).destination_client() as client:
-        lake = cast("FilesystemClient", client).load_open_table("delta", DEFERRED_BATCH_IDS.name)
-        matching(lake, batch_ids).when_matched_delete().execute()
+        deferred = open_table(cast("FilesystemClient", client), session.schema.name, DEFERRED_BATCH_IDS.name)
+        matching(deferred, batch_ids).when_matched_delete().execute()

@@ -7,6 +7,7 @@ Delta tables know no merge by batch at all: rows are appended to them, and what 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, cast
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
@@ -14,7 +15,7 @@ from dlt.common.utils import chunks
 
 from ..settings import DELETE_IDS
 from ..tables.schema import PHONE_RESULTS, PHONE_RESULTS_LEDGER
-from .delta import matching
+from .delta import detach_from_load, matching, open_table
 from .session import Session
 from .sql import parameters
 
@@ -31,25 +32,20 @@ def delete_superseded_results(session: Session, batch_ids: Sequence[str]) -> Non
     if not batch_ids or session.pipeline is None:
         return
     if session.is_filesystem:
-        _delete_from_lake(session.pipeline, batch_ids)
+        _delete_from_lake(session.pipeline, session.schema.name, batch_ids)
     else:
         _delete_with_sql(session, batch_ids)
 
 
-def _delete_from_lake(pipeline: dlt.Pipeline, batch_ids: Sequence[str]) -> None:
+def _delete_from_lake(pipeline: dlt.Pipeline, schema_name: str, batch_ids: Sequence[str]) -> None:
     with pipeline.destination_client() as client:
         lake = cast("FilesystemClient", client)
         if not lake.is_storage_initialized():
             return  # and to open a table would make its folder
-        for table in (PHONE_RESULTS_LEDGER, PHONE_RESULTS):
-            try:
-                merge = matching(lake.load_open_table("delta", table.name), batch_ids)
-            except DestinationUndefinedEntity:
-                continue  # nothing was ever loaded, or the ledger alone is gone
-            if table is PHONE_RESULTS_LEDGER:
-                merge.when_matched_update({"_dlt_load_id": "''"}).execute()
-            else:
-                merge.when_matched_delete().execute()
+        with suppress(DestinationUndefinedEntity):  # nothing was ever loaded, or the ledger alone is gone
+            detach_from_load(open_table(lake, schema_name, PHONE_RESULTS_LEDGER.name), batch_ids)
+        with suppress(DestinationUndefinedEntity):
+            matching(open_table(lake, schema_name, PHONE_RESULTS.name), batch_ids).when_matched_delete().execute()
 
 
 def _delete_with_sql(session: Session, batch_ids: Sequence[str]) -> None:

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, Self, cast
 import dlt
 from dlt.common.configuration.container import Container
 from dlt.common.destination.client import WithStateSync
+from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.pipeline import PipelineContext
 from dlt.common.schema import Schema
 from dlt.common.storages.exceptions import CurrentLoadPackageStateNotAvailable
 from dlt.common.storages.load_package import commit_load_package_state
+
+from .delta import open_table
 
 if TYPE_CHECKING:
     from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
@@ -142,15 +145,11 @@ def _as_in_lake(lake: FilesystemClient, schema: Schema) -> Schema:
 
     dlt names all columns of its schema whatever is selected, so every later run would fail.
     """
-    from dlt.common.libs.deltalake import DeltaTable, deltalake_storage_options  # type: ignore[attr-defined]  # noqa: PLC0415 - deltalake's own class, of an extra
-
-    options = deltalake_storage_options(lake.config.credentials, lake.config.deltalake_storage_options)
     for name in schema.data_table_names(seen_data_only=True):
-        # Not by `load_open_table`, which knows the tables of the client's own schema alone.
-        location = lake.get_open_table_location("delta", name, schema_name=schema.name)
-        if not DeltaTable.is_deltatable(location, options):
+        try:
+            found = {field.name for field in open_table(lake, schema.name, name).schema().fields}
+        except DestinationUndefinedEntity:
             continue
-        found = {field.name for field in DeltaTable(location, storage_options=options).schema().fields}
         columns = schema.tables[name]["columns"]
         for column in columns.keys() - found:
             del columns[column]

@@ -16,6 +16,9 @@ from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
 from dlt.destinations.job_client_impl import SqlJobClientBase
 from dlt.extract import DltSource
 
+from enrow_source.destination.delta import open_table
+from enrow_source.settings import SOURCE_NAME
+
 Row: TypeAlias = dict[str, Any]
 NewDestination: TypeAlias = Callable[[], Destination[Any, Any]]
 
@@ -178,7 +181,7 @@ class LakeDataset(TargetDataset):
 
     def _open(self, table: str) -> Any:
         with self._files() as client:
-            return client.load_open_table("delta", table)
+            return open_table(client, SOURCE_NAME, table)
 
     @contextmanager
     def _files(self) -> Iterator[FilesystemClient]:

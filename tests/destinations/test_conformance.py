@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+import dlt
 import pytest
 from dlt.extract import DltSource
 
@@ -286,6 +287,15 @@ def test_torn_load_and_fresh_container(warehouse: TargetDataset, account: Accoun
     assert not differences(held(warehouse), account.expected(whole, unmarked, partial, unknown))
     warehouse.run(account.source(whole, unmarked, partial, unknown), container="fresher")
     assert account.fetches(whole, unmarked, partial, unknown) == (1, 2, 2, 2)
+
+
+def test_pipeline_of_another_source(warehouse: TargetDataset, account: Account) -> None:
+    """Its schema is the default one of the pipeline."""
+    warehouse.pipeline().run([{"name": "other"}], table_name="others", schema=dlt.Schema("other"))
+    batch = account.add(bodies.completed("shrinks", 5), bodies.completed("shrinks", 2))
+    warehouse.run(account.source(batch))
+    warehouse.run(account.source(batch, refetch=True))
+    assert not differences(held(warehouse), account.expected(batch))
 
 
 @pytest.mark.slow
