@@ -61,10 +61,7 @@ class LedgerSnapshot:
     entries: Mapping[str, LedgerEntry] = field(default_factory=dict)
     """What is known of each batch that is not loaded for good."""
     begun: Sequence[str] = ()
-    """Loads that have begun and are not complete, under way or killed, whose rows go before others come.
-
-    None in a lake: its rows go batch by batch, with the load that brings others.
-    """
+    """Loads that have begun and are not complete, under way or killed, whose rows go before others come."""
     gone: frozenset[str] = frozenset()
     """Tables that earlier loads made, and that are gone from the destination: this load makes them again."""
 
@@ -91,8 +88,7 @@ def read_ledger(
             for batch_id, first_seen in _first_seen(client, found.missing).items():
                 entry = found.entries.get(batch_id, LedgerEntry(None, is_pending=False))
                 found.entries[batch_id] = replace(entry, first_seen=first_seen)
-    begun = () if session.is_filesystem else tuple(found.begun)
-    return LedgerSnapshot(tuple(found.missing), found.entries, begun, reader.gone)
+    return LedgerSnapshot(tuple(found.missing), found.entries, tuple(found.begun), reader.gone)
 
 
 @dataclass(slots=True)

@@ -20,6 +20,7 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.job_client_impl import SqlJobClientBase
 
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LEDGER, TABLES
+from .delta import detach_from_load, open_table
 from .load_lock import load_lock
 from .session import POSTGRES, Session
 from .sql import at_once, parameters
@@ -50,15 +51,18 @@ def note_begun(job_client: JobClientBase, load_id: str) -> None:
 
 
 def _note_begun_in_lake(lake: FilesystemClient, load_id: str) -> None:
-    """Write the file that dlt writes over when the load is complete."""
-    from dlt.destinations.impl.filesystem.filesystem import FILENAME_SEPARATOR  # noqa: PLC0415 - where there is a lake
-
-    schema = lake.schema
-    folder = lake.pathlib.join(lake.dataset_path, schema.loads_table_name)
-    row = {"load_id": load_id, "schema_name": schema.name, "status": BEGUN}
-    row |= {"inserted_at": datetime.now(UTC).isoformat(), "schema_version_hash": schema.version_hash}
     if not lake.is_storage_initialized():
         lake.initialize_storage()  # as dlt does next: it makes the folder of the dataset, and expects none
+    _note_in_lake(lake, lake.schema, load_id, BEGUN)
+
+
+def _note_in_lake(lake: FilesystemClient, schema: Schema, load_id: str, status: int) -> None:
+    """Write the status of a load into a file of `_dlt_loads`, which dlt writes over when the load is complete."""
+    from dlt.destinations.impl.filesystem.filesystem import FILENAME_SEPARATOR  # noqa: PLC0415 - where there is a lake
+
+    folder = lake.pathlib.join(lake.dataset_path, schema.loads_table_name)
+    row = {"load_id": load_id, "schema_name": schema.name, "status": status}
+    row |= {"inserted_at": datetime.now(UTC).isoformat(), "schema_version_hash": schema.version_hash}
     lake.fs_client.makedirs(folder, exist_ok=True)
     file = lake.pathlib.join(folder, f"{schema.name}{FILENAME_SEPARATOR}{load_id}.jsonl")
     lake.fs_client.write_text(file, json.dumps(row), encoding="utf-8")
@@ -103,18 +107,45 @@ def remove_orphans_of_killed(session: Session, load_ids: Sequence[str]) -> None:
         killed = [str(row[0]) for row in rows or ()]
         if not killed:
             return
-        batch_id, load_id = client.escape_column_name("batch_id"), client.escape_column_name("_dlt_load_id")
-        ledger, results = (client.make_qualified_table_name(t.name) for t in (PHONE_RESULTS_LEDGER, PHONE_RESULTS))
-        names = parameters(killed)
-        with suppress(DestinationUndefinedEntity), at_once(client):  # a run that selected other tables makes neither
-            client.execute_sql(
-                f"UPDATE {ledger} SET {load_id} = '' WHERE {batch_id} IN"  # noqa: S608 - escaped names
-                f" (SELECT {batch_id} FROM {results} WHERE {load_id} IN ({names}))",
-                *killed,
-            )
-            client.execute_sql(f"DELETE FROM {results} WHERE {load_id} IN ({names})", *killed)  # noqa: S608
-        client.execute_sql(f"UPDATE {table} SET {status} = {REMOVED} WHERE {load} IN ({names})", *killed)  # noqa: S608
+        if not session.is_filesystem:
+            _remove_with_sql(client, killed)
+            names = parameters(killed)
+            client.execute_sql(f"UPDATE {table} SET {status} = {REMOVED} WHERE {load} IN ({names})", *killed)  # noqa: S608
+    if session.is_filesystem:
+        with cast("dlt.Pipeline", session.pipeline).destination_client() as job_client:
+            lake = cast("FilesystemClient", job_client)
+            _remove_from_lake(lake, session.schema.name, killed)
+            for each in killed:
+                _note_in_lake(lake, session.schema, each, REMOVED)
     logger.warning(f"removed what {len(killed)} killed load(s) had left in {PHONE_RESULTS.name}: {', '.join(killed)}")
+
+
+def _remove_with_sql(client: SqlClientBase[Any], killed: Sequence[str]) -> None:
+    batch_id, load_id = client.escape_column_name("batch_id"), client.escape_column_name("_dlt_load_id")
+    ledger, results = (client.make_qualified_table_name(t.name) for t in (PHONE_RESULTS_LEDGER, PHONE_RESULTS))
+    names = parameters(killed)
+    with suppress(DestinationUndefinedEntity), at_once(client):  # a run that selected other tables makes neither
+        client.execute_sql(
+            f"UPDATE {ledger} SET {load_id} = '' WHERE {batch_id} IN"  # noqa: S608 - escaped names
+            f" (SELECT {batch_id} FROM {results} WHERE {load_id} IN ({names}))",
+            *killed,
+        )
+        client.execute_sql(f"DELETE FROM {results} WHERE {load_id} IN ({names})", *killed)  # noqa: S608
+
+
+def _remove_from_lake(lake: FilesystemClient, schema_name: str, killed: Sequence[str]) -> None:
+    try:
+        results = open_table(lake, schema_name, PHONE_RESULTS.name)
+    except DestinationUndefinedEntity:
+        return
+    of_killed = [("_dlt_load_id", "in", killed)]
+    left = results.to_pyarrow_table(columns=["batch_id"], filters=of_killed)["batch_id"].unique().to_pylist()
+    if not left:
+        return
+    with suppress(DestinationUndefinedEntity):  # the load was killed before it made the ledger
+        detach_from_load(open_table(lake, schema_name, PHONE_RESULTS_LEDGER.name), left)
+    names = ", ".join(f"'{load_id}'" for load_id in killed)
+    results.delete(f"_dlt_load_id IN ({names})")
 
 
 def _wait_for_writers(client: SqlClientBase[Any]) -> None:

@@ -10,6 +10,8 @@ from typing import Any
 import dlt
 import pytest
 from dlt.extract import DltSource
+from dlt.load import Load
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source import enrow_source
 from enrow_source.destination import ledger
@@ -287,6 +289,30 @@ def test_torn_load_and_fresh_container(warehouse: TargetDataset, account: Accoun
     assert not differences(held(warehouse), account.expected(whole, unmarked, partial, unknown))
     warehouse.run(account.source(whole, unmarked, partial, unknown), container="fresher")
     assert account.fetches(whole, unmarked, partial, unknown) == (1, 2, 2, 2)
+
+
+def test_killed_load_of_results_alone(
+    warehouse: TargetDataset, account: Account, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """No ledger has a row of it, and nobody names its batches again: its results go with the next run."""
+    kept, again, killed, new = (account.completed(name, 5) for name in ("kept", "again", "killed", "new"))
+    warehouse.run(account.source(kept, again))
+    with monkeypatch.context() as patch:
+        patch.setattr(Load, "complete_package", _die)
+        with pytest.raises(PipelineStepFailed):
+            warehouse.run(account.source(again, killed, refetch=True))
+    for table in ("batches", "batch_stats", "phone_results_ledger"):
+        warehouse.delete_batch(table, killed)
+    warehouse.run(account.source(new), container="fresh")
+    assert not differences(held(warehouse), account.expected(kept, again, new))
+    assert account.fetches(kept, again, killed, new) == (1, 3, 1, 1)
+    warehouse.run(account.source(killed), container="fresher")
+    assert not differences(held(warehouse), account.expected(kept, again, killed, new))
+    assert account.fetches(kept, again, killed, new) == (1, 3, 2, 1)
+
+
+def _die(*_: object) -> None:
+    raise RuntimeError("killed")
 
 
 def test_pipeline_of_another_source(warehouse: TargetDataset, account: Account) -> None:
