@@ -9,7 +9,8 @@ EnrowError
 │   ├── InvalidApiKeyError    401
 │   ├── NotAllowedError       401 that says so: the key is right, the plan has no phone searches
 │   ├── OutOfCreditsError     402, or 422 that says so
-│   └── BusyError             another run is at work in the same working folder or dataset
+│   ├── BusyError             another run is at work in the same working folder or dataset
+│   └── LockLostError         another run may have loaded meanwhile: the batches of this load are fetched again
 └── BatchError                becomes a row of `batch_errors`; the other batches load, this one is fetched again
     ├── RequestFailedError    no usable answer: refused, timed out, 4xx, 429 or 5xx after the retries, a redirect
     └── InvalidResponseError  an answer that is not what the API documents; the message names the field
@@ -98,6 +99,16 @@ class OutOfCreditsError(RunError):
 
 class BusyError(RunError):
     """Another run is at work in the same working folder or dataset."""
+
+
+class LockLostError(RunError):
+    """The lock on the dataset was lost during the load: its batches count as not loaded."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the lock on the dataset was lost during the load, and another run may have loaded meanwhile: run again"
+            " with the same ids. The batches of this load are fetched again"
+        )
 
 
 class BatchError(EnrowError):

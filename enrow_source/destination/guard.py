@@ -27,10 +27,10 @@ from dlt.common.destination.client import JobClientBase
 from dlt.common.runtime.collector_base import Collector
 from dlt.destinations.exceptions import DatabaseException
 
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, LockLostError
 from . import file_lock
 from .load_lock import load_lock
-from .orphans import note_begun, note_complete
+from .orphans import note_begun, note_complete, note_incomplete
 from .packages import (
     MARK,
     delete_left,
@@ -208,14 +208,19 @@ class LoadGuard(Collector):
         self._progress._start(step)  # noqa: SLF001 - what dlt itself calls
 
     def _stop(self) -> None:
+        begun, of_load = self._begun, self._client
         try:
-            if self._begun:
+            if begun:
                 with suppress(DatabaseException), self._connected() as client:
-                    note_complete(client, self._begun)
+                    note_complete(client, begun)
         finally:
             self._starting = self._begun = ""
             try:
                 self._let_dataset_go()
+            except LockLostError:
+                with cast("JobClientBase", of_load) as client:
+                    note_incomplete(client, begun)
+                raise
             finally:
                 if self.step.startswith(_LOAD):
                     self._let_folder_go()

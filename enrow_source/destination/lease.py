@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.destinations.exceptions import DatabaseException
 
-from ..errors import BusyError
+from ..errors import BusyError, LockLostError
 from ..settings import LOAD_LEASE_POLL_S, LOAD_LEASE_S, LOAD_WAIT_S
 
 if TYPE_CHECKING:
@@ -48,7 +48,12 @@ class Lease(ABC):
 
     @contextmanager
     def held(self, busy: str) -> Iterator[None]:
-        """Hold the lease while the `with` block runs, renewed by a thread; raises BusyError after `LOAD_WAIT_S`."""
+        """Hold the lease while the `with` block runs, renewed by a thread.
+
+        Raises:
+            BusyError: Another run holds it, `LOAD_WAIT_S` after the first try.
+            LockLostError: The block has ended, and another run has taken the lease over meanwhile.
+        """
         self._take(busy)
         ended = Event()
         renewing = Thread(target=self._renew_until, args=(ended,), daemon=True)
@@ -58,7 +63,10 @@ class Lease(ABC):
         finally:
             ended.set()
             renewing.join()
-            self._swap(self._read(), _State("", 0), only_own=True)
+            seen = self._read()
+            self._swap(seen, _State("", 0), only_own=True)
+        if seen.holder != self._holder:
+            raise LockLostError
 
     def _take(self, busy: str) -> None:
         until, seen, since = time.monotonic() + LOAD_WAIT_S, self._read(), time.monotonic()

@@ -15,7 +15,7 @@ import dlt
 from dlt.common.destination.client import JobClientBase
 from dlt.destinations.exceptions import DatabaseException
 
-from ..errors import BusyError, ConfigurationError, RunError
+from ..errors import BusyError, ConfigurationError, LockLostError
 from ..settings import LOAD_WAIT_S
 from . import file_lock
 from .lease import FileLease, RowLease
@@ -44,7 +44,8 @@ def load_lock(pipeline: dlt.Pipeline, client: JobClientBase | None = None) -> It
 
     Raises:
         BusyError: Another run holds it for too long.
-        RunError: Postgres has ended the connection that held it.
+        LockLostError: Postgres has ended the connection that held it, or this process has hung and another run has
+            taken the lease over.
     """
     kind = pipeline.destination.destination_type
     client = client or pipeline.destination_client()
@@ -140,12 +141,6 @@ def _advisory_lock(client: SqlClientBase[Any]) -> Iterator[None]:
     try:
         (is_held,) = (row[0] for row in client.execute_sql("SELECT pg_advisory_unlock(%s)", key) or ())
     except DatabaseException as error:
-        raise RunError(_LOST) from error
+        raise LockLostError from error
     if not is_held:
-        raise RunError(_LOST)
-
-
-_LOST: Final = (
-    "the lock on the dataset was lost during the load, and another run may have loaded the same batches: run"
-    " enrow check, which names what is there twice"
-)
+        raise LockLostError

@@ -84,6 +84,16 @@ def note_complete(job_client: JobClientBase, load_id: str) -> None:
     )
 
 
+def note_incomplete(job_client: JobClientBase, load_id: str) -> None:
+    """Let a load that lost the lock count as killed: another run may have loaded between its jobs."""
+    if not isinstance(job_client, SqlJobClientBase):
+        _note_in_lake(cast("FilesystemClient", job_client), job_client.schema, load_id, BEGUN)
+        return
+    client = job_client.sql_client
+    table, load, status = loads_table(client, job_client.schema)
+    client.execute_sql(f"UPDATE {table} SET {status} = {BEGUN} WHERE {load} = %s", load_id)  # noqa: S608 - escaped names
+
+
 def remove_orphans(session: Session, load_ids: Sequence[str]) -> None:
     """Delete what killed loads have left in `phone_results`; waits for those that are under way.
 

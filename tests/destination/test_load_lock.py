@@ -1,5 +1,7 @@
 """One load at a time: the lock on the dataset holds from before the first statement of a load to its end."""
 
+from contextlib import ExitStack
+from pathlib import Path
 from typing import Any
 
 import dlt
@@ -7,6 +9,9 @@ import pytest
 from dlt.common.runtime.collector_base import Collector
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from enrow_source.destination import lease
+from enrow_source.destination.lease import RowLease
+from enrow_source.errors import LockLostError
 from enrow_source.testing import SimulatedEnrow
 from tests.conftest import NewSource
 from tests.support.postgres import Postgres
@@ -66,12 +71,30 @@ class Cut(Probe):
             self.server.query("SELECT pg_terminate_backend(pid) AS done FROM pg_locks WHERE locktype = 'advisory'")
 
 
+def test_a_lease_that_is_taken_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process that hung is told when it ends; who has taken the lease over is not."""
+    monkeypatch.setattr(lease, "LOAD_LEASE_POLL_S", 0.1)
+    pipeline = dlt.pipeline("leases", destination=dlt.destinations.duckdb(str(tmp_path / "leases.duckdb")))
+    with pipeline.sql_client() as client, ExitStack() as hung:
+        hung.enter_context(RowLease(client).held("busy"))
+        monkeypatch.setattr(lease, "LOAD_LEASE_S", 0.1)  # the first one waits for seconds before it renews its lease
+        with RowLease(client).held("busy"):
+            pass
+        with pytest.raises(LockLostError):
+            hung.close()
+
+
 def test_a_lock_that_is_lost_is_told(api: SimulatedEnrow, new_source: NewSource, postgres: Postgres) -> None:
-    """Nobody knows then what other runs have done: the run fails, and names the command that finds it."""
+    """Nobody knows then what other runs have done: the run fails, and its batches are fetched again."""
     pipeline = dlt.pipeline(
         "cut", destination=dlt.destinations.postgres(postgres.url), dataset_name="cut", progress=Cut(postgres)
     )
     with pytest.raises(PipelineStepFailed, match="the lock on the dataset was lost during the load"):
         pipeline.run(new_source([api.add_completed("a", 2)]))
+    pipeline = dlt.pipeline("other", destination=dlt.destinations.postgres(postgres.url), dataset_name="cut")
+    pipeline.run(new_source([]))
+    assert api.fetches("a") == 2
+    (row,) = postgres.query("SELECT count(*) AS rows, count(DISTINCT _dlt_load_id) AS loads FROM cut.phone_results")
+    assert row == {"rows": 2, "loads": 1}
     for name in ("cut", "cut_staging"):
         postgres.query(f"DROP SCHEMA IF EXISTS {name} CASCADE")

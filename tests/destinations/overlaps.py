@@ -22,6 +22,8 @@ from pathlib import Path
 from random import Random
 from typing import Any, Final
 
+from dlt.common.runtime.collector_base import Collector
+
 from enrow_source import enrow_source, run
 from enrow_source.testing import SimulatedEnrow, bodies
 from tests.destinations.dataset import TargetDataset
@@ -50,14 +52,26 @@ class Schedule:
     api: SimulatedEnrow
     batch_ids: list[str]
 
-    def run(self, container: str, *, is_plain: bool) -> None:
+    def run(self, container: str, *, is_plain: bool, progress: Collector | None = None) -> None:
         """Run once in a container of that name, as `pipeline.run` or as `run`."""
         options: dict[str, Any] = {"enrow_api_key": self.api.api_key, "enrow_base_url": self.api.url}
         pipeline = self.warehouse.pipeline(container)
+        pipeline.collector = progress or pipeline.collector
         if is_plain:
             pipeline.run(enrow_source(self.batch_ids, **options))
         else:
             run(self.batch_ids, pipeline=pipeline, **options)
+
+    def run_and_exit(self, container: str, *, is_plain: bool, progress: Collector | None = None) -> None:
+        """Run once, and end the process with 1 where that fails; the message is in a file."""
+        try:
+            self.run(container, is_plain=is_plain, progress=progress)
+        except BaseException as error:  # noqa: BLE001 - the round reports it
+            while error.__cause__ is not None:
+                error = error.__cause__
+            (self.warehouse.folder / f"{container}.error").write_text(f"{type(error).__name__}: {error}")
+            os._exit(1)
+        os._exit(0)
 
 
 def overlap(warehouse: TargetDataset, rng: Random, batches: int, *, is_first: bool) -> Round:
@@ -72,13 +86,13 @@ def overlap(warehouse: TargetDataset, rng: Random, batches: int, *, is_first: bo
             api.respond(batch_id, *served[batch_id])
         schedule = Schedule(warehouse, api, list(served))
         if not is_first:
-            _in_process(Schedule(warehouse, api, [api.add_completed("earlier", 5)]), "earlier", is_plain=True)
+            in_process(Schedule(warehouse, api, [api.add_completed("earlier", 5)]), "earlier", is_plain=True)
         found.refused = _at_once(schedule, rng)
         found.fetches = len(api.requests)
-        found.wrong += _in_child(partial(_doubled, warehouse))
-        _in_process(schedule, "last", is_plain=True)
+        found.wrong += in_child(partial(doubled, warehouse))
+        in_process(schedule, "last", is_plain=True)
         last = [fetched[-1] for fetched in served.values()]
-        found.wrong += _in_child(lambda: _doubled(warehouse) + _unlike(warehouse, last))
+        found.wrong += in_child(lambda: doubled(warehouse) + unlike(warehouse, last))
     return found
 
 
@@ -100,21 +114,22 @@ def _at_once(schedule: Schedule, rng: Random) -> list[str]:
             process.kill()
             refused.append("did not end")
         elif process.exitcode:
-            refused.append(_message(schedule, f"c{number}"))
+            refused.append(message(schedule, f"c{number}"))
     return refused
 
 
-def _in_process(schedule: Schedule, container: str, *, is_plain: bool) -> None:
+def in_process(schedule: Schedule, container: str, *, is_plain: bool) -> None:
+    """Run once in a process of its own; raises RuntimeError where that fails."""
     process = multiprocessing.get_context("fork").Process(
-        target=_wait_and_run, args=(schedule, container, None, 0.0, is_plain)
+        target=schedule.run_and_exit, args=(container,), kwargs={"is_plain": is_plain}
     )
     process.start()
     process.join(TIMEOUT_S)
     if process.exitcode:
-        raise RuntimeError(f"a run alone failed: {_message(schedule, container)}")
+        raise RuntimeError(f"a run alone failed: {message(schedule, container)}")
 
 
-def _in_child(compare: Callable[[], list[str]]) -> list[str]:
+def in_child(compare: Callable[[], list[str]]) -> list[str]:
     """Compare in a process of its own: one that has opened a lake or a database cannot be forked any more."""
     context = multiprocessing.get_context("fork")
     receiver, sender = context.Pipe(duplex=False)
@@ -129,26 +144,19 @@ def _in_child(compare: Callable[[], list[str]]) -> list[str]:
     return found
 
 
-def _wait_and_run(schedule: Schedule, container: str, begin: Event | None, delay_s: float, is_plain: bool) -> None:
-    try:
-        if begin is not None:
-            begin.wait(TIMEOUT_S)
-        time.sleep(delay_s)
-        schedule.run(container, is_plain=is_plain)
-    except BaseException as error:  # noqa: BLE001 - the round reports it
-        while error.__cause__ is not None:
-            error = error.__cause__
-        (schedule.warehouse.folder / f"{container}.error").write_text(f"{type(error).__name__}: {error}")
-        os._exit(1)
-    os._exit(0)
+def _wait_and_run(schedule: Schedule, container: str, begin: Event, delay_s: float, is_plain: bool) -> None:
+    begin.wait(TIMEOUT_S)
+    time.sleep(delay_s)
+    schedule.run_and_exit(container, is_plain=is_plain)
 
 
-def _message(schedule: Schedule, container: str) -> str:
+def message(schedule: Schedule, container: str) -> str:
+    """Return what a run that failed has said."""
     file = schedule.warehouse.folder / f"{container}.error"
     return " ".join(file.read_text(encoding="utf-8").split())[:160] if file.exists() else "killed"
 
 
-def _doubled(warehouse: TargetDataset) -> list[str]:
+def doubled(warehouse: TargetDataset) -> list[str]:
     """Tell which tables have a batch, or a result of it, twice."""
     wrong = []
     warehouse.pipeline().sync_destination()  # a lake is read by the schema
@@ -165,12 +173,14 @@ def _key(table: str, row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(lower[name] for name in columns.get(table, ("batch_id",)))
 
 
-def _drop(warehouse: TargetDataset) -> list[str]:
+def drop(warehouse: TargetDataset) -> list[str]:
+    """Drop the dataset."""
     warehouse.drop()
     return []
 
 
-def _unlike(warehouse: TargetDataset, served: list[Body]) -> list[str]:
+def unlike(warehouse: TargetDataset, served: list[Body]) -> list[str]:
+    """Tell which tables have other rows than what was served."""
     wrong = []
     for table, expected in rows_of(served).items():
         rows = [row for row in map(decoded, warehouse.rows(table)) if row["batch_id"] != "earlier"]
@@ -191,9 +201,9 @@ def rounds(target: Target, started: Started, folder: Path, number: int, batches:
         dataset = f"enrow_overlap_{uuid.uuid4().hex[:8]}"
         warehouse = target.warehouse(started.destination, dataset, place, started.pipeline_options)
         found.append(overlap(warehouse, Random(n), batches, is_first=n % 2 == 0))
-        _in_child(partial(_drop, warehouse))
+        in_child(partial(drop, warehouse))
         yet = found[-1]
-        _say(f"{target.name} round {n + 1:>3}  {'; '.join(yet.wrong) or 'every row is right'}", *yet.refused)
+        say(f"{target.name} round {n + 1:>3}  {'; '.join(yet.wrong) or 'every row is right'}", *yet.refused)
     return found
 
 
@@ -213,11 +223,12 @@ def main() -> int:
         os.environ |= started.environ
         found = rounds(target, started, folder, options.rounds, options.batches)
     wrong, refused = sum(bool(r.wrong) for r in found), sum(bool(r.refused) for r in found)
-    _say(f"{target.name}: {len(found)} rounds, {wrong} wrong, {refused} with a run that refused")
+    say(f"{target.name}: {len(found)} rounds, {wrong} wrong, {refused} with a run that refused")
     return int(wrong > 0)
 
 
-def _say(*lines: str) -> None:
+def say(*lines: str) -> None:
+    """Print lines at once."""
     sys.stdout.write("".join(f"{line}\n" for line in lines))
     sys.stdout.flush()
 

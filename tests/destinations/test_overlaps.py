@@ -67,9 +67,24 @@ def _die(*_: object) -> None:
 @pytest.mark.slow
 def test_runs_started_at_once(target: Target, started: Started, request: pytest.FixtureRequest) -> None:
     """Two fresh containers run one schedule at the same time, twice; in a process that has no client open yet."""
-    options = ["--rounds=2", "--batches=6", *(["--real"] if request.config.getoption("--real", default=False) else [])]
+    options = ["--rounds=2", "--batches=6", *_real(request)]
+    assert _last_line("overlaps", target, started, options).startswith(f"{target.name}: 2 rounds, 0 wrong")
+
+
+@pytest.mark.slow
+def test_run_that_hangs(target: Target, started: Started, request: pytest.FixtureRequest) -> None:
+    """It goes on after another one has loaded; then while another one, which hung too, has yet to load the rest."""
+    options = ["--jobs=2", "--others=2", *_real(request)]
+    assert _last_line("hanging", target, started, options) == f"{target.name}: stopped 2 times, 0 wrong"
+
+
+def _real(request: pytest.FixtureRequest) -> list[str]:
+    return ["--real"] if request.config.getoption("--real", default=False) else []
+
+
+def _last_line(module: str, target: Target, started: Started, options: list[str]) -> str:
     ended = subprocess.run(
-        [sys.executable, "-m", "tests.destinations.overlaps", target.name, *options],
+        [sys.executable, "-m", f"tests.destinations.{module}", target.name, *options],
         cwd=REPOSITORY,
         env=os.environ | started.environ,
         capture_output=True,
@@ -77,4 +92,4 @@ def test_runs_started_at_once(target: Target, started: Started, request: pytest.
         check=False,
     )
     assert ended.returncode == 0, ended.stdout + ended.stderr
-    assert ended.stdout.splitlines()[-1].startswith(f"{target.name}: 2 rounds, 0 wrong")
+    return ended.stdout.splitlines()[-1]
