@@ -23,9 +23,10 @@ from dlt.common.configuration.exceptions import ConfigurationException
 from dlt.common.destination import Destination
 from dlt.pipeline.exceptions import PipelineStepFailed
 
+from ..destination.load_lock import load_lock
 from ..destination.row_log import append_rows
 from ..destination.suppressions import Suppressions, configured_privacy, recorded_suppressions
-from ..errors import ConfigurationError, EnrowError
+from ..errors import ConfigurationError, EnrowError, RunError
 from ..fetch.counts import RunCounts
 from ..ids.shard import Shard
 from .causes import one_line, root_cause
@@ -133,15 +134,22 @@ def backfill(plan: Backfill, batch_ids: Iterable[str], client: Client, request_b
 
 
 def _publish(plan: Backfill, target: dlt.Pipeline) -> dict[str, int]:
-    """Publish what the shards have loaded, without what was erased until now."""
+    """Publish what the shards have loaded, without what was erased until now, while nobody else loads or erases."""
+
+    def publish_alone() -> dict[str, int]:
+        with load_lock(target):
+            return publish(shards, target, _suppressions(target))
+
     with tempfile.TemporaryDirectory() as folder:
         shards = [plan.shard_pipeline(number, folder) for number in range(1, plan.shards + 1)]
-        return _guarded("publishing", lambda: publish(shards, target, _suppressions(target)))
+        return _guarded("publishing", publish_alone)
 
 
 def _guarded(what: str, do: Callable[[], Result]) -> Result:
     try:
         return do()
+    except RunError as error:
+        raise BackfillError(f"{what}: {error}") from None
     except PipelineStepFailed as error:
         cause = root_cause(error)
         if is_config_error(error):

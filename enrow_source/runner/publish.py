@@ -15,6 +15,7 @@ import duckdb
 from dlt.extract import DltResource, DltSource
 from dlt.extract.items import DataItemWithMeta
 
+from ..destination.load_lock import load_lock
 from ..destination.replace import delete_superseded_results
 from ..destination.session import FILESYSTEM, Session, running_load_id
 from ..destination.sql import utc
@@ -54,8 +55,9 @@ Lake = Mapping[str, Any]
 
 
 def create_tables(pipeline: dlt.Pipeline) -> None:
-    """Create the tables of the source at the destination, where they are missing."""
-    pipeline.run(_source(pipeline, [(table, [table.arrow.empty_table()]) for table in TABLES]))
+    """Create the tables of the source at the destination, where they are missing, while nobody loads."""
+    with load_lock(pipeline):
+        pipeline.run(_source(pipeline, [(table, [table.arrow.empty_table()]) for table in TABLES]))
 
 
 def publish(shards: Iterable[dlt.Pipeline], target: dlt.Pipeline, suppressions: Suppressions) -> dict[str, int]:

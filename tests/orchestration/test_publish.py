@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from enrow_source import Subject, SubjectKind, enrow_source, erase
+from enrow_source.destination.load_lock import load_lock
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.testing import SimulatedEnrow, bodies
 from tests.support.postgres import Postgres
@@ -174,6 +176,21 @@ def test_hashed_before_the_erasure(api: SimulatedEnrow, target: Target, environ:
     assert "people were erased after this lake was loaded" in ended.stderr
     assert "name another --lake, and delete this one" in ended.stderr
     assert target.sql("SELECT count(*) FROM batches") == [(1,)]
+
+
+@in_postgres
+def test_published_while_nobody_loads(api: SimulatedEnrow, target: Target, postgres: Postgres) -> None:
+    """A run or an erasure that is at work is waited for: what it has changed decides what is published."""
+    target.load_lake(api.add_completed("done", 2))
+    waiting = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    with ThreadPoolExecutor() as pool:
+        with load_lock(build_pipeline(target.destination, target.dataset, pipelines_dir="holding")):
+            publishing = pool.submit(target.publish)
+            while not postgres.query(waiting):
+                assert not publishing.done()
+            assert target.people() == []
+        publishing.result()
+    assert len(target.people()) == 2
 
 
 def test_what_is_newer_at_the_destination_stays(api: SimulatedEnrow, target: Target) -> None:
