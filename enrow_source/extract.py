@@ -19,7 +19,7 @@ from .destination.repair import detach
 from .destination.replace import delete_superseded_results
 from .destination.seen_before import requested_before
 from .destination.session import DUCKDB, Session, is_loading, source_state
-from .destination.suppressions import Suppressions, read_suppressions
+from .destination.suppressions import Suppressions, read_suppressions, refuse_erased_since
 from .destination.unchanged import UnchangedBatches
 from .errors import ConfigurationError
 from .fetch.batches import fetch_batches
@@ -97,8 +97,8 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
 
     loaded = seen.answered - unchanged.batch_ids
     if guard is not None:
-        brings_rows = bool(seen.results if appended == [PHONE_RESULTS.name] else loaded)
-        guard.end(session, _beginning(session, superseded, appended if brings_rows else (), loaded), loaded)
+        to_append = appended if seen.results or appended != [PHONE_RESULTS.name] else ()
+        guard.end(session, _beginning(session, superseded, to_append, loaded, suppressions.loads), loaded)
     _record(session, accepted)
     if not is_unread:
         cursors.tie(wrote_rows=bool(loaded))
@@ -140,12 +140,17 @@ def _keeps_ledger(session: Session) -> bool:
 
 
 def _beginning(
-    session: Session, superseded: Sequence[str], appended: Collection[str], loaded: Collection[str]
+    session: Session,
+    superseded: Sequence[str],
+    appended: Collection[str],
+    loaded: Collection[str],
+    erasures: Collection[str],
 ) -> Beginning:
     """Return what the load does when it begins, and not now: another run may load the same batches before."""
     replace = partial(delete_superseded_results, session, superseded) if superseded else None
-    is_loaded = partial(are_loaded, session, appended, list(loaded)) if appended else None
-    return Beginning(session.schema.name, replace, is_loaded)
+    is_loaded = partial(are_loaded, session, appended, list(loaded), erasures) if appended and loaded else None
+    refuse = partial(refuse_erased_since, session, erasures) if loaded else None
+    return Beginning(session.schema.name, replace, is_loaded, refuse)
 
 
 def _record(session: Session, accepted: AcceptedSubmissions) -> None:

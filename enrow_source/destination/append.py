@@ -16,10 +16,11 @@ from dlt.common.utils import chunks
 
 from ..settings import DELETE_IDS
 from ..tables.schema import BATCH_ERRORS, LEDGER_TABLES, PHONE_RESULTS
-from .orphans import loads_table, remove_orphans_of_killed
+from .orphans import remove_orphans_of_killed
 from .session import DUCKDB, POSTGRES, Session
-from .sql import parameters
+from .sql import loads_table, parameters
 from .statement import BEGUN
+from .suppressions import refuse_unknown, select_erasures
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
@@ -29,6 +30,9 @@ if TYPE_CHECKING:
 
 _ROW: Final = ""
 """Stands for a row of a batch, among the names of loads."""
+
+_ERASED: Final = "erased "
+"""Before the name of a load that wrote down an erasure."""
 
 _APPENDED: Final[Any] = {"disposition": "append"}
 """The write disposition of what is appended; a caller's own one is a text."""
@@ -70,21 +74,24 @@ def merge_as_declared(session: Session) -> None:
             session.resources[name].apply_hints(write_disposition="merge")
 
 
-def are_loaded(session: Session, tables: Collection[str], batch_ids: Sequence[str]) -> bool:
+def are_loaded(session: Session, tables: Collection[str], batch_ids: Sequence[str], erasures: Collection[str]) -> bool:
     """Whether one of the tables has a row of one of the batches; to be asked where the lock on the dataset is held.
 
-    Results that killed loads have left go first; Postgres may still be about to commit some.
+    Results that killed loads have left go first; Postgres may still be about to commit some. Raises RunError where
+    something was erased since, other than those `erasures`.
     """
     with session.sql_client() as client:
         found = _find(client, session.schema, tables, batch_ids)
-        if begun := found - {_ROW}:
+        erased = {name for name in found if name.startswith(_ERASED)}
+        refuse_unknown({name.removeprefix(_ERASED) for name in erased}, erasures)
+        if begun := found - erased - {_ROW}:
             remove_orphans_of_killed(session, sorted(begun))
             found = _find(client, session.schema, tables, batch_ids)
         return _ROW in found
 
 
 def _find(client: SqlClientBase[Any], schema: Schema, tables: Collection[str], batch_ids: Sequence[str]) -> set[str]:
-    """Return `_ROW` where there is a row of a batch, and the loads that have begun and are not complete."""
+    """Return `_ROW` where there is a row of a batch, loads that have begun and are not complete, and erasures."""
     batch_id, qualified = client.escape_column_name("batch_id"), client.make_qualified_table_name
     loads, load_id, status = loads_table(client, schema)
     begun = f"SELECT {load_id} FROM {loads} GROUP BY {load_id} HAVING MIN({status}) = {BEGUN}"  # noqa: S608 - escaped
@@ -92,7 +99,7 @@ def _find(client: SqlClientBase[Any], schema: Schema, tables: Collection[str], b
     for some in chunks(batch_ids, DELETE_IDS):
         names = parameters(some)
         parts = [f"SELECT '{_ROW}' FROM {qualified(name)} WHERE {batch_id} IN ({names})" for name in tables]  # noqa: S608
-        found.update(_select(client, [*parts, begun], some))
+        found.update(_select(client, [*parts, begun, select_erasures(client, schema, _ERASED)], some))
     return found
 
 

@@ -23,7 +23,7 @@ from ..settings import SOURCE_NAME
 from ..tables.privacy import Privacy
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, SUBMITTED_SEARCHES, TABLES, Column, Table
 from .erase_people import ErasedPeople, find_people, submissions_of
-from .load_lock import held_database
+from .load_lock import held_database, load_lock
 from .mentions import clear, find_mentions
 from .packages import left_packages
 from .results_loaded import correct_results_loaded
@@ -75,7 +75,7 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
             clear does not either.
 
     Raises:
-        BusyError: Another run is at work in a file of DuckDB; nothing was changed.
+        BusyError: Another run is at work in a file of DuckDB, or loads; nothing was changed.
         ConfigurationError: Something to fix in the arguments or the settings; nothing was changed.
     """
     if not isinstance(pipeline.destination_client(), SqlJobClientBase):
@@ -94,36 +94,57 @@ def erase(pipeline: dlt.Pipeline, subject: Subject, *, execute: bool = False, pi
                     "erasing a person needs pii_secret, since only a keyed hash of the person is kept: set it under"
                     f" [sources.{SOURCE_NAME}] in .dlt/secrets.toml, and keep it"
                 )
-        with pipeline.sql_client() as client:
-            if privacy.secret is not None:
-                recorded_suppressions(client, privacy)  # checks the secret against earlier ones
-            found = list(_find(client, subject, privacy))
-            mentions = list(find_mentions(client, subject))
-            people = ErasedPeople()
-            if privacy.secret is not None:
-                results = next((rows for rows in found if rows.name == PHONE_RESULTS.name), Rows("", "", "", ()))
-                people = find_people(client, subject, results, privacy)
-                found += _find_submitted(client, sorted(people.stored))
-            if not any(not rows.is_staged for rows in found):
-                raise ConfigurationError(
-                    f"dataset {pipeline.dataset_name} of {pipeline.destination.destination_name} has no table of the"
-                    " source: check the names of both"
-                )
-            counts = _by_name(found, client)
-            mentioned = _by_name(mentions, client)
-            unmatchable = None if any(counts.values()) else _unmatchable(client, subject)
+        found = _find(pipeline, subject, privacy)
+        counts = found.counts
         if execute:
-            # First the record, then the rows: whoever is killed in between leaves rows that are still there and that
-            # the next erasure finds, never a person that a later run brings back. The counts in the record come with
-            # the deletion, so that a record without them stands for one that was not finished.
-            load_id = _record(pipeline, subject, privacy, people)
-            with pipeline.sql_client() as client:
-                counts = _delete(client, found, mentions, load_id)
+            with load_lock(pipeline):
+                # A load may have ended since, and brought more; one that begins afterwards finds the record.
+                found = _find(pipeline, subject, privacy)
+                # First the record, then the rows: whoever is killed in between leaves rows that are still there and
+                # that the next erasure finds, never a person that a later run brings back. The counts in the record
+                # come with the deletion, so that a record without them stands for one that was not finished.
+                load_id = _record(pipeline, subject, privacy, found.people)
+                with pipeline.sql_client() as client:
+                    counts = _delete(client, found, load_id)
         has_hashes = privacy.secret is not None or subject.kind is SubjectKind.BATCH
-        return Erasure(execute, counts, mentioned, has_hashes, unmatchable)
+        return Erasure(execute, counts, found.mentioned, has_hashes, found.unmatchable)
 
 
-def _find(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Iterator[Rows]:
+@dataclass(frozen=True, slots=True)
+class _Found:
+    """What there is to erase."""
+
+    rows: list[Rows]
+    mentions: list[Rows]
+    people: ErasedPeople
+    counts: dict[str, int]
+    mentioned: dict[str, int]
+    unmatchable: str | None
+
+
+def _find(pipeline: dlt.Pipeline, subject: Subject, privacy: Privacy) -> _Found:
+    """Find what goes; raises ConfigurationError where the dataset has no table of the source."""
+    with pipeline.sql_client() as client:
+        if privacy.secret is not None:
+            recorded_suppressions(client, privacy)  # checks the secret against earlier ones
+        found = list(_find_rows(client, subject, privacy))
+        mentions = list(find_mentions(client, subject))
+        people = ErasedPeople()
+        if privacy.secret is not None:
+            results = next((rows for rows in found if rows.name == PHONE_RESULTS.name), Rows("", "", "", ()))
+            people = find_people(client, subject, results, privacy)
+            found += _find_submitted(client, sorted(people.stored))
+        if not any(not rows.is_staged for rows in found):
+            raise ConfigurationError(
+                f"dataset {pipeline.dataset_name} of {pipeline.destination.destination_name} has no table of the"
+                " source: check the names of both"
+            )
+        counts = _by_name(found, client)
+        unmatchable = None if any(counts.values()) else _unmatchable(client, subject)
+        return _Found(found, mentions, people, counts, _by_name(mentions, client), unmatchable)
+
+
+def _find_rows(client: SqlClientBase[Any], subject: Subject, privacy: Privacy) -> Iterator[Rows]:
     """Find the tables that exist, also copies in the staging datasets, and what goes from them."""
     for is_staged, place in places(client):
         with place:
@@ -234,18 +255,16 @@ _RECORD: Final = Table(
 )
 
 
-def _delete(
-    client: SqlClientBase[Any], found: Sequence[Rows], mentions: Sequence[Rows], load_id: str
-) -> dict[str, int]:
+def _delete(client: SqlClientBase[Any], found: _Found, load_id: str) -> dict[str, int]:
     """Delete the rows and empty the mentions, at once where the destination can, and write down how many rows."""
     counts: Counter[str] = Counter()
     with at_once(client):
-        for rows in found:
+        for rows in found.rows:
             if rows.name == PHONE_RESULTS.name:
                 correct_results_loaded(client, rows)
             counts[rows.name] += rows.count(client)
             client.execute_sql(f"DELETE FROM {rows.table} WHERE {rows.condition}", *rows.values)  # noqa: S608
-        for texts in mentions:
+        for texts in found.mentions:
             clear(client, texts)
         erased = [counts[table] for table in _TABLES]
         assignments = ", ".join(f"{client.escape_column_name(f'{table}_rows')} = %s" for table in _TABLES)

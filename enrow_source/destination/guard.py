@@ -8,6 +8,7 @@ when a load begins and when it ends.
   process loads it.
 - One load at a time: see `load_lock`.
 - What the load replaces is deleted when it begins, and not while another run may load it.
+- Nothing is loaded that was fetched before somebody was erased.
 - What the load appends is merged where another run has loaded some of it since the ledger was read.
 - Before its first job a load is written down as begun: rows that it leaves when it is killed have an owner, and do not
   pass for those of a load that was completed before the oldest one in `_dlt_loads`.
@@ -58,6 +59,10 @@ class Beginning(NamedTuple):
     """Deletes rows that the load replaces, and its own rows do not."""
     is_loaded: Callable[[], bool] | None = None
     """Returns whether the destination has rows of what the load appends; None where it appends nothing."""
+    refuse: Callable[[], None] | None = None
+    """Raises where the load may not begin."""
+    is_checked: bool = False
+    """Whether `is_loaded` was asked since the lock is held, which raises as `refuse` does."""
 
 
 class LoadGuard(Collector):
@@ -68,6 +73,8 @@ class LoadGuard(Collector):
         self._folder = folder_lock_file(pipeline)
         self._own: dict[str, Beginning] = {}
         """Load packages of this process."""
+        self._interrupted: dict[str, Beginning] = {}
+        """Those whose load has begun: what is due where they are allowed to go on."""
         self._starting = ""
         """A load before its first job."""
         self._begun = ""
@@ -119,14 +126,20 @@ class LoadGuard(Collector):
         package_state()[MARK] |= {"replaces": beginning.replace is not None, "batches": sorted(batch_ids)}
         self._own[session.load_id] = beginning
 
-    def allow(self, load_id: str, schema_name: str) -> None:
-        """Let this process load a package that was left, and which has nothing to replace but by a merge."""
-        merge_appended(self._pipeline, load_id)
-        self._own[load_id] = Beginning(schema_name)
+    def allow(self, load_id: str, schema_name: str, refuse: Callable[[], None]) -> None:
+        """Let this process load a package that was left.
+
+        One of another process has nothing to replace but by a merge, and is not loaded where `refuse` raises. Of its
+        own ones, this process knows what is due.
+        """
+        if load_id not in self._own:
+            merge_appended(self._pipeline, load_id)
+            self._own[load_id] = self._interrupted.pop(load_id, Beginning(schema_name, refuse=refuse))
 
     def disallow(self) -> None:
         """Let no package be loaded that is there now."""
         self._own.clear()
+        self._interrupted.clear()
 
     def update(  # noqa: PLR0913, PLR0917 - as dlt declares it
         self,
@@ -155,18 +168,21 @@ class LoadGuard(Collector):
             # What the packages before it load is not there yet.
             if number > 0 or own.is_loaded():
                 merge_appended(self._pipeline, load_id)
-            self._own[load_id] = own._replace(is_loaded=None)
+            self._own[load_id] = own._replace(is_loaded=None, is_checked=number == 0)
 
     def _begin_load(self, load_id: str) -> None:
         # Taken out in `_start`, or dlt would not load it at all: from here on nobody resumes this load.
         package_state()[_GIVE_UP] = True
         commit_package_state()
         own = self._own.pop(load_id)
+        self._interrupted = {load_id: own._replace(replace=None, is_checked=False)}
         if self._failure is not None:
             raise self._failure
         if own.is_loaded is not None:
             raise AssertionError("unreachable: nobody has searched for what this load appends")
         self._take_dataset(own.schema_name)
+        if own.refuse is not None and not own.is_checked:
+            own.refuse()
         if own.replace is not None:
             own.replace()
         self._begun = load_id

@@ -23,7 +23,7 @@ from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS, PHONE_RESULTS_LED
 from .delta import detach_from_load, open_table
 from .load_lock import load_lock
 from .session import POSTGRES, Session
-from .sql import at_once, parameters
+from .sql import at_once, loads_table, parameters
 from .statement import BEGUN, REMOVED
 
 if TYPE_CHECKING:
@@ -164,9 +164,3 @@ def _wait_for_writers(client: SqlClientBase[Any]) -> None:
         with suppress(DestinationUndefinedEntity), client.begin_transaction():
             name = client.make_qualified_table_name(table.name)
             client.execute_sql(f"LOCK TABLE {name} IN SHARE ROW EXCLUSIVE MODE")
-
-
-def loads_table(client: SqlClientBase[Any], schema: Schema) -> tuple[str, str, str]:
-    """Return the names of `_dlt_loads` and of its columns, escaped."""
-    load, status = (client.escape_column_name(schema.naming.normalize_identifier(n)) for n in ("load_id", "status"))
-    return client.make_qualified_table_name(schema.loads_table_name), load, status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -15,15 +15,16 @@ from dlt.common.destination.exceptions import DestinationUndefinedEntity, SqlCli
 from dlt.common.typing import TSecretStrValue
 
 from ..api.access import SourceSettings
-from ..errors import ConfigurationError
+from ..errors import ConfigurationError, RunError
 from ..lazy import pa, pc
 from ..settings import SECRET_CHECK_CHARS, SOURCE_NAME
 from ..tables.person import is_international, number_key, number_spellings, profile_key, profile_spellings
 from ..tables.privacy import Pii, Privacy
 from .session import Session
-from .sql import utc
+from .sql import loads_table, utc
 
 if TYPE_CHECKING:
+    from dlt.common.schema import Schema
     from dlt.destinations.sql_client import SqlClientBase
 
 ERASURES: Final = "enrow_erasures"
@@ -109,6 +110,8 @@ class Suppressions:
     """Identifies the secret that the hashes were made with; None without persons."""
     last_erased_at: datetime | None = None
     """When the last person was erased, UTC; None without persons."""
+    loads: frozenset[str] = frozenset()
+    """The loads that wrote down what was erased."""
 
     def __bool__(self) -> bool:
         return bool(self.batches or self.persons)
@@ -174,7 +177,7 @@ def read_suppressions(session: Session, privacy: Privacy, given: Suppressions | 
 
 def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppressions:
     """Read `enrow_erasures`; nothing where there is no such table."""
-    names = ("subject", "subject_hash", "batch_id", "secret_check", "erased_at")
+    names = ("subject", "subject_hash", "batch_id", "secret_check", "erased_at", "_dlt_load_id")
     columns = ", ".join(map(client.escape_column_name, names))
     table = client.make_qualified_table_name(ERASURES)
     try:
@@ -183,20 +186,50 @@ def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppr
         return Suppressions(privacy=privacy)
     persons: dict[SubjectKind, set[str]] = {}
     people: set[str] = set()
-    for subject, subject_hash, _, secret_check, _ in rows:
+    for subject, subject_hash, _, secret_check, *_ in rows:
         if subject != SubjectKind.BATCH:
             _check_secret(privacy, secret_check)
             (people if subject == PERSON else persons.setdefault(SubjectKind(subject), set())).add(subject_hash)
     # What stands for a person with a profile is the normalised address of it.
     people |= persons.get(SubjectKind.LINKEDIN_URL, set())
     return Suppressions(
-        frozenset(batch_id for subject, _, batch_id, _, _ in rows if subject == SubjectKind.BATCH),
+        frozenset(batch_id for subject, _, batch_id, *_ in rows if subject == SubjectKind.BATCH),
         {kind: frozenset(hashes) for kind, hashes in persons.items()},
         frozenset(people),
         privacy,
         secret_fingerprint(privacy) if persons else None,
-        max(filter(None, (utc(at) for subject, *_, at in rows if subject != SubjectKind.BATCH)), default=None),
+        max(filter(None, (utc(at) for subject, *_, at, _ in rows if subject != SubjectKind.BATCH)), default=None),
+        frozenset(load_id for *_, load_id in rows),
     )
+
+
+def refuse_erased_since(session: Session, known: Collection[str]) -> None:
+    """Raise RunError where something was erased since; to be called where the lock on the dataset is held.
+
+    Each erasure is a load of its own; `known` has those that the run has read before it fetched.
+    """
+    if session.is_filesystem:
+        return  # nothing can be erased there
+    with suppress(DestinationUndefinedEntity), session.sql_client() as client:  # nothing was ever loaded
+        rows = client.execute_sql(select_erasures(client, session.schema)) or ()
+        refuse_unknown({load_id for (load_id,) in rows}, known)
+
+
+def select_erasures(client: SqlClientBase[Any], schema: Schema, prefix: str = "") -> str:
+    """Return the query for the loads that wrote down what was erased."""
+    table, load_id, _ = loads_table(client, schema)
+    of_schema = client.escape_column_name(schema.naming.normalize_identifier("schema_name"))
+    selected = f"'{prefix}' || {load_id}" if prefix else load_id
+    return f"SELECT {selected} FROM {table} WHERE {of_schema} = '{ERASURES}'"  # noqa: S608 - escaped names
+
+
+def refuse_unknown(found: set[str], known: Collection[str]) -> None:
+    """Raise RunError where some of these erasures are not known."""
+    if not found.issubset(known):
+        raise RunError(
+            "somebody was erased while this run fetched, and it may have fetched them before: nothing was loaded. Run"
+            " again with the same ids"
+        )
 
 
 def _check_secret(privacy: Privacy, secret_check: str) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import dlt
@@ -21,7 +22,7 @@ from ..destination.packages import left_packages, make_folders, refuse_foreign, 
 from ..destination.session import FILESYSTEM, sql_client_of
 from ..destination.sql import parameters
 from ..destination.suppressions import ERASURES
-from ..errors import BusyError
+from ..errors import BusyError, RunError
 from ..settings import DELETE_IDS
 from ..tables.schema import LEDGER_TABLES
 from .causes import one_line, root_cause
@@ -51,10 +52,9 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     if moved_on or replaces or any(_has_begun(pipeline.get_load_package_info(load_id)) for load_id in normalized):
         _give_up(pipeline, "its load had begun")
         return 0
+    # An earlier run of this process is another one, too: what it has left may be older than what is there.
+    LoadGuard.of(pipeline).disallow()
     try:
-        if _has_newer_rows(pipeline):
-            _give_up(pipeline, "another run has loaded some of it since, or somebody was erased")
-            return 0
         info = load_left(pipeline)
     except (PipelineStepFailed, DestinationException) as error:
         if isinstance(root_cause(error), SignalReceivedException | BusyError):
@@ -63,6 +63,12 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
         return 0
     # None, whatever dlt declares, where there was nothing but a state.
     return len(info.loads_ids) if info else 0  # type: ignore[redundant-expr]
+
+
+def _refuse_older_rows(pipeline: dlt.Pipeline) -> None:
+    """Raise RunError where the packages have older rows than the destination; asked where the lock on it is held."""
+    if _has_newer_rows(pipeline):
+        raise RunError("another run has loaded some of it since, or somebody was erased")
 
 
 def _has_newer_rows(pipeline: dlt.Pipeline) -> bool:
@@ -104,7 +110,8 @@ def load_left(pipeline: dlt.Pipeline) -> LoadInfo:
     if pipeline.list_extracted_load_packages():
         pipeline.normalize()
     for load_id in pipeline.list_normalized_load_packages():
-        guard.allow(load_id, pipeline.get_load_package_info(load_id).schema_name)
+        schema_name = pipeline.get_load_package_info(load_id).schema_name
+        guard.allow(load_id, schema_name, partial(_refuse_older_rows, pipeline))
     return pipeline.load()
 
 

@@ -13,7 +13,7 @@ import pytest
 
 from enrow_source import ExitCode, run
 from enrow_source.runner.pipeline import build_pipeline
-from enrow_source.testing import Response, SimulatedEnrow
+from enrow_source.testing import Response, SimulatedEnrow, bodies
 
 REPOSITORY: Final = Path(__file__).parents[2]
 
@@ -48,6 +48,30 @@ def audit(event, arguments):
 sys.addaudithook(audit)
 run(sys.argv[1:])
 print("late:", *sorted(set(late)))
+"""
+
+
+SIGNALLED = """
+import os, signal, sys
+from dlt.common.runtime.collector_base import Collector
+from enrow_source import build_pipeline, run
+
+class Signal(Collector):
+    sent = False
+
+    def _start(self, step):
+        if step.startswith("Normalize") and not self.sent:
+            self.sent = True
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    def update(self, *_, **__): ...
+
+    def _stop(self): ...
+
+run(["shrinks"])
+pipeline = build_pipeline()
+pipeline.collector = Signal()
+sys.exit(run(["shrinks"], pipeline=pipeline, refetch=True).exit_code)
 """
 
 
@@ -136,6 +160,16 @@ def test_a_signal_after_the_load_loses_no_row(number: signal.Signals, started: S
         assert running.wait(timeout=30) == ExitCode.OK
     with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
         assert connection.execute("SELECT exit_code FROM enrow_data.enrow_runs").fetchall() == [(0,)]
+
+
+def test_a_signal_before_the_load_begins(started: Started, tmp_path: Path) -> None:
+    """What is loaded then replaces what it has to: a batch that came back without results has none."""
+    started.api.respond("shrinks", bodies.completed("shrinks", 3), bodies.completed("shrinks", 0))
+    with started("-c", SIGNALLED) as running:
+        assert running.wait(timeout=30) == ExitCode.OK
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
+        assert connection.execute("SELECT results_loaded FROM enrow_data.phone_results_ledger").fetchall() == [(0,)]
+        assert connection.execute("SELECT batch_id FROM enrow_data.phone_results").fetchall() == []
 
 
 def test_a_second_ctrl_c_ends_at_once(started: Started) -> None:
