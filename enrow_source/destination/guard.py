@@ -28,7 +28,7 @@ from dlt.common.destination.client import JobClientBase
 from dlt.common.runtime.collector_base import Collector
 from dlt.destinations.exceptions import DatabaseException
 
-from ..errors import ConfigurationError, LockLostError
+from ..errors import ConfigurationError, LockLostError, RunError
 from . import file_lock
 from .load_lock import load_lock
 from .orphans import note_begun, note_complete, note_incomplete
@@ -42,6 +42,7 @@ from .packages import (
     take_folder,
     target_of,
 )
+from .retried import DONE_TWICE, is_doubled, is_retried
 from .session import DUCKDB, POSTGRES, Session, commit_package_state, package_state
 
 _GIVE_UP: Final = "abort_requested"
@@ -224,11 +225,10 @@ class LoadGuard(Collector):
         self._progress._start(step)  # noqa: SLF001 - what dlt itself calls
 
     def _stop(self) -> None:
-        begun, of_load = self._begun, self._client
+        begun, of_load, is_right = self._begun, self._client, True
         try:
             if begun:
-                with suppress(DatabaseException), self._connected() as client:
-                    note_complete(client, begun)
+                is_right = self._note_end(begun)
         finally:
             self._starting = self._begun = ""
             try:
@@ -241,6 +241,19 @@ class LoadGuard(Collector):
                 if self.step.startswith(_LOAD):
                     self._let_folder_go()
                 self._progress._stop()  # noqa: SLF001 - what dlt itself calls
+        if not is_right:
+            raise RunError(DONE_TWICE)
+
+    def _note_end(self, load_id: str) -> bool:
+        """Write down how a load has ended; return False where it is complete and rows of it are there twice."""
+        if is_retried(self._pipeline, load_id):
+            with self._connected() as client:
+                if is_doubled(client, load_id):
+                    note_incomplete(client, load_id)
+                    return False
+        with suppress(DatabaseException), self._connected() as client:
+            note_complete(client, load_id)
+        return True
 
     def _target(self) -> str:
         """Name the destination of the pipeline; dlt resolves its configuration for that."""

@@ -36,6 +36,11 @@ def normalized_packages(pipeline: dlt.Pipeline) -> PackageStorage:
     return pipeline._get_load_storage().normalized_packages  # noqa: SLF001 - dlt lists them in public, without their state
 
 
+def completed_packages(pipeline: dlt.Pipeline) -> PackageStorage:
+    """Return the packages that were loaded."""
+    return pipeline._get_load_storage().loaded_packages  # noqa: SLF001 - as above
+
+
 def merge_appended(pipeline: dlt.Pipeline, load_id: str) -> None:
     """Let a package merge what it was to append, since some of it may have been loaded by now."""
     packages = normalized_packages(pipeline)
