@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -98,7 +99,7 @@ def extract(batch_ids: BatchIdInput, client: EnrowClient, privacy: Privacy, opti
     loaded = seen.answered - unchanged.batch_ids
     if guard is not None:
         to_append = appended if seen.results or appended != [PHONE_RESULTS.name] else ()
-        guard.end(session, _beginning(session, superseded, to_append, loaded, suppressions.loads), loaded)
+        guard.end(session, _beginning(session, superseded, to_append, loaded, ledger.erasures), loaded, ledger.erasures)
     _record(session, accepted)
     if not is_unread:
         cursors.tie(wrote_rows=bool(loaded))
@@ -147,10 +148,11 @@ def _beginning(
     erasures: Collection[str],
 ) -> Beginning:
     """Return what the load does when it begins, and not now: another run may load the same batches before."""
-    replace = partial(delete_superseded_results, session, superseded) if superseded else None
+    delete = partial(delete_superseded_results, session, superseded) if superseded else None
     is_loaded = partial(are_loaded, session, appended, list(loaded), erasures) if appended and loaded else None
-    refuse = partial(refuse_erased_since, session, erasures) if loaded else None
-    return Beginning(session.schema.name, replace, is_loaded, refuse)
+    has_people = loaded and PHONE_RESULTS.name in session.resources
+    refuse = partial(refuse_erased_since, session, erasures) if has_people else None
+    return Beginning(session.schema.name, delete, is_loaded, refuse)
 
 
 def _record(session: Session, accepted: AcceptedSubmissions) -> None:
@@ -198,7 +200,9 @@ def _read_destination(
     if ledger.begun:
         # Without a connection: who loads into a file of DuckDB has to open it.
         remove_orphans(session, ledger.begun)
-        ledger = read_ledger(session, ids, again, retry_failed=options.retry_failed)
+        # Without the erasures since: the suppressions do not have them.
+        erasures = ledger.erasures
+        ledger = replace(read_ledger(session, ids, again, retry_failed=options.retry_failed), erasures=erasures)
     warn.of_erased(suppressions.batches.intersection(read.given))
     return ledger, suppressions, submitted
 

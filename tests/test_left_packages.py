@@ -10,11 +10,13 @@ from typing import Any
 import dlt
 import duckdb
 import pytest
+from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source import ConfigurationError, enrow_source, run
 from enrow_source.cli import main
 from enrow_source.runner.pipeline import build_pipeline
 from enrow_source.testing import SimulatedEnrow, bodies
+from tests.conftest import NewSource
 
 KILLED = """
 import os, signal, sys
@@ -213,3 +215,28 @@ def test_a_package_that_cannot_load_is_given_up(
     assert "gave up 1 load package(s)" in logged.text
     assert command("second") == 0
     assert results() == [("first", 2, 2), ("second", 4, 4), ("third", 3, 3)]
+
+
+def test_a_package_beside_that_of_the_state(api: SimulatedEnrow, new_source: NewSource, tmp_path: Path) -> None:
+    """Another source was the first of the pipeline: its schema has the state of all, in a package without our mark."""
+
+    def pipeline() -> dlt.Pipeline:
+        destination = dlt.destinations.duckdb(str(tmp_path / "warehouse.duckdb"))
+        return dlt.pipeline("two_sources", destination=destination, dataset_name="enrow_data")
+
+    pipeline().run([{"name": "other"}], table_name="others", schema=dlt.Schema("other"))
+    pipeline().extract(new_source([api.add_completed("a", 2)]))
+    report = run(["a"], pipeline=pipeline(), enrow_api_key=api.api_key, enrow_base_url=api.url)
+    assert (report.recovered, report.error, api.fetches("a")) == (2, None, 1)
+
+
+def test_a_dataset_of_its_own_is_refused(
+    api: SimulatedEnrow, new_source: NewSource, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """Half of the source would look in the dataset of the pipeline."""
+    monkeypatch.setenv("USE_SINGLE_DATASET", "false")
+    destination = dlt.destinations.duckdb(str(tmp_path / "warehouse.duckdb"))
+    pipeline = dlt.pipeline("two_datasets", destination=destination, dataset_name="enrow_data")
+    pipeline.run([{"name": "other"}], table_name="others", schema=dlt.Schema("other"))
+    with pytest.raises(PipelineStepFailed, match="use_single_dataset is false"):
+        pipeline.run(new_source([api.add_completed("a", 2)]))

@@ -39,6 +39,7 @@ from .packages import (
     merge_appended,
     normalized_packages,
     refuse_foreign,
+    refuse_second_dataset,
     take_folder,
     target_of,
 )
@@ -74,8 +75,6 @@ class LoadGuard(Collector):
         self._folder = folder_lock_file(pipeline)
         self._own: dict[str, Beginning] = {}
         """Load packages of this process."""
-        self._interrupted: dict[str, Beginning] = {}
-        """Those whose load has begun: what is due where they are allowed to go on."""
         self._starting = ""
         """A load before its first job."""
         self._begun = ""
@@ -105,8 +104,9 @@ class LoadGuard(Collector):
         Raises:
             BusyError: Another run is at work in the folder.
             ConfigurationError: Another Enrow source has claimed the package: a batch of both would be loaded twice; or
-                the folder has packages for another destination.
+                the folder has packages for another destination; or the source has a dataset beside that of the pipeline.
         """
+        refuse_second_dataset(self._pipeline, session.schema.name)
         state = package_state()
         if state.get(MARK):
             raise ConfigurationError(
@@ -117,14 +117,18 @@ class LoadGuard(Collector):
         target = self._target()
         refuse_foreign(self._pipeline, target)
         has_given_up = bool(delete_left(self._pipeline, self._own))
-        state[MARK] = {"target": target, "replaces": True, "batches": []}
+        state[MARK] = {"target": target, "replaces": True, "batches": [], "erasures": []}
         state[_GIVE_UP] = True
         self._own[session.load_id] = Beginning(session.schema.name)
         return has_given_up
 
-    def end(self, session: Session, beginning: Beginning, batch_ids: Iterable[str]) -> None:
-        """Note that the extraction is complete, which batches it has rows of, and what its load does first."""
-        package_state()[MARK] |= {"replaces": beginning.replace is not None, "batches": sorted(batch_ids)}
+    def end(self, session: Session, beginning: Beginning, batch_ids: Iterable[str], erasures: Iterable[str]) -> None:
+        """Note that the extraction is complete, what its load does first, and what others have to know of it.
+
+        That is which batches it has rows of, and the erasures before it.
+        """
+        replaces = beginning.replace is not None
+        package_state()[MARK] |= {"replaces": replaces, "batches": sorted(batch_ids), "erasures": sorted(erasures)}
         self._own[session.load_id] = beginning
 
     def allow(self, load_id: str, schema_name: str, refuse: Callable[[], None]) -> None:
@@ -135,12 +139,11 @@ class LoadGuard(Collector):
         """
         if load_id not in self._own:
             merge_appended(self._pipeline, load_id)
-            self._own[load_id] = self._interrupted.pop(load_id, Beginning(schema_name, refuse=refuse))
+            self._own[load_id] = Beginning(schema_name, refuse=refuse)
 
     def disallow(self) -> None:
         """Let no package be loaded that is there now."""
         self._own.clear()
-        self._interrupted.clear()
 
     def update(  # noqa: PLR0913, PLR0917 - as dlt declares it
         self,
@@ -176,7 +179,6 @@ class LoadGuard(Collector):
         package_state()[_GIVE_UP] = True
         commit_package_state()
         own = self._own.pop(load_id)
-        self._interrupted = {load_id: own._replace(replace=None, is_checked=False)}
         if self._failure is not None:
             raise self._failure
         if own.is_loaded is not None:

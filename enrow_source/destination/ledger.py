@@ -23,6 +23,7 @@ from .ledger_rows import Row
 from .session import Session
 from .sql import parameters, utc
 from .statement import LedgerStatement
+from .suppressions import read_erasures
 
 if TYPE_CHECKING:
     from dlt.destinations.sql_client import SqlClientBase
@@ -62,6 +63,8 @@ class LedgerSnapshot:
     """What is known of each batch that is not loaded for good."""
     begun: Sequence[str] = ()
     """Loads that have begun and are not complete, under way or killed, whose rows go before others come."""
+    erasures: frozenset[str] = frozenset()
+    """Loads that wrote down an erasure."""
     gone: frozenset[str] = frozenset()
     """Tables that earlier loads made, and that are gone from the destination: this load makes them again."""
 
@@ -84,11 +87,15 @@ def read_ledger(
     with session.sql_client() as client:
         reader = _Reader(session, LedgerStatement(client, session.schema, final, wanted), batch_ids, again)
         found = reader.read()
+        if not reader.has_read and not session.is_filesystem:
+            found.erasures = read_erasures(client, session.schema)
         if BATCHES.name in session.resources and (again or not session.keeps_rows(BATCHES.name)):
             for batch_id, first_seen in _first_seen(client, found.missing).items():
                 entry = found.entries.get(batch_id, LedgerEntry(None, is_pending=False))
                 found.entries[batch_id] = replace(entry, first_seen=first_seen)
-    return LedgerSnapshot(tuple(found.missing), found.entries, tuple(found.begun), reader.gone)
+    return LedgerSnapshot(
+        tuple(found.missing), found.entries, tuple(found.begun), frozenset(found.erasures), reader.gone
+    )
 
 
 @dataclass(slots=True)
@@ -100,6 +107,7 @@ class _Found:
     entries: dict[str, LedgerEntry] = field(default_factory=dict)
     has_no_loads: bool = False
     begun: dict[str, None] = field(default_factory=dict)
+    erasures: set[str] = field(default_factory=set)
     loaded_deferrals: list[str] = field(default_factory=list)
     loaded_again: set[str] = field(default_factory=set)
     is_partial: bool = False
@@ -113,6 +121,8 @@ class _Found:
                 self._add_loaded(row)
             elif row.is_begun:
                 self.begun[row.batch_id] = None
+            elif row.is_erasure:
+                self.erasures.add(row.batch_id)
             elif row.final_rows is not None:
                 final_rows.add(row.final_rows)
             elif row.is_loaded:
@@ -165,6 +175,8 @@ class _Reader:
         empty = [name for name in empty if session.keeps_rows(name)] + [session.schema.state_table_name]
         self._empty = [name for name in empty if name in session.schema.tables]
         self.gone: frozenset[str] = frozenset()
+        self.has_read = False
+        """Whether there was a table to read, and not only such that this load drops or empties."""
 
     def read(self) -> _Found:
         if not self._tables:
@@ -196,6 +208,7 @@ class _Reader:
     def _read(self) -> _Found:
         found = _Found(dict.fromkeys(self._batch_ids), self._again)
         read = partial(self._statement.rows, self._tables, self._more, self._empty)
+        self.has_read |= bool(self._tables)
         if self._tables:
             found.add(read(self._batch_ids if len(self._batch_ids) <= LEDGER_NARROW_IDS else None))
         if found.is_partial:

@@ -18,6 +18,9 @@ UNKNOWN_ANSWER: Final = 32
 IS_BEGUN: Final = -2
 """The flags of a load that has begun and is not complete."""
 
+IS_ERASURE: Final = -2_000_000_000
+"""The flags of a load that wrote down an erasure."""
+
 IS_LOADED: Final = -1
 """The flags of a deferred batch that is loaded for good; of one that was not deferred they are null."""
 
@@ -44,6 +47,8 @@ class Row(NamedTuple):
     deferred_at: datetime | None = None
     is_begun: bool = False
     """Whether it is no batch, but a load that has begun and is not complete."""
+    is_erasure: bool = False
+    """Whether it is no batch, but a load that wrote down an erasure."""
     final_rows: int | None = None
     """Where it is no batch, but a table: its rows that are loaded for good."""
 
@@ -58,6 +63,8 @@ def as_row(values: Sequence[Any]) -> Row | str:
         return Row(batch_id, is_loaded=True)
     if flag == IS_BEGUN:
         return Row(batch_id, is_loaded=False, is_begun=True)
+    if flag == IS_ERASURE:
+        return Row(batch_id, is_loaded=False, is_erasure=True)
     if flag <= FINAL_ROWS:
         return Row(batch_id, is_loaded=False, final_rows=FINAL_ROWS - flag)
     answers = flag // UNKNOWN_ANSWER  # one more than there were, where the id is deferred

@@ -73,6 +73,18 @@ def refuse_foreign(pipeline: dlt.Pipeline, target: str) -> None:
         )
 
 
+def refuse_second_dataset(pipeline: dlt.Pipeline, schema_name: str) -> None:
+    """Raise ConfigurationError where dlt gives the schema a dataset beside that of the pipeline.
+
+    https://dlthub.com/docs/general-usage/destination-tables
+    """
+    if not pipeline.config.use_single_dataset and pipeline.default_schema_name != schema_name:
+        raise ConfigurationError(
+            "use_single_dataset is false, which gives this source a dataset beside that of the pipeline: leave it out, or"
+            " give the source a pipeline of its own"
+        )
+
+
 def delete_left(pipeline: dlt.Pipeline, keep: Collection[str]) -> list[str]:
     """Delete the packages of this source that earlier runs left, but those to keep; return their load ids.
 

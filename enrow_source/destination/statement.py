@@ -12,6 +12,7 @@ from .ledger_rows import (
     HAS_NO_LOADS,
     HAS_RESULTS,
     IS_BEGUN,
+    IS_ERASURE,
     IS_GIVEN_UP,
     IS_LOADED,
     IS_UNFINISHED,
@@ -20,6 +21,7 @@ from .ledger_rows import (
     as_row,
 )
 from .sql import exists, parameters
+from .suppressions import ERASURES
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
@@ -100,7 +102,7 @@ class LedgerStatement:
         parts += [self._deferrals(count)] if self._deferred else []
         nothing = f"NULL, NULL, {self._flags(count)}, 0, NULL, 0, 0, 0, 0, 0, 0"
         parts += [f"SELECT {nothing} FROM {self.table(table)} WHERE 1 = 0" for table in empty]  # noqa: S608 - escaped
-        parts += [self._begun_loads(count)] if self.has_loads else []
+        parts += [self._begun_loads(count), self._erasures(count)] if self.has_loads else []
         is_loaded = self._is_loaded(count)
         deferred = f"CASE WHEN MAX(deferred) = 1 THEN {IS_LOADED} ELSE NULL END"
         flags = (
@@ -220,6 +222,14 @@ class LedgerStatement:
         return (
             f"SELECT {load_id}, NULL, {self._flags(tables)}, 0, NULL, 0, {IS_BEGUN}, 0, 0, 0, 0"  # noqa: S608 - escaped
             f" FROM {self.table(self._schema.loads_table_name)} GROUP BY {load_id} HAVING MIN({status}) = {BEGUN}"
+        )
+
+    def _erasures(self, tables: int) -> str:
+        """Select the loads that wrote down an erasure."""
+        return (
+            f"SELECT {self._dlt_column('load_id')}, NULL, {self._flags(tables)}, 0, NULL, 0, {IS_ERASURE}, 0, 0, 0, 0"  # noqa: S608 - escaped
+            f" FROM {self.table(self._schema.loads_table_name)}"
+            f" WHERE {self._dlt_column('schema_name')} = '{ERASURES}'"
         )
 
     @staticmethod

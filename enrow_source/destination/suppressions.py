@@ -110,8 +110,6 @@ class Suppressions:
     """Identifies the secret that the hashes were made with; None without persons."""
     last_erased_at: datetime | None = None
     """When the last person was erased, UTC; None without persons."""
-    loads: frozenset[str] = frozenset()
-    """The loads that wrote down what was erased."""
 
     def __bool__(self) -> bool:
         return bool(self.batches or self.persons)
@@ -177,7 +175,7 @@ def read_suppressions(session: Session, privacy: Privacy, given: Suppressions | 
 
 def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppressions:
     """Read `enrow_erasures`; nothing where there is no such table."""
-    names = ("subject", "subject_hash", "batch_id", "secret_check", "erased_at", "_dlt_load_id")
+    names = ("subject", "subject_hash", "batch_id", "secret_check", "erased_at")
     columns = ", ".join(map(client.escape_column_name, names))
     table = client.make_qualified_table_name(ERASURES)
     try:
@@ -186,7 +184,7 @@ def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppr
         return Suppressions(privacy=privacy)
     persons: dict[SubjectKind, set[str]] = {}
     people: set[str] = set()
-    for subject, subject_hash, _, secret_check, *_ in rows:
+    for subject, subject_hash, _, secret_check, _ in rows:
         if subject != SubjectKind.BATCH:
             _check_secret(privacy, secret_check)
             (people if subject == PERSON else persons.setdefault(SubjectKind(subject), set())).add(subject_hash)
@@ -198,21 +196,26 @@ def recorded_suppressions(client: SqlClientBase[Any], privacy: Privacy) -> Suppr
         frozenset(people),
         privacy,
         secret_fingerprint(privacy) if persons else None,
-        max(filter(None, (utc(at) for subject, *_, at, _ in rows if subject != SubjectKind.BATCH)), default=None),
-        frozenset(load_id for *_, load_id in rows),
+        max(filter(None, (utc(at) for subject, *_, at in rows if subject != SubjectKind.BATCH)), default=None),
     )
 
 
 def refuse_erased_since(session: Session, known: Collection[str]) -> None:
     """Raise RunError where something was erased since; to be called where the lock on the dataset is held.
 
-    Each erasure is a load of its own; `known` has those that the run has read before it fetched.
+    Each erasure is a load of its own; `known` has those that were there when the run asked who was erased.
     """
-    if session.is_filesystem:
-        return  # nothing can be erased there
-    with suppress(DestinationUndefinedEntity), session.sql_client() as client:  # nothing was ever loaded
-        rows = client.execute_sql(select_erasures(client, session.schema)) or ()
-        refuse_unknown({load_id for (load_id,) in rows}, known)
+    if not session.is_filesystem:  # nothing can be erased there
+        with session.sql_client() as client:
+            refuse_unknown(read_erasures(client, session.schema), known)
+
+
+def read_erasures(client: SqlClientBase[Any], schema: Schema) -> set[str]:
+    """Return the loads that wrote down what was erased; none where nothing was ever loaded."""
+    try:
+        return {load_id for (load_id,) in client.execute_sql(select_erasures(client, schema)) or ()}
+    except DestinationUndefinedEntity:
+        return set()
 
 
 def select_erasures(client: SqlClientBase[Any], schema: Schema, prefix: str = "") -> str:

@@ -21,7 +21,7 @@ from ..destination.guard import LoadGuard
 from ..destination.packages import left_packages, make_folders, refuse_foreign, target_of
 from ..destination.session import FILESYSTEM, sql_client_of
 from ..destination.sql import parameters
-from ..destination.suppressions import ERASURES
+from ..destination.suppressions import read_erasures, refuse_unknown
 from ..errors import BusyError, RunError
 from ..settings import DELETE_IDS
 from ..tables.schema import LEDGER_TABLES
@@ -49,7 +49,7 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     # In both places: killed between moving a package on, or giving it up, and removing what it was made of.
     moved_on = {*normalized, *pipeline.list_completed_load_packages()}.intersection(extracted)
     replaces = any(mark["replaces"] for mark in left_packages(pipeline).values())
-    if moved_on or replaces or any(_has_begun(pipeline.get_load_package_info(load_id)) for load_id in normalized):
+    if moved_on or replaces or has_begun_load(pipeline):
         _give_up(pipeline, "its load had begun")
         return 0
     # An earlier run of this process is another one, too: what it has left may be older than what is there.
@@ -65,39 +65,32 @@ def recover_pending_loads(pipeline: dlt.Pipeline) -> int:
     return len(info.loads_ids) if info else 0  # type: ignore[redundant-expr]
 
 
-def _refuse_older_rows(pipeline: dlt.Pipeline) -> None:
-    """Raise RunError where the packages have older rows than the destination; asked where the lock on it is held."""
-    if _has_newer_rows(pipeline):
-        raise RunError("another run has loaded some of it since, or somebody was erased")
+def _refuse_older_rows(pipeline: dlt.Pipeline, schema_name: str) -> None:
+    """Raise RunError where a batch of the packages was fetched since by another run, or somebody was erased.
 
-
-def _has_newer_rows(pipeline: dlt.Pipeline) -> bool:
-    """Return whether a batch of the packages that were left was fetched since by another run, or somebody was erased.
-
-    The ids of loads are times, in seconds: when their extraction began.
+    It is asked where the lock on the dataset is held. The ids of loads are times, in seconds: when their extraction
+    began.
     """
-    schema_name, left = next(iter(pipeline.schema_names), None), left_packages(pipeline)
-    if schema_name is None or not left:
-        return False
+    left = left_packages(pipeline)
     since = datetime.fromtimestamp(min(map(float, left)), UTC)
     batch_ids = sorted({batch_id for mark in left.values() for batch_id in mark["batches"]})
     with sql_client_of(pipeline, schema_name) as client:
         # A lake has no erasures: people cannot be erased there.
-        if pipeline.destination.destination_type != FILESYSTEM and _is_found(client, ERASURES, "erased_at", since):
-            return True
-        return any(
-            _is_found(client, table, "fetched_at", since, some)
+        if pipeline.destination.destination_type != FILESYSTEM:
+            known = set.intersection(*(set(mark["erasures"]) for mark in left.values()))
+            refuse_unknown(read_erasures(client, pipeline.schemas[schema_name]), known)
+        if any(
+            _is_found(client, table, since, some)
             for table in LEDGER_TABLES.values()
             for some in chunks(batch_ids, DELETE_IDS)
-        )
+        ):
+            raise RunError("another run has loaded some of it since")
 
 
-def _is_found(
-    client: SqlClientBase[Any], table: str, column: str, since: datetime, batch_ids: Sequence[str] = ()
-) -> bool:
-    at, batch_id = map(client.escape_column_name, (column, "batch_id"))
-    of_batches = f" AND {batch_id} IN ({parameters(batch_ids)})" if batch_ids else ""
-    sql = f"SELECT COUNT(*) FROM {client.make_qualified_table_name(table)} WHERE {at} > %s{of_batches}"  # noqa: S608
+def _is_found(client: SqlClientBase[Any], table: str, since: datetime, batch_ids: Sequence[str]) -> bool:
+    at, batch_id = map(client.escape_column_name, ("fetched_at", "batch_id"))
+    of_batches = f"{batch_id} IN ({parameters(batch_ids)})"
+    sql = f"SELECT COUNT(*) FROM {client.make_qualified_table_name(table)} WHERE {at} > %s AND {of_batches}"  # noqa: S608
     with suppress(DestinationUndefinedEntity):
         rows = client.execute_sql(sql, since, *batch_ids)
         return bool(rows and rows[0][0])
@@ -109,9 +102,10 @@ def load_left(pipeline: dlt.Pipeline) -> LoadInfo:
     guard = LoadGuard.of(pipeline)
     if pipeline.list_extracted_load_packages():
         pipeline.normalize()
-    for load_id in pipeline.list_normalized_load_packages():
+    # Not those of other sources in the pipeline, and of its state: dlt loads them.
+    for load_id in left_packages(pipeline):
         schema_name = pipeline.get_load_package_info(load_id).schema_name
-        guard.allow(load_id, schema_name, partial(_refuse_older_rows, pipeline))
+        guard.allow(load_id, schema_name, partial(_refuse_older_rows, pipeline, schema_name))
     return pipeline.load()
 
 
@@ -123,6 +117,13 @@ def _give_up(pipeline: dlt.Pipeline, reason: str) -> None:
     )
     LoadGuard.of(pipeline).disallow()
     pipeline.abort_packages()
+
+
+def has_begun_load(pipeline: dlt.Pipeline) -> bool:
+    """Whether the load of a package has begun: its lock is gone, and another run may have removed what it has done."""
+    return any(
+        _has_begun(pipeline.get_load_package_info(load_id)) for load_id in pipeline.list_normalized_load_packages()
+    )
 
 
 def _has_begun(package: LoadPackageInfo) -> bool:

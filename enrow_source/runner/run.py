@@ -32,7 +32,7 @@ from .defaults import apply_defaults, prune_completed_loads
 from .hints import add_hints
 from .metrics import check_metrics_file, write_metrics
 from .pipeline import build_pipeline
-from .recover import load_left, recover_pending_loads
+from .recover import has_begun_load, load_left, recover_pending_loads
 from .report import RunReport, Start, failure_of, report_of
 from .run_log import fail_without_row, run_row
 from .signals import stopped_by_signals
@@ -91,7 +91,7 @@ def _load(pipeline: dlt.Pipeline, source: DltSource, stop: Event) -> tuple[int, 
     try:
         return recovered, pipeline.run(source)
     except PipelineStepFailed as error:
-        if not isinstance(root_cause(error), SignalReceivedException):
+        if not isinstance(root_cause(error), SignalReceivedException) or has_begun_load(pipeline):
             raise
         # dlt leaves off between two files; what it has is loaded all the same.
         stop.set()

@@ -44,8 +44,8 @@ class Woken:
     """What became of the run that was stopped, and of the tables."""
 
     wrong: list[str] = field(default_factory=list)
-    lost: bool = False
-    """Whether it has lost the lock, and said so."""
+    told: str = ""
+    """Why it failed: it has lost the lock, or the other one has deleted what it had staged in a bucket."""
     other_refused: bool = False
     was_stopped: bool = True
     """Whether its load had so many jobs at all."""
@@ -95,11 +95,9 @@ def hang(warehouse: TargetDataset, jobs: int, jobs_of_other: int | None) -> Woke
             woken.other_refused = other.exitcode != 0
         everything = Schedule(warehouse, api, names)
         told = message(everything, "first") if first.exitcode else ""
-        woken.lost = "the lock on the dataset was lost during the load" in told
-        if told and not woken.lost:
-            woken.wrong.append(f"the run that was stopped failed: {told}")
-        if woken.was_stopped and woken.lost == woken.other_refused:
-            woken.wrong.append("both runs have loaded, or none has, and nothing says so")
+        woken.told = told
+        if woken.was_stopped and bool(told) == woken.other_refused:
+            woken.wrong.append(f"both runs have loaded and nothing says so, or neither has: {told or 'no error'}")
         in_process(everything, "last", is_plain=True)
         woken.wrong += in_child(
             lambda: doubled(warehouse) + unlike(warehouse, list(served.values())) + _mixed(warehouse)
@@ -145,7 +143,7 @@ def stops(target: Target, started: Started, folder: Path, jobs: list[int], other
         found.append(hang(warehouse, number, of_other))
         in_child(partial(drop, warehouse))
         yet = found[-1]
-        what = "lost its lock, and said so" if yet.lost else "kept its lock" if yet.was_stopped else "was not stopped"
+        what = yet.told or ("it has loaded" if yet.was_stopped else "it was not stopped")
         both = f"{number} jobs" if of_other is None else f"{number} jobs, the other one after {of_other}"
         say(f"{target.name}, stopped after {both}: {what}; {'; '.join(yet.wrong) or 'every row is right'}")
     return found

@@ -53,6 +53,7 @@ print("late:", *sorted(set(late)))
 
 SIGNALLED = """
 import os, signal, sys
+import dlt
 from dlt.common.runtime.collector_base import Collector
 from enrow_source import build_pipeline, run
 
@@ -68,6 +69,7 @@ class Signal(Collector):
 
     def _stop(self): ...
 
+build_pipeline().run([{"name": "other"}], table_name="others", schema=dlt.Schema("other"))
 run(["shrinks"])
 pipeline = build_pipeline()
 pipeline.collector = Signal()
@@ -163,7 +165,10 @@ def test_a_signal_after_the_load_loses_no_row(number: signal.Signals, started: S
 
 
 def test_a_signal_before_the_load_begins(started: Started, tmp_path: Path) -> None:
-    """What is loaded then replaces what it has to: a batch that came back without results has none."""
+    """What is loaded then replaces what it has to: a batch that came back without results has none.
+
+    The pipeline has another source too, so that its state is in a package beside that of this source.
+    """
     started.api.respond("shrinks", bodies.completed("shrinks", 3), bodies.completed("shrinks", 0))
     with started("-c", SIGNALLED) as running:
         assert running.wait(timeout=30) == ExitCode.OK

@@ -8,9 +8,20 @@ from dlt.common.runtime.collector_base import Collector
 from dlt.pipeline.exceptions import PipelineStepFailed
 
 from enrow_source import enrow_source
+from enrow_source.destination.suppressions import ERASURES
 from enrow_source.runner.report import ExitCode
 from enrow_source.runner.run import run
-from tests.destination.erase.store import NOT_FOUND, OTHER, URL, Store, environment, in_both, in_postgres, load
+from tests.destination.erase.store import (
+    NOT_FOUND,
+    OTHER,
+    URL,
+    Store,
+    environment,
+    in_both,
+    in_duckdb,
+    in_postgres,
+    load,
+)
 from tests.support.command import Command, enrow
 from tests.support.postgres import Postgres
 
@@ -44,8 +55,21 @@ def test_package_of_a_killed_run(store: Store, command: Command) -> None:
     left.sync_destination()
     left.extract(enrow_source(["second"]))
     assert command("--linkedin-url", URL, "--execute").returncode == ExitCode.OK
+    # By a clock that is behind that of the run.
+    store.sql(f"UPDATE {ERASURES} SET erased_at = '2020-01-01T00:00:00Z'")
     run(["second"], pipeline=store.pipeline("other"))
     assert store.people() == [("first", *OTHER), ("first", *NOT_FOUND), ("second", *OTHER)]
+
+
+@in_duckdb
+def test_erasure_that_is_taken_back(store: Store, command: Command) -> None:
+    """Its record is deleted, its load is still known: later runs load as ever."""
+    load(store, "first")
+    assert command("--batch-id", "first", "--execute").returncode == ExitCode.OK
+    store.sql(f"DELETE FROM {ERASURES}")
+    load(store, "second", container="other")
+    load(store, "first", container="third")
+    assert store.loaded() == [("first", 3), ("second", 2)]
 
 
 class Erase(Collector):
