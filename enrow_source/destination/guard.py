@@ -103,8 +103,8 @@ class LoadGuard(Collector):
 
         Raises:
             BusyError: Another run is at work in the folder.
-            ConfigurationError: Another Enrow source has claimed the package: a batch of both would be loaded twice; or
-                the folder has packages for another destination; or the source has a dataset beside that of the pipeline.
+            ConfigurationError: Another Enrow source has claimed the package; the folder has packages for another
+                destination; or the source has a dataset beside that of the pipeline.
         """
         refuse_second_dataset(self._pipeline, session.schema.name)
         state = package_state()
@@ -123,10 +123,7 @@ class LoadGuard(Collector):
         return has_given_up
 
     def end(self, session: Session, beginning: Beginning, batch_ids: Iterable[str], erasures: Iterable[str]) -> None:
-        """Note that the extraction is complete, what its load does first, and what others have to know of it.
-
-        That is which batches it has rows of, and the erasures before it.
-        """
+        """Note that the extraction is complete, what its load does first, its batches, and the erasures before it."""
         replaces = beginning.replace is not None
         package_state()[MARK] |= {"replaces": replaces, "batches": sorted(batch_ids), "erasures": sorted(erasures)}
         self._own[session.load_id] = beginning

@@ -80,8 +80,8 @@ def refuse_second_dataset(pipeline: dlt.Pipeline, schema_name: str) -> None:
     """
     if not pipeline.config.use_single_dataset and pipeline.default_schema_name != schema_name:
         raise ConfigurationError(
-            "use_single_dataset is false, which gives this source a dataset beside that of the pipeline: leave it out, or"
-            " give the source a pipeline of its own"
+            "use_single_dataset is false, which gives this source a dataset beside that of the pipeline: leave it out,"
+            " or give the source a pipeline of its own"
         )
 
 
