@@ -85,10 +85,11 @@ def read_ledger(
     final = [s.value for s in BatchStatus if s.is_terminal and not (retry_failed and s is BatchStatus.FAILED)]
     wanted = sum(name in session.resources for name in LEDGER_TABLES)
     with session.sql_client() as client:
-        reader = _Reader(session, LedgerStatement(client, session.schema, final, wanted), batch_ids, again)
+        statement = LedgerStatement(client, session.schema, final, wanted)
+        reader = _Reader(session, statement, batch_ids, again)
         found = reader.read()
-        if not reader.has_read and not session.is_filesystem:
-            found.erasures = read_erasures(client, session.schema)
+        if not reader.has_read and statement.has_loads and not session.is_filesystem:
+            found.erasures = read_erasures(client, session.schema)  # the statement reads them with the batches
         if BATCHES.name in session.resources and (again or not session.keeps_rows(BATCHES.name)):
             for batch_id, first_seen in _first_seen(client, found.missing).items():
                 entry = found.entries.get(batch_id, LedgerEntry(None, is_pending=False))
@@ -176,7 +177,7 @@ class _Reader:
         self._empty = [name for name in empty if name in session.schema.tables]
         self.gone: frozenset[str] = frozenset()
         self.has_read = False
-        """Whether there was a table to read, and not only such that this load drops or empties."""
+        """Whether a table was read: none is where all are gone, or this load drops or empties them."""
 
     def read(self) -> _Found:
         if not self._tables:
@@ -208,9 +209,9 @@ class _Reader:
     def _read(self) -> _Found:
         found = _Found(dict.fromkeys(self._batch_ids), self._again)
         read = partial(self._statement.rows, self._tables, self._more, self._empty)
-        self.has_read |= bool(self._tables)
         if self._tables:
             found.add(read(self._batch_ids if len(self._batch_ids) <= LEDGER_NARROW_IDS else None))
+            self.has_read = True
         if found.is_partial:
             for some in chunks(list(found.missing), DELETE_IDS):
                 found.add(read(some))

@@ -72,6 +72,17 @@ def test_erasure_that_is_taken_back(store: Store, command: Command) -> None:
     assert store.loaded() == [("first", 3), ("second", 2)]
 
 
+@in_duckdb
+def test_tables_that_are_gone_after_an_erasure(store: Store, command: Command) -> None:
+    """Somebody drops them by hand: what was erased stays so, and the rest is loaded again."""
+    load(store, "first")
+    assert command("--linkedin-url", URL, "--execute").returncode == ExitCode.OK
+    for table in ("batches", "batch_stats", "phone_results", "phone_results_ledger"):
+        store.sql(f"DROP TABLE {table}")
+    load(store, "first", "second", container="other")
+    assert store.people() == [("first", *OTHER), ("first", *NOT_FOUND), ("second", *OTHER)]
+
+
 class Erase(Collector):
     """A progress collector that starts an erasure when the load begins, and sees that it waits."""
 
