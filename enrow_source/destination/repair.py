@@ -20,7 +20,6 @@ from .sql import parameters
 
 if TYPE_CHECKING:
     import dlt
-    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
     from dlt.destinations.sql_client import SqlClientBase
 
     from .statement import LedgerStatement
@@ -80,8 +79,8 @@ def _detach(session: Session, client: SqlClientBase[Any], table: str, batch_ids:
     """Take the rows of a table out of their load: those of the batches, or all."""
     try:
         if session.is_filesystem:
-            with cast("dlt.Pipeline", session.pipeline).destination_client() as lake_client:
-                found = open_table(cast("FilesystemClient", lake_client), session.schema.name, table)
+            with session.lake() as lake:
+                found = open_table(lake, session.schema.name, table)
                 if batch_ids is None:
                     found.update(updates={"_dlt_load_id": f"'{_NO_LOAD}'"})
                 else:
@@ -129,6 +128,6 @@ def delete_deferrals(
     if not session.is_filesystem:
         statement.delete_loaded_deferrals(tables)
         return
-    with cast("dlt.Pipeline", session.pipeline).destination_client() as client:
-        deferred = open_table(cast("FilesystemClient", client), session.schema.name, DEFERRED_BATCH_IDS.name)
+    with session.lake() as lake:
+        deferred = open_table(lake, session.schema.name, DEFERRED_BATCH_IDS.name)
         matching(deferred, batch_ids).when_matched_delete().execute()

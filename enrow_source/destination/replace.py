@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 from dlt.common.destination.exceptions import DestinationUndefinedEntity
 from dlt.common.utils import chunks
@@ -20,8 +20,7 @@ from .session import Session
 from .sql import parameters
 
 if TYPE_CHECKING:
-    import dlt
-    from dlt.destinations.impl.filesystem.filesystem import FilesystemClient
+    pass
 
 
 def delete_superseded_results(session: Session, batch_ids: Sequence[str]) -> None:
@@ -32,14 +31,14 @@ def delete_superseded_results(session: Session, batch_ids: Sequence[str]) -> Non
     if not batch_ids or session.pipeline is None:
         return
     if session.is_filesystem:
-        _delete_from_lake(session.pipeline, session.schema.name, batch_ids)
+        _delete_from_lake(session, batch_ids)
     else:
         _delete_with_sql(session, batch_ids)
 
 
-def _delete_from_lake(pipeline: dlt.Pipeline, schema_name: str, batch_ids: Sequence[str]) -> None:
-    with pipeline.destination_client() as client:
-        lake = cast("FilesystemClient", client)
+def _delete_from_lake(session: Session, batch_ids: Sequence[str]) -> None:
+    schema_name = session.schema.name
+    with session.lake() as lake:
         if not lake.is_storage_initialized():
             return  # and to open a table would make its folder
         with suppress(DestinationUndefinedEntity):  # nothing was ever loaded, or the ledger alone is gone

@@ -117,6 +117,12 @@ class Session:
             finally:
                 self._open.clear()
 
+    @contextmanager
+    def lake(self) -> Iterator[FilesystemClient]:
+        """Open the client of a lake."""
+        with cast("dlt.Pipeline", self.pipeline).destination_client() as client:
+            yield cast("FilesystemClient", client)
+
     def connection(self) -> AbstractContextManager[object]:
         """Hold one connection for several reads, where that saves one: a lake has none."""
         return self.sql_client() if self.destination_type in (DUCKDB, POSTGRES) else nullcontext()
