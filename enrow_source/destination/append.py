@@ -16,10 +16,10 @@ from dlt.common.utils import chunks
 
 from ..settings import DELETE_IDS
 from ..tables.schema import BATCH_ERRORS, LEDGER_TABLES, PHONE_RESULTS
+from .load_status import select_begun
 from .orphans import remove_orphans_of_killed
 from .session import DUCKDB, POSTGRES, Session
-from .sql import loads_table, parameters
-from .statement import BEGUN
+from .sql import parameters
 from .suppressions import refuse_unknown, select_erasures
 
 if TYPE_CHECKING:
@@ -93,13 +93,12 @@ def are_loaded(session: Session, tables: Collection[str], batch_ids: Sequence[st
 def _find(client: SqlClientBase[Any], schema: Schema, tables: Collection[str], batch_ids: Sequence[str]) -> set[str]:
     """Return `_ROW` where there is a row of a batch, loads that have begun and are not complete, and erasures."""
     batch_id, qualified = client.escape_column_name("batch_id"), client.make_qualified_table_name
-    loads, load_id, status = loads_table(client, schema)
-    begun = f"SELECT {load_id} FROM {loads} GROUP BY {load_id} HAVING MIN({status}) = {BEGUN}"  # noqa: S608 - escaped
+    of_loads = [select_begun(client, schema), select_erasures(client, schema, _ERASED)]
     found: set[str] = set()
     for some in chunks(batch_ids, DELETE_IDS):
         names = parameters(some)
         parts = [f"SELECT '{_ROW}' FROM {qualified(name)} WHERE {batch_id} IN ({names})" for name in tables]  # noqa: S608
-        found.update(_select(client, [*parts, begun, select_erasures(client, schema, _ERASED)], some))
+        found.update(_select(client, [*parts, *of_loads], some))
     return found
 
 

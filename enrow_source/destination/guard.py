@@ -31,7 +31,7 @@ from dlt.destinations.exceptions import DatabaseException
 from ..errors import ConfigurationError, LockLostError, RunError
 from . import file_lock
 from .load_lock import load_lock
-from .orphans import note_begun, note_complete, note_incomplete
+from .load_status import note_begun, note_complete, note_incomplete
 from .packages import (
     MARK,
     delete_left,

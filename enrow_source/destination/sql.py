@@ -14,7 +14,6 @@ from dlt.common.utils import chunks
 from ..settings import INSERT_ROWS
 
 if TYPE_CHECKING:
-    from dlt.common.schema import Schema
     from dlt.destinations.sql_client import SqlClientBase
 
 
@@ -88,9 +87,3 @@ def insert(client: SqlClientBase[Any], table: str, rows: Sequence[Mapping[str, A
 def utc(at: datetime | None) -> datetime | None:
     """Return a time with its zone, which some destinations leave out."""
     return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
-
-
-def loads_table(client: SqlClientBase[Any], schema: Schema) -> tuple[str, str, str]:
-    """Return the names of `_dlt_loads` and of its columns, escaped."""
-    load, status = (client.escape_column_name(schema.naming.normalize_identifier(n)) for n in ("load_id", "status"))
-    return client.make_qualified_table_name(schema.loads_table_name), load, status

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 from ..settings import LEDGER_FETCH_ROWS
 from ..tables.schema import DEFERRED_BATCH_IDS, PHONE_RESULTS_LEDGER
@@ -20,18 +20,13 @@ from .ledger_rows import (
     Row,
     as_row,
 )
+from .load_status import BEGUN
 from .sql import exists, parameters
 from .suppressions import ERASURES
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
     from dlt.destinations.sql_client import SqlClientBase
-
-BEGUN: Final = 1
-"""Status in `_dlt_loads` of a load that has begun; dlt's own, for a complete one, is 0."""
-
-REMOVED: Final = 2
-"""Status of a load that was killed, and whose rows were removed: it keeps its place among the oldest ones."""
 
 
 class LedgerStatement:

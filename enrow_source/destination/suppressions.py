@@ -20,8 +20,9 @@ from ..lazy import pa, pc
 from ..settings import SECRET_CHECK_CHARS, SOURCE_NAME
 from ..tables.person import is_international, number_key, number_spellings, profile_key, profile_spellings
 from ..tables.privacy import Pii, Privacy
+from .load_status import loads_table
 from .session import Session
-from .sql import loads_table, utc
+from .sql import utc
 
 if TYPE_CHECKING:
     from dlt.common.schema import Schema
