@@ -11,13 +11,9 @@ import multiprocessing
 import os
 import signal
 import sys
-import tempfile
-import uuid
 from collections import defaultdict
 from collections.abc import Sequence
-from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import partial
 from multiprocessing.context import ForkProcess
 from pathlib import Path
 from typing import Any, Final
@@ -26,12 +22,22 @@ import pytest
 from dlt.common.runtime.collector_base import Collector
 
 from enrow_source.destination import lease, load_lock
-from enrow_source.settings import SOURCE_NAME
 from enrow_source.testing import SimulatedEnrow, bodies
 from tests.destinations.dataset import TargetDataset
-from tests.destinations.overlaps import TIMEOUT_S, Schedule, doubled, drop, in_child, in_process, message, say, unlike
+from tests.destinations.overlaps import (
+    TIMEOUT_S,
+    Schedule,
+    doubled,
+    in_child,
+    in_process,
+    message,
+    new_dataset,
+    running,
+    say,
+    unlike,
+)
 from tests.destinations.served import Body
-from tests.destinations.targets import TARGETS, Started, Target, real_account
+from tests.destinations.targets import TARGETS, Started, Target
 
 LEASE_S: Final = 2.0
 """After which the other run takes a lease over."""
@@ -94,10 +100,9 @@ def hang(warehouse: TargetDataset, jobs: int, jobs_of_other: int | None) -> Woke
             other.join(TIMEOUT_S)
             woken.other_refused = other.exitcode != 0
         everything = Schedule(warehouse, api, names)
-        told = message(everything, "first") if first.exitcode else ""
-        woken.told = told
-        if woken.was_stopped and bool(told) == woken.other_refused:
-            woken.wrong.append(f"both runs have loaded and nothing says so, or neither has: {told or 'no error'}")
+        woken.told = message(everything, "first") if first.exitcode else ""
+        if woken.was_stopped and bool(woken.told) == woken.other_refused:
+            woken.wrong.append("both runs have loaded and nothing says so, or neither has")
         in_process(everything, "last", is_plain=True)
         woken.wrong += in_child(
             lambda: doubled(warehouse) + unlike(warehouse, list(served.values())) + _mixed(warehouse)
@@ -136,12 +141,8 @@ def stops(target: Target, started: Started, folder: Path, jobs: list[int], other
     """Stop a run after each of these numbers of jobs, and with each of them the other one, at one destination."""
     found = []
     for number, of_other in itertools.product(jobs, others):
-        place = folder / f"stop-{number}-{of_other}"
-        place.mkdir()
-        dataset = f"{SOURCE_NAME}_hanging_{uuid.uuid4().hex[:8]}"
-        warehouse = target.warehouse(started.destination, dataset, place, started.pipeline_options)
-        found.append(hang(warehouse, number, of_other))
-        in_child(partial(drop, warehouse))
+        with new_dataset(target, started, folder / f"stop-{number}-{of_other}") as warehouse:
+            found.append(hang(warehouse, number, of_other))
         yet = found[-1]
         what = yet.told or ("it has loaded" if yet.was_stopped else "it was not stopped")
         both = f"{number} jobs" if of_other is None else f"{number} jobs, the other one after {of_other}"
@@ -159,12 +160,8 @@ def main() -> int:
     )
     parser.add_argument("--real", action="store_true", help="at the account whose credentials are in the environment")
     options = parser.parse_args()
-    os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "CRITICAL"}
     target = TARGETS[options.target]
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        started = stack.enter_context(real_account(target) if options.real else target.start(folder))
-        os.environ |= started.environ
+    with running(target, is_real=options.real) as (started, folder):
         found = stops(target, started, folder, options.jobs, [None, *options.others])
     stopped, wrong = sum(woken.was_stopped for woken in found), sum(bool(woken.wrong) for woken in found)
     say(f"{target.name}: stopped {stopped} times, {wrong} wrong")

@@ -13,8 +13,8 @@ import tempfile
 import time
 import uuid
 from collections import Counter
-from collections.abc import Callable
-from contextlib import ExitStack
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from multiprocessing.synchronize import Event
@@ -173,8 +173,7 @@ def _key(table: str, row: dict[str, Any]) -> tuple[Any, ...]:
     return tuple(lower[name] for name in columns.get(table, ("batch_id",)))
 
 
-def drop(warehouse: TargetDataset) -> list[str]:
-    """Drop the dataset."""
+def _drop(warehouse: TargetDataset) -> list[str]:
     warehouse.drop()
     return []
 
@@ -192,16 +191,33 @@ def unlike(warehouse: TargetDataset, served: list[Body]) -> list[str]:
     return wrong
 
 
+@contextmanager
+def running(target: Target, *, is_real: bool) -> Iterator[tuple[Started, Path]]:
+    """Start a destination for this process and those that it forks, and give it a folder for working folders."""
+    os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "CRITICAL"}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with real_account(target) if is_real else target.start(folder) as started:
+            os.environ |= started.environ
+            yield started, folder
+
+
+@contextmanager
+def new_dataset(target: Target, started: Started, folder: Path) -> Iterator[TargetDataset]:
+    """Give a dataset, and drop it in the end; its working folders are in a new folder."""
+    folder.mkdir()
+    dataset = f"enrow_{uuid.uuid4().hex[:8]}"
+    warehouse = target.warehouse(started.destination, dataset, folder, started.pipeline_options)
+    yield warehouse
+    in_child(partial(_drop, warehouse))
+
+
 def rounds(target: Target, started: Started, folder: Path, number: int, batches: int) -> list[Round]:
     """Run so many rounds at one destination."""
     found = []
     for n in range(number):
-        place = folder / f"round-{n}"
-        place.mkdir()
-        dataset = f"enrow_overlap_{uuid.uuid4().hex[:8]}"
-        warehouse = target.warehouse(started.destination, dataset, place, started.pipeline_options)
-        found.append(overlap(warehouse, Random(n), batches, is_first=n % 2 == 0))
-        in_child(partial(drop, warehouse))
+        with new_dataset(target, started, folder / f"round-{n}") as warehouse:
+            found.append(overlap(warehouse, Random(n), batches, is_first=n % 2 == 0))
         yet = found[-1]
         say(f"{target.name} round {n + 1:>3}  {'; '.join(yet.wrong) or 'every row is right'}", *yet.refused)
     return found
@@ -215,12 +231,8 @@ def main() -> int:
     parser.add_argument("--batches", type=int, default=12)
     parser.add_argument("--real", action="store_true", help="at the account whose credentials are in the environment")
     options = parser.parse_args()
-    os.environ |= {"RUNTIME__DLTHUB_TELEMETRY": "false", "RUNTIME__LOG_LEVEL": "CRITICAL"}
     target = TARGETS[options.target]
-    with ExitStack() as stack:
-        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(ignore_cleanup_errors=True)))
-        started = stack.enter_context(real_account(target) if options.real else target.start(folder))
-        os.environ |= started.environ
+    with running(target, is_real=options.real) as (started, folder):
         found = rounds(target, started, folder, options.rounds, options.batches)
     wrong, refused = sum(bool(r.wrong) for r in found), sum(bool(r.refused) for r in found)
     say(f"{target.name}: {len(found)} rounds, {wrong} wrong, {refused} with a run that refused")
