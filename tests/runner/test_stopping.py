@@ -58,14 +58,23 @@ from dlt.common.runtime.collector_base import Collector
 from enrow_source import build_pipeline, run
 
 class Signal(Collector):
-    sent = False
+    sent = is_loading = False
+    updates = 0
 
-    def _start(self, step):
-        if step.startswith("Normalize") and not self.sent:
+    def send(self):
+        if not self.sent:
             self.sent = True
             os.kill(os.getpid(), signal.SIGTERM)
 
-    def update(self, *_, **__): ...
+    def _start(self, step):
+        self.is_loading = step.startswith("Load")
+        if step.startswith("Normalize") and sys.argv[1] == "before":
+            self.send()
+
+    def update(self, name, *_, **__):
+        self.updates += self.is_loading and name == "Jobs"
+        if self.updates == 2:  # one job is done
+            self.send()
 
     def _stop(self): ...
 
@@ -87,18 +96,18 @@ class Started:
 
     def __init__(self, api: SimulatedEnrow, folder: Path) -> None:
         self.api, self.folder = api, folder
-
-    def __call__(self, *arguments: str) -> subprocess.Popen[str]:
-        env = {
+        self.env = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": str(REPOSITORY),
-            "DLT_DATA_DIR": str(self.folder / "dlt"),
-            "ENROW_API_KEY": self.api.api_key,
-            "SOURCES__ENROW__ENROW_BASE_URL": self.api.url,
+            "DLT_DATA_DIR": str(folder / "dlt"),
+            "ENROW_API_KEY": api.api_key,
+            "SOURCES__ENROW__ENROW_BASE_URL": api.url,
             "RUNTIME__REQUEST_BACKOFF_FACTOR": "0.01",
         }
+
+    def __call__(self, *arguments: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
-            [sys.executable, *arguments], cwd=self.folder, env=env, stdout=subprocess.PIPE, text=True
+            [sys.executable, *arguments], cwd=self.folder, env=self.env, stdout=subprocess.PIPE, text=True
         )
 
 
@@ -170,11 +179,26 @@ def test_a_signal_before_the_load_begins(started: Started, tmp_path: Path) -> No
     The pipeline has another source too, so that its state is in a package beside that of this source.
     """
     started.api.respond("shrinks", bodies.completed("shrinks", 3), bodies.completed("shrinks", 0))
-    with started("-c", SIGNALLED) as running:
+    with started("-c", SIGNALLED, "before") as running:
         assert running.wait(timeout=30) == ExitCode.OK
     with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
         assert connection.execute("SELECT results_loaded FROM enrow_data.phone_results_ledger").fetchall() == [(0,)]
         assert connection.execute("SELECT batch_id FROM enrow_data.phone_results").fetchall() == []
+
+
+def test_a_signal_after_the_load_has_begun(started: Started, tmp_path: Path) -> None:
+    """Without new jobs the load ends half-way, and its lock goes: the next run gives it up, and fetches again."""
+    started.api.respond("shrinks", bodies.completed("shrinks", 3), bodies.completed("shrinks", 2))
+    started.env["LOAD__START_NEW_JOBS_ON_SIGNAL"] = "false"
+    with started("-c", SIGNALLED, "begun") as running:
+        assert running.wait(timeout=30) not in (ExitCode.OK, ExitCode.PARTIAL)
+    with started("-m", "enrow_source", "run", "shrinks", "--refetch") as running:
+        assert running.wait(timeout=30) == ExitCode.OK
+    assert started.api.fetches("shrinks") == 3
+    with duckdb.connect(str(tmp_path / "warehouse.duckdb"), read_only=True) as connection:
+        for table in ("batches", "batch_stats", "phone_results_ledger", "phone_results"):
+            rows = connection.execute(f"SELECT batch_id, _dlt_load_id FROM enrow_data.{table}").fetchall()
+            assert (table, len(rows), len(set(rows))) == (table, 2 if table == "phone_results" else 1, 1)
 
 
 def test_a_second_ctrl_c_ends_at_once(started: Started) -> None:
